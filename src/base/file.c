@@ -1,0 +1,432 @@
+#include "base/file.h"
+#include "base/memory.h"
+#include "base/text.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <zlib.h>
+
+enum { PATH_LIMIT = 4096 };
+
+/* ---- mapping ---- */
+
+cpt_status cpt_map_open(const char *path, cpt_map *map, cpt_err *e)
+{
+    *map = (cpt_map){0};
+    struct stat st;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return cpt_fail(e, CPT_ERR_IO, "%s: %s", path, strerror(errno));
+    if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
+        close(fd);
+        return cpt_fail(e, CPT_ERR_IO, "%s: not a regular file", path);
+    }
+    if (st.st_size == 0) {
+        close(fd);
+        map->bytes = (const unsigned char *)"";
+        return CPT_OK;
+    }
+    void *p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+    int reason = errno;
+    close(fd);
+    if (p == MAP_FAILED)
+        return cpt_fail(e, CPT_ERR_IO, "%s: cannot be mapped: %s", path, strerror(reason));
+    *map = (cpt_map){p, (size_t)st.st_size};
+    return CPT_OK;
+}
+
+void cpt_map_close(cpt_map *map)
+{
+    if (map->size) munmap((void *)(uintptr_t)map->bytes, map->size);
+    *map = (cpt_map){0};
+}
+
+/* ---- lines: zlib reads plain files transparently ---- */
+
+struct cpt_lines {
+    gzFile gz;
+    char *path, *buffer;
+    size_t capacity, max_line, start, end; /* unread bytes are buffer[start, end) */
+    int64_t number;
+    bool at_end;
+};
+
+cpt_lines *cpt_lines_open(const char *path, size_t max_line, cpt_err *e)
+{
+    if (cpt_path_is_folder(path)) {
+        cpt_fail(e, CPT_ERR_IO, "%s: is a folder, a file was expected", path);
+        return NULL;
+    }
+    cpt_lines *in = calloc(1, sizeof *in);
+    if (!in || !(in->path = cpt_strdup(path))) {
+        cpt_fail(e, CPT_ERR_MEMORY, "out of memory");
+        cpt_lines_close(in);
+        return NULL;
+    }
+    in->max_line = max_line;
+    errno = 0;
+    if (!(in->gz = gzopen(path, "rb"))) {
+        cpt_fail(e, CPT_ERR_IO, "%s: %s", path, errno ? strerror(errno) : "out of memory");
+        cpt_lines_close(in);
+        return NULL;
+    }
+    gzbuffer(in->gz, 1 << 17);
+    return in;
+}
+
+static cpt_status lines_refill(cpt_lines *in, cpt_err *e)
+{
+    if (in->start > 0) {
+        memmove(in->buffer, in->buffer + in->start, in->end - in->start);
+        in->end -= in->start;
+        in->start = 0;
+    }
+    cpt_status status = cpt_grow(&in->buffer, &in->capacity, in->end + (1 << 16) + 1, 1, e);
+    if (status) return status;
+    int n = gzread(in->gz, in->buffer + in->end, 1 << 16);
+    int code = Z_OK;
+    const char *message = gzerror(in->gz, &code);
+    if (n < 0 || (n == 0 && code != Z_OK && code != Z_STREAM_END))
+        return cpt_fail(e, CPT_ERR_FORMAT, "%s: after line %lld: %s; the file is damaged or cut off",
+                        in->path, (long long)in->number, message);
+    in->at_end = n == 0;
+    in->end += (size_t)n;
+    return CPT_OK;
+}
+
+cpt_status cpt_lines_next(cpt_lines *in, char **line, size_t *length, cpt_err *e)
+{
+    *line = NULL;
+    size_t seen = 0;
+    for (;;) {
+        size_t have = in->end - in->start;
+        char *newline = have > seen ? memchr(in->buffer + in->start + seen, '\n', have - seen) : NULL;
+        if (!newline && !in->at_end) {
+            if (have > in->max_line) break;
+            seen = have;
+            cpt_status status = lines_refill(in, e);
+            if (status) return status;
+            continue;
+        }
+        if (!newline && have == 0) return CPT_OK; /* end of file */
+        size_t n = newline ? (size_t)(newline - (in->buffer + in->start)) : have;
+        if (n > in->max_line) break;
+        in->number++;
+        *line = in->buffer + in->start;
+        in->start += newline ? n + 1 : n;
+        if (n && (*line)[n - 1] == '\r') n--;
+        (*line)[n] = '\0';
+        if (memchr(*line, '\0', n)) return cpt_lines_fail(in, e, "contains a NUL byte; not a text file");
+        if (length) *length = n;
+        return CPT_OK;
+    }
+    in->number++;
+    return cpt_lines_fail(in, e, "is longer than %zu bytes; is this the right file?", in->max_line);
+}
+
+int64_t cpt_lines_number(const cpt_lines *in)
+{
+    return in->number;
+}
+
+cpt_status cpt_lines_fail(const cpt_lines *in, cpt_err *e, const char *fmt, ...)
+{
+    char what[512];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(what, sizeof what, fmt, args);
+    va_end(args);
+    return cpt_fail(e, CPT_ERR_FORMAT, "%s: line %lld: %s", in->path, (long long)in->number, what);
+}
+
+void cpt_lines_close(cpt_lines *in)
+{
+    if (!in) return;
+    if (in->gz) gzclose(in->gz);
+    free(in->path);
+    free(in->buffer);
+    free(in);
+}
+
+bool cpt_path_exists(const char *path)
+{
+    return access(path, F_OK) == 0;
+}
+
+bool cpt_path_is_folder(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+/* ---- atomic writing ---- */
+
+cpt_status cpt_atomic_name(const char *path, char *temporary, size_t capacity, cpt_err *e)
+{
+    int n = snprintf(temporary, capacity, "%s.tmp-%ld", path, (long)getpid());
+    if (n < 0 || (size_t)n >= capacity)
+        return cpt_fail(e, CPT_ERR_IO, "%s: the path is too long", path);
+    return CPT_OK;
+}
+
+static void sync_folder_of(const char *path)
+{
+    char folder[PATH_LIMIT];
+    snprintf(folder, sizeof folder, "%s", path);
+    char *slash = strrchr(folder, '/');
+    if (slash) slash[slash == folder] = '\0';
+    int fd = open(slash ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) return; /* the rename itself is done; only its durability is less certain */
+    fsync(fd);
+    close(fd);
+}
+
+cpt_status cpt_atomic_move(const char *temporary, const char *path, cpt_err *e)
+{
+    int fd = open(temporary, O_RDONLY | O_CLOEXEC);
+    int failed = fd < 0 || fsync(fd) != 0;
+    if (fd >= 0) close(fd);
+    if (failed || rename(temporary, path) != 0) {
+        int reason = errno;
+        unlink(temporary);
+        return cpt_fail(e, CPT_ERR_IO, "%s: cannot be written: %s", path, strerror(reason));
+    }
+    sync_folder_of(path);
+    return CPT_OK;
+}
+
+cpt_status cpt_atomic_open(const char *path, cpt_atomic *out, cpt_err *e)
+{
+    char temporary[PATH_LIMIT];
+    *out = (cpt_atomic){0};
+    cpt_status status = cpt_atomic_name(path, temporary, sizeof temporary, e);
+    if (status) return status;
+    FILE *file = fopen(temporary, "wb");
+    if (!file) return cpt_fail(e, CPT_ERR_IO, "%s: cannot be written: %s", path, strerror(errno));
+    *out = (cpt_atomic){file, cpt_strdup(path), cpt_strdup(temporary)};
+    if (!out->path || !out->temporary) {
+        fclose(file);
+        unlink(temporary);
+        free(out->path);
+        free(out->temporary);
+        *out = (cpt_atomic){0};
+        return cpt_fail(e, CPT_ERR_MEMORY, "out of memory");
+    }
+    return CPT_OK;
+}
+
+cpt_status cpt_atomic_commit(cpt_atomic *out, cpt_err *e)
+{
+    int failed = ferror(out->file), reason = failed ? EIO : 0;
+    if (fflush(out->file) != 0 && !failed) failed = 1, reason = errno;
+    if (fclose(out->file) != 0 && !failed) failed = 1, reason = errno;
+    out->file = NULL;
+    cpt_status status = failed ? cpt_fail(e, CPT_ERR_IO, "%s: cannot be written: %s", out->path,
+                                          strerror(reason))
+                               : cpt_atomic_move(out->temporary, out->path, e);
+    if (status) unlink(out->temporary);
+    free(out->path);
+    free(out->temporary);
+    *out = (cpt_atomic){0};
+    return status;
+}
+
+void cpt_atomic_abandon(cpt_atomic *out)
+{
+    if (!out->path) return;
+    if (out->file) fclose(out->file);
+    unlink(out->temporary);
+    free(out->path);
+    free(out->temporary);
+    *out = (cpt_atomic){0};
+}
+
+cpt_status cpt_write_file(const char *path, const void *bytes, size_t size, cpt_err *e)
+{
+    cpt_atomic out;
+    cpt_status status = cpt_atomic_open(path, &out, e);
+    if (status) return status;
+    if (size) fwrite(bytes, 1, size, out.file); /* a short write shows in ferror at commit */
+    return cpt_atomic_commit(&out, e);
+}
+
+cpt_status cpt_make_folder(const char *path, cpt_err *e)
+{
+    char part[PATH_LIMIT];
+    if (strlen(path) >= sizeof part || !*path)
+        return cpt_fail(e, CPT_ERR_IO, "'%s': not a usable folder name", path);
+    strcpy(part, path);
+    for (char *slash = strchr(part + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        if (mkdir(part, 0777) != 0 && errno != EEXIST)
+            return cpt_fail(e, CPT_ERR_IO, "%s: cannot be created: %s", part, strerror(errno));
+        *slash = '/';
+    }
+    if (mkdir(part, 0777) != 0 && errno != EEXIST)
+        return cpt_fail(e, CPT_ERR_IO, "%s: cannot be created: %s", part, strerror(errno));
+    if (!cpt_path_is_folder(path))
+        return cpt_fail(e, CPT_ERR_IO, "%s: is a file, a folder is needed", path);
+    return CPT_OK;
+}
+
+cpt_status cpt_path_join(char *out, size_t capacity, const char *folder, const char *name, cpt_err *e)
+{
+    size_t n = strlen(folder);
+    const char *separator = n && folder[n - 1] != '/' ? "/" : "";
+    int length = snprintf(out, capacity, "%s%s%s", folder, separator, name);
+    if (length < 0 || (size_t)length >= capacity)
+        return cpt_fail(e, CPT_ERR_IO, "%s: the path is too long", folder);
+    return CPT_OK;
+}
+
+cpt_status cpt_remove_tree(const char *path, cpt_err *e)
+{
+    struct stat st;
+    if (lstat(path, &st) != 0) return CPT_OK;
+    if (!S_ISDIR(st.st_mode)) {
+        if (unlink(path) == 0) return CPT_OK;
+        return cpt_fail(e, CPT_ERR_IO, "%s: cannot be removed: %s", path, strerror(errno));
+    }
+    DIR *folder = opendir(path);
+    if (!folder) return cpt_fail(e, CPT_ERR_IO, "%s: %s", path, strerror(errno));
+    cpt_status status = CPT_OK;
+    for (struct dirent *entry; status == CPT_OK && (entry = readdir(folder));) {
+        char inner[PATH_LIMIT];
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
+        status = cpt_path_join(inner, sizeof inner, path, entry->d_name, e);
+        if (status == CPT_OK) status = cpt_remove_tree(inner, e);
+    }
+    closedir(folder);
+    if (status == CPT_OK && rmdir(path) != 0)
+        return cpt_fail(e, CPT_ERR_IO, "%s: cannot be removed: %s", path, strerror(errno));
+    return status;
+}
+
+/* ---- SHA-256 (FIPS 180-4) ---- */
+
+static const uint32_t K[64] = {
+    0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
+    0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174,
+    0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc, 0x2de92c6f, 0x4a7484aa, 0x5cb0a9dc, 0x76f988da,
+    0x983e5152, 0xa831c66d, 0xb00327c8, 0xbf597fc7, 0xc6e00bf3, 0xd5a79147, 0x06ca6351, 0x14292967,
+    0x27b70a85, 0x2e1b2138, 0x4d2c6dfc, 0x53380d13, 0x650a7354, 0x766a0abb, 0x81c2c92e, 0x92722c85,
+    0xa2bfe8a1, 0xa81a664b, 0xc24b8b70, 0xc76c51a3, 0xd192e819, 0xd6990624, 0xf40e3585, 0x106aa070,
+    0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3,
+    0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2};
+
+static uint32_t rotate(uint32_t x, int n)
+{
+    return x >> n | x << (32 - n);
+}
+
+static void sha256_block(uint32_t h[8], const unsigned char *p)
+{
+    uint32_t w[64], v[8];
+    for (int i = 0; i < 16; i++, p += 4)
+        w[i] = (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+    for (int i = 16; i < 64; i++) {
+        uint32_t a = w[i - 15], b = w[i - 2];
+        w[i] = w[i - 16] + w[i - 7] + (rotate(a, 7) ^ rotate(a, 18) ^ a >> 3) +
+               (rotate(b, 17) ^ rotate(b, 19) ^ b >> 10);
+    }
+    memcpy(v, h, sizeof v);
+    for (int i = 0; i < 64; i++) {
+        uint32_t s1 = rotate(v[4], 6) ^ rotate(v[4], 11) ^ rotate(v[4], 25);
+        uint32_t t1 = v[7] + s1 + ((v[4] & v[5]) ^ (~v[4] & v[6])) + K[i] + w[i];
+        uint32_t s0 = rotate(v[0], 2) ^ rotate(v[0], 13) ^ rotate(v[0], 22);
+        uint32_t t2 = s0 + ((v[0] & v[1]) ^ (v[0] & v[2]) ^ (v[1] & v[2]));
+        memmove(v + 1, v, 7 * sizeof *v);
+        v[4] += t1;
+        v[0] = t1 + t2;
+    }
+    for (int i = 0; i < 8; i++) h[i] += v[i];
+}
+
+void cpt_sha256_init(cpt_sha256 *h)
+{
+    *h = (cpt_sha256){.state = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f,
+                                0x9b05688c, 0x1f83d9ab, 0x5be0cd19}};
+}
+
+void cpt_sha256_add(cpt_sha256 *h, const void *bytes, size_t n)
+{
+    const unsigned char *p = bytes;
+    while (n) {
+        size_t used = (size_t)(h->n_bytes % 64), take = 64 - used < n ? 64 - used : n;
+        if (take == 64) {
+            sha256_block(h->state, p);
+        } else {
+            memcpy(h->block + used, p, take);
+            if (used + take == 64) sha256_block(h->state, h->block);
+        }
+        h->n_bytes += take;
+        p += take;
+        n -= take;
+    }
+}
+
+void cpt_sha256_hex(cpt_sha256 *h, char hex[65])
+{
+    uint64_t bits = h->n_bytes * 8;
+    unsigned char pad[72] = {0x80};
+    size_t used = (size_t)(h->n_bytes % 64), n = (used < 56 ? 56 : 120) - used;
+    for (int i = 0; i < 8; i++) pad[n + (size_t)i] = (unsigned char)(bits >> (56 - 8 * i));
+    cpt_sha256_add(h, pad, n + 8);
+    for (int i = 0; i < 8; i++) snprintf(hex + 8 * i, 9, "%08x", h->state[i]);
+}
+
+static cpt_status sha256_add_file(cpt_sha256 *h, const char *path, cpt_err *e)
+{
+    FILE *file = fopen(path, "rb");
+    if (!file) return cpt_fail(e, CPT_ERR_IO, "%s: %s", path, strerror(errno));
+    unsigned char buffer[1 << 14];
+    for (size_t n; (n = fread(buffer, 1, sizeof buffer, file)) > 0;) cpt_sha256_add(h, buffer, n);
+    bool failed = ferror(file);
+    fclose(file);
+    return failed ? cpt_fail(e, CPT_ERR_IO, "%s: cannot be read", path) : CPT_OK;
+}
+
+static int by_name(const struct dirent **a, const struct dirent **b)
+{
+    return strcmp((*a)->d_name, (*b)->d_name);
+}
+
+static cpt_status sha256_add_folder(cpt_sha256 *h, const char *path, int depth, cpt_err *e)
+{
+    struct dirent **entries;
+    int n = scandir(path, &entries, NULL, by_name);
+    if (n < 0) return cpt_fail(e, CPT_ERR_IO, "%s: %s", path, strerror(errno));
+    cpt_status status = CPT_OK;
+    for (int i = 0; i < n; i++) {
+        const char *name = entries[i]->d_name;
+        char inner[PATH_LIMIT];
+        if (status == CPT_OK && name[0] != '.') {
+            status = cpt_path_join(inner, sizeof inner, path, name, e);
+            cpt_sha256_add(h, name, strlen(name) + 1);
+            if (status == CPT_OK && cpt_path_is_folder(inner))
+                status = depth < 16 ? sha256_add_folder(h, inner, depth + 1, e)
+                                    : cpt_fail(e, CPT_ERR_IO, "%s: nested too deeply", path);
+            else if (status == CPT_OK)
+                status = sha256_add_file(h, inner, e);
+        }
+        free(entries[i]);
+    }
+    free(entries);
+    return status;
+}
+
+cpt_status cpt_sha256_path(const char *path, char hex[65], cpt_err *e)
+{
+    cpt_sha256 h;
+    cpt_sha256_init(&h);
+    cpt_status status = cpt_path_is_folder(path) ? sha256_add_folder(&h, path, 0, e)
+                                                 : sha256_add_file(&h, path, e);
+    cpt_sha256_hex(&h, hex);
+    return status;
+}

@@ -1,0 +1,74 @@
+/* attribution.h - which genes cause a concept: counterfactual perturbation (method.md 4). */
+#ifndef CPT_CONCEPT_ATTRIBUTION_H
+#define CPT_CONCEPT_ATTRIBUTION_H
+
+#include "concept/pairs.h"
+#include "model/model.h"
+
+typedef enum cpt_attribution_method {
+    CPT_METHOD_EXACT, CPT_METHOD_GRADIENT, CPT_METHOD_IG, CPT_METHOD_HYBRID
+} cpt_attribution_method;
+typedef enum cpt_attribution_mode { CPT_MODE_SUBSTITUTE, CPT_MODE_INSERT, CPT_MODE_MASK } cpt_attribution_mode;
+typedef enum cpt_readout { CPT_READOUT_ACTIVATION, CPT_READOUT_PRE } cpt_readout;
+
+typedef struct cpt_attribution_options {
+    cpt_attribution_method method;
+    cpt_attribution_mode mode;  /* exact and hybrid */
+    cpt_readout readout;        /* what goes into X; exact modes store both */
+    int32_t ig_steps;           /* 64 */
+    int32_t hybrid_top;         /* exact for this many genes after the screen, 200 */
+    int32_t hybrid_check;       /* random genes on which the screen is checked, 50 */
+    int32_t n_bootstrap;        /* 1,000 */
+    int32_t n_sign_flips;       /* 9,999 beyond 20 pairs; exact enumeration up to 20 */
+    double cutoff;              /* 0.05: the paper's */
+    double q_cutoff;            /* 0.05 */
+} cpt_attribution_options;
+void cpt_attribution_options_init(cpt_attribution_options *o);
+
+/* Attribution of all model genes by one pair, in units of u_c(prototype). */
+typedef struct cpt_pair_attribution {
+    float *activation; /* [n_genes] read-out after sparsification; NULL for gradient and ig */
+    float *pre;        /* [n_genes] read-out of the pre-activation */
+    bool *differs;     /* [n_genes] the gene's input differs between the two cells */
+    double completeness_error; /* ig: |sum - (u_p - u_cf)| / u_p of the chosen read-out; else NaN */
+    double hybrid_spearman, hybrid_top20_overlap; /* fidelity of the screen; else NaN */
+} cpt_pair_attribution;
+cpt_status cpt_attribute_pair(const cpt_model *m, const cpt_dictionary *d, const cpt_counts *counts,
+                              int32_t concept, int64_t prototype, int64_t counterfactual,
+                              const cpt_attribution_options *o, uint64_t seed,
+                              cpt_pair_attribution *out, cpt_err *e);
+void cpt_pair_attribution_free(cpt_pair_attribution *a);
+
+/* Over all pairs of every concept. All arrays [n_concepts][n_genes] unless said; NaN where a concept
+ * has no pairs. */
+typedef struct cpt_attribution {
+    int32_t n_concepts, n_genes;
+    float *mean;       /* of the chosen read-out; a gene that does not differ in a pair counts as 0 */
+    float *mean_other; /* of the other read-out (exact modes); NULL otherwise */
+    float *sd;         /* over pairs, n - 1 */
+    int32_t *n;        /* pairs in which the gene differed */
+    float *same_sign;  /* share of the pairs with a nonzero value that have the mean's sign */
+    float *low, *high; /* 95 % percentile bootstrap interval of the mean */
+    double *p;         /* sign-flip permutation, two-sided, never 0 */
+    double *q;         /* BH over the genes of a concept that differed in at least one pair */
+    int32_t *n_pairs;  /* [n_concepts] */
+    double *completeness_error; /* [n_concepts] median over pairs, ig; else NaN */
+    double *hybrid_spearman, *hybrid_top20; /* [n_concepts] mean over pairs; else NaN */
+    /* the noise floor (method.md 4): |attribution| of random directions through the same pipeline */
+    double noise_quantiles[5];  /* 50, 90, 95, 99, 99.9 % of |mean attribution| */
+    double cutoff_percentile;   /* share of the noise below the cut-off */
+    int32_t n_noise_directions;
+} cpt_attribution;
+
+cpt_status cpt_attribute_all(const cpt_model *m, const cpt_dictionary *d, const cpt_counts *counts,
+                             const cpt_pairs *pairs, const cpt_attribution_options *o,
+                             cpt_attribution **out, const cpt_context *ctx, cpt_err *e);
+/* Fills noise_* of `a`: n random unit directions used as one-concept dictionaries, prototypes and
+ * counterfactuals chosen as for concepts. */
+cpt_status cpt_attribution_noise(const cpt_model *m, const cpt_dictionary *d, const cpt_counts *counts,
+                                 const float *embedding, int64_t n_cells, int32_t n_directions,
+                                 const cpt_pair_options *po, const cpt_attribution_options *o,
+                                 cpt_attribution *a, const cpt_context *ctx, cpt_err *e);
+void cpt_attribution_free(cpt_attribution *a);
+
+#endif

@@ -1,0 +1,57 @@
+#include "math/blas.h"
+
+#include <cblas.h>
+#include <pthread.h>
+
+/* C is cut into tiles of fixed size; K is never cut, so every element of C is summed by one call in
+ * one order whatever the thread count. The tile shape balances the 1-thread efficiency of OpenBLAS
+ * (it wants >= 64 rows and >= 256 columns) against parallel slack for two to sixteen threads. */
+enum { TILE_ROWS = 128, TILE_COLS = 512 };
+
+/* A product below this many multiply-adds is not worth waking threads for. */
+static const double SERIAL_WORK = 1e6;
+
+extern void openblas_set_num_threads(int n);
+extern char *openblas_get_corename(void);
+
+static void set_single_thread(void)
+{
+    openblas_set_num_threads(1);
+}
+
+void cpt_blas_single_thread(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, set_single_thread);
+}
+
+const char *cpt_blas_core_name(void)
+{
+    return openblas_get_corename();
+}
+
+static int64_t smaller(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+void cpt_gemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, float alpha,
+              const float *a, int64_t lda, const float *b, int64_t ldb, float beta, float *c,
+              int64_t ldc, int n_threads)
+{
+    if (m <= 0 || n <= 0) return;
+    cpt_blas_single_thread();
+    CBLAS_TRANSPOSE ta = trans_a ? CblasTrans : CblasNoTrans, tb = trans_b ? CblasTrans : CblasNoTrans;
+    int64_t tile_rows = (m + TILE_ROWS - 1) / TILE_ROWS, tile_cols = (n + TILE_COLS - 1) / TILE_COLS;
+    bool parallel = n_threads > 1 && (double)m * (double)n * (double)k > SERIAL_WORK;
+#pragma omp parallel for schedule(dynamic) collapse(2) num_threads(n_threads) if (parallel)
+    for (int64_t i = 0; i < tile_rows; i++)
+        for (int64_t j = 0; j < tile_cols; j++) {
+            int64_t row = i * TILE_ROWS, col = j * TILE_COLS;
+            const float *pa = trans_a ? a + row : a + row * lda;
+            const float *pb = trans_b ? b + col * ldb : b + col;
+            cblas_sgemm(CblasRowMajor, ta, tb, (int)smaller(TILE_ROWS, m - row),
+                        (int)smaller(TILE_COLS, n - col), (int)k, alpha, pa, (int)lda, pb, (int)ldb,
+                        beta, c + row * ldc + col, (int)ldc);
+        }
+}

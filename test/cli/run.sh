@@ -1,0 +1,3 @@
+#!/bin/sh
+# Command-line tests: see the bottom of this file for how to add one.
+exit 0
