@@ -237,6 +237,7 @@ static cpt_status judge_end(const listener *l, bool known, int how, cpt_err *e)
     const char *path = l->job->path;
     if (l->failed) {
         if (e) *e = l->error;
+        if (e && !strstr(e->text, path)) cpt_fail_in(e, "%s", path); /* memory, mostly */
         return l->error.code;
     }
     if (l->done) return CPT_OK;
