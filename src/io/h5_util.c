@@ -11,6 +11,7 @@
  * for every block of rows, so the cache is sized to the chunk; variable-length strings may be NULL. */
 #include "io/h5_util.h"
 #include "base/memory.h"
+#include "io/h5_chunks.h"
 #include "io/lzf.h"
 
 #include <stdarg.h>
@@ -361,17 +362,17 @@ cpt_status h5_array_open(const h5_file *f, const char *place, h5_array *a, cpt_e
     hid_t plist = H5Dget_create_plist(a->id);
     cpt_status status = plist < 0 ? h5_fail_library(f, e, place, "cannot be opened") : read_shape(a, e);
     if (status == CPT_OK) status = check_storage(a, plist, e);
-    if (plist >= 0) H5Pclose(plist);
     if (status == CPT_OK && (a->type = H5Dget_type(a->id)) < 0)
         status = h5_fail_library(f, e, place, "its type cannot be read");
-    if (status) {
-        h5_array_close(a);
-        return status;
+    if (status == CPT_OK) {
+        a->class = classify(a->type);
+        a->element_size = H5Tget_size(a->type);
+        a->chunks = h5_chunks_new(a, plist);
+        if (!a->chunks) enlarge_cache(a);
     }
-    a->class = classify(a->type);
-    a->element_size = H5Tget_size(a->type);
-    enlarge_cache(a);
-    return CPT_OK;
+    if (plist >= 0) H5Pclose(plist);
+    if (status) h5_array_close(a);
+    return status;
 }
 
 cpt_status h5_array_open_member(const h5_file *f, const char *place, const char *name, h5_array *a,
@@ -404,6 +405,7 @@ cpt_status h5_array_open_member(const h5_file *f, const char *place, const char 
 void h5_array_close(h5_array *a)
 {
     if (!a->file) return;
+    h5_chunks_free(a->chunks);
     if (a->type >= 0) H5Tclose(a->type);
     if (a->id >= 0) H5Dclose(a->id);
     *a = (h5_array){0};
@@ -433,7 +435,12 @@ static hid_t reading_type(const h5_array *a, hid_t memory)
 
 cpt_status h5_array_read(const h5_array *a, int64_t first, int64_t n, hid_t memory, void *out, cpt_err *e)
 {
+    bool possible = false;
     if (n == 0) return CPT_OK;
+    if (a->chunks && first >= 0 && n <= a->shape[0] - first) {
+        cpt_status done = h5_chunks_read(a->chunks, a, first, n, memory, out, &possible, e);
+        if (done || possible) return done;
+    }
     hsize_t start[3] = {(hsize_t)first}, count[3] = {(hsize_t)n};
     int rank = *a->member ? 1 : a->n_dims;
     for (int i = 1; i < rank; i++) count[i] = (hsize_t)a->shape[i];

@@ -59,6 +59,7 @@ typedef struct h5_array {
     int64_t shape[3];
     int64_t chunk[3]; /* 0 = contiguous */
     char place[H5_PLACE_LIMIT], member[H5_PLACE_LIMIT];
+    struct h5_chunks *chunks; /* the fast way, or NULL */
 } h5_array;
 
 cpt_status h5_array_open(const h5_file *f, const char *place, h5_array *a, cpt_err *e);
