@@ -1,5 +1,5 @@
-/* Writing .h5ad: read back by our own reader; same bytes again; anndata itself is asked by
- * test/peers (see h5ad_roundtrip.py). */
+/* Writing .h5ad: read back by our own reader; the same bytes again, for any number of threads.
+ * `test_h5ad_write FILE` writes an example; test/check_anndata.py asks anndata what it reads there. */
 #include "check.h"
 
 #include "base/file.h"
@@ -155,6 +155,44 @@ static void test_round_trip(void **state)
     free_example(&x);
 }
 
+/* Several chunks of whole rows, wider than a float: the importer's direct way. */
+static void test_dense_counts(void **state)
+{
+    enum { N = 900, M = 300 };
+    cpt_err err;
+    char path[300], cache[300];
+    cpt_strings obs = {0}, var = {0};
+    cpt_cells *c;
+    double *x = calloc(N * M, sizeof *x);
+    for (int i = 0; i < N * M; i++) x[i] = i % 7 == 0 ? i % 1000 : 0;
+    x[5] = 16777217; /* no float holds it */
+    add_names(&obs, "c", N);
+    add_names(&var, "g", M);
+    snprintf(path, sizeof path, "%s/dense.h5ad", folder);
+    snprintf(cache, sizeof cache, "%s/cache", folder);
+    cpt_h5ad *f = cpt_h5ad_create(path, &obs, &var, &err);
+    assert_non_null(f);
+    assert_ok(cpt_h5ad_dense(f, "X", CPT_F64, x, &err));
+    assert_ok(cpt_h5ad_finish(f, &err));
+    assert_ok(cpt_import(path, cache, NULL, NULL, &err));
+    assert_ok(cpt_cells_open(cache, &c, &err));
+    for (int64_t i = 0; i < N; i++) {
+        int64_t p = c->by_cell.indptr[i];
+        for (int64_t j = 0; j < M; j++) {
+            if (x[i * M + j] == 0) continue;
+            assert_true(c->by_cell.indices[p] == j && c->by_cell.values[p] == (float)x[i * M + j]);
+            p++;
+        }
+        assert_int_equal(p, c->by_cell.indptr[i + 1]);
+    }
+    assert_int_equal(c->notes.n, 1);
+    assert_non_null(strstr(cpt_strings_get(&c->notes, 0), "rounded"));
+    cpt_cells_free(c);
+    cpt_strings_free(&obs);
+    cpt_strings_free(&var);
+    free(x);
+}
+
 static void test_same_bytes(void **state)
 {
     cpt_err err;
@@ -219,6 +257,7 @@ int main(int argc, char **argv)
     }
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_dense_counts),
         cmocka_unit_test(test_same_bytes),
         cmocka_unit_test(test_empty),
         cmocka_unit_test(test_wrong_use),
