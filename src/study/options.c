@@ -17,6 +17,8 @@
 #define NONE -HUGE_VAL, HUGE_VAL
 
 static const cpt_option_info table[] = {
+    {"seed", "common", CPT_OPTION_INTEGER, "0", "N", 0, 9e15,
+     "every random number derives from it: same seed, same bytes"},
     /* cells */
     {"layer", "cells", CPT_OPTION_TEXT, "", "NAME", NONE,
      "where the counts are: X, raw, or a layer's name (default: found and said)"},

@@ -117,7 +117,9 @@ static cpt_study *study_new(const char *folder, const cpt_context *ctx, cpt_err 
         return NULL;
     }
     s->lock = -1;
-    s->ctx = ctx;
+    cpt_context_init(&s->own);
+    if (ctx) s->own = *ctx;
+    s->ctx = &s->own;
     return s;
 }
 
@@ -157,6 +159,7 @@ static cpt_status merge_options(cpt_study *s, const cpt_options *given, cpt_err 
                                          json_string_value(json_array_get(value, j)), e);
         }
     }
+    s->own.seed = (uint64_t)cpt_options_integer(s->options, "seed");
     return status;
 }
 
@@ -209,7 +212,6 @@ static cpt_status begin_manifest(cpt_study *s, const char *input, const cpt_opti
     if (status) return status;
     json_object_set_new(s->manifest, "conceptome", json_string(CPT_VERSION));
     if (s->command) json_object_set_new(s->manifest, "command", json_string(s->command));
-    json_object_set_new(s->manifest, "seed", json_integer((json_int_t)s->ctx->seed));
     json_object_set_new(s->manifest, "options", options_json(s->options));
     return manifest_write(s, e);
 }

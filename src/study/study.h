@@ -53,7 +53,8 @@ typedef struct cpt_enrichment {
 typedef struct cpt_study {
     char *folder, *input;     /* input: path of the cells */
     cpt_options *options;     /* complete, as recorded */
-    const cpt_context *ctx;   /* seed and threads of this call */
+    cpt_context own;          /* the caller's context with the study's seed */
+    const cpt_context *ctx;   /* = &own */
     const char *command;
     json_t *manifest;         /* study.json */
     int lock;                 /* descriptor that holds the lock, -1 when read-only */
