@@ -10,7 +10,6 @@
  * texts, Fortran order becomes row-major. Types not known here (dates, records, other byte orders)
  * leave an opaque value: they occur beside what we need, such as in training histories. */
 #include "io/numpy_read.h"
-
 #include "base/memory.h"
 
 #include <stdlib.h>
