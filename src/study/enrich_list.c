@@ -171,7 +171,7 @@ static void print_tsv(FILE *out, bool gsea, int32_t n, const result_row *rows, c
     }
 }
 
-static json_t *finite(double x)
+static json_t *json_finite(double x)
 {
     return isfinite(x) ? json_real(x) : json_null();
 }
@@ -187,17 +187,17 @@ static cpt_status print_json(FILE *out, bool gsea, int32_t n, const result_row *
             json_array_append_new(genes, json_string(cpt_strings_get(symbols, r->genes[k])));
         json_t *row = json_pack("{s:s, s:s, s:s, s:i, s:i, s:o, s:o, s:o, s:o}", "collection", r->sets->collection, "term",
                                 cpt_strings_get(&r->sets->ids, r->set), "name", cpt_strings_get(&r->sets->names, r->set),
-                                "size", r->size, "overlap", r->overlap, "p", finite(r->p), "log10p", finite(r->log10p),
-                                "q", finite(r->q), gsea ? "leading_edge" : "genes", genes);
+                                "size", r->size, "overlap", r->overlap, "p", json_finite(r->p), "log10p", json_finite(r->log10p),
+                                "q", json_finite(r->q), gsea ? "leading_edge" : "genes", genes);
         if (gsea) {
-            json_object_set_new(row, "es", finite(r->es));
-            json_object_set_new(row, "nes", finite(r->nes));
-            json_object_set_new(row, "log2err", finite(r->log2err));
+            json_object_set_new(row, "es", json_finite(r->es));
+            json_object_set_new(row, "nes", json_finite(r->nes));
+            json_object_set_new(row, "log2err", json_finite(r->log2err));
         } else {
-            json_object_set_new(row, "odds_ratio", finite(r->odds));
-            json_object_set_new(row, "odds_low", finite(r->odds_low));
-            json_object_set_new(row, "odds_high", finite(r->odds_high));
-            json_object_set_new(row, "fold", finite(r->fold));
+            json_object_set_new(row, "odds_ratio", json_finite(r->odds));
+            json_object_set_new(row, "odds_low", json_finite(r->odds_low));
+            json_object_set_new(row, "odds_high", json_finite(r->odds_high));
+            json_object_set_new(row, "fold", json_finite(r->fold));
         }
         json_array_append_new(list, row);
     }
