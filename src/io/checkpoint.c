@@ -7,6 +7,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 cpt_status cpt_checkpoint_add(struct checkpoint_owned *o, const cpt_tensor *t, cpt_err *e)
 {
@@ -36,17 +37,65 @@ static cpt_status index_names(struct checkpoint_owned *o, cpt_err *e)
     return CPT_OK;
 }
 
-static bool starts_with(const cpt_map *m, size_t at, const void *bytes, size_t n)
+/* ---- what a file is ---- */
+
+static bool starts_with(const cpt_map *m, size_t at, const char *bytes, size_t n)
 {
     return m->size >= at + n && memcmp(m->bytes + at, bytes, n) == 0;
 }
 #define STARTS(at, literal) starts_with(&o->map, at, literal, sizeof(literal) - 1)
 
+/* Web pages begin with blanks or a byte order mark now and then. */
+static bool is_web_page(const cpt_map *m)
+{
+    static const char *const starts[] = {"<!doctype", "<html", "<?xml", "<head"};
+    size_t at = 0;
+    while (at < m->size && at < 512 && strchr("\xef\xbb\xbf \t\r\n", m->bytes[at]) && m->bytes[at]) at++;
+    for (size_t i = 0; i < sizeof starts / sizeof *starts; i++) {
+        size_t n = strlen(starts[i]);
+        if (m->size - at >= n && strncasecmp((const char *)m->bytes + at, starts[i], n) == 0) return true;
+    }
+    return false;
+}
+
+/* What else ends up under the name of a model; NULL when it is none of these. */
+static const char *mistaken_for(const struct checkpoint_owned *o)
+{
+    if (o->map.size == 0) return "is empty; download it again";
+    if (STARTS(0, "version https://git-lfs.github.com/"))
+        return "is a Git LFS pointer, not the file itself; run `git lfs pull`, or download the file "
+               "from the web page of the repository";
+    if (is_web_page(&o->map))
+        return "is a web page, not a model; the download asked for a log-in or the address is wrong: "
+               "open the address in a browser";
+    if (STARTS(0, "\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"))
+        return "is in the format of PyTorch before 1.6; open it with torch.load and save it again with "
+               "torch.save";
+    if (STARTS(0, "\x1f\x8b")) return "is compressed with gzip; unpack it with gunzip";
+    if (STARTS(0, "\xfd" "7zXZ")) return "is compressed with xz; unpack it with unxz";
+    if (STARTS(0, "BZh")) return "is compressed with bzip2; unpack it with bunzip2";
+    if (STARTS(0, "\x28\xb5\x2f\xfd")) return "is compressed with zstd; unpack it with unzstd";
+    if (STARTS(257, "ustar")) return "is a tar archive; unpack it with tar -xf and give the file inside";
+    if (STARTS(0, "\x89HDF\r\n\x1a\n")) return "is an HDF5 file; is it the cells (.h5ad)?";
+    if (STARTS(0, "\x93NUMPY")) return "is a NumPy array, not a model";
+    if (STARTS(0, "\0\0\0\0\0\0\0\0\0")) return "begins with zeros only; the download is not complete";
+    return NULL;
+}
+
 static cpt_status read_by_content(struct checkpoint_owned *o, cpt_err *e)
 {
+    const char *other = mistaken_for(o);
+    if (other) return cpt_fail(e, CPT_ERR_FORMAT, "%s: %s", o->path, other);
+    if (STARTS(0, "PK\3\4") || STARTS(0, "PK\5\6")) return cpt_torch_read(o, e);
+    if (STARTS(0, "\x80")) return cpt_pickle_read(o, e);
     if (STARTS(8, "{") || o->map.size < 8) return cpt_safetensors_read(o, e);
-    return cpt_fail(e, CPT_ERR_FORMAT, "%s: is neither a .pt nor a .safetensors file", o->path);
+    return cpt_fail(e, CPT_ERR_FORMAT,
+                    "%s: is neither a PyTorch (.pt), nor a pickle (.pkl), nor a .safetensors file; is it "
+                    "the right one?",
+                    o->path);
 }
+
+/* ---- open and close ---- */
 
 cpt_status cpt_checkpoint_open(const char *path, cpt_checkpoint **out, cpt_err *e)
 {
@@ -69,6 +118,7 @@ cpt_status cpt_checkpoint_open(const char *path, cpt_checkpoint **out, cpt_err *
     CPT_TRY(index_names(o, e));
     c->n_tensors = (int32_t)o->n_tensors;
     c->tensors = o->tensors;
+    c->root = o->root;
     c->metadata_keys = &o->keys;
     c->metadata_values = &o->values;
     *out = c;

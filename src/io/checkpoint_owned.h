@@ -13,6 +13,7 @@ struct checkpoint_owned {
     cpt_tensor *tensors; /* named ones, in file order */
     size_t n_tensors, capacity;
     cpt_index *names;
+    const cpt_value *root;    /* of a .pt or .pkl */
     cpt_strings keys, values; /* safetensors metadata */
 };
 
@@ -25,5 +26,7 @@ cpt_status cpt_checkpoint_add(struct checkpoint_owned *o, const cpt_tensor *t, c
 
 /* The readers, one per format; errors begin with the path. */
 cpt_status cpt_safetensors_read(struct checkpoint_owned *o, cpt_err *e);
+cpt_status cpt_torch_read(struct checkpoint_owned *o, cpt_err *e);  /* ZIP */
+cpt_status cpt_pickle_read(struct checkpoint_owned *o, cpt_err *e); /* bare pickle */
 
 #endif

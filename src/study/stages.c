@@ -34,7 +34,7 @@ static const cpt_stage stages[] = {
     {"tables", cpt_stage_tables, 1, false,
      {"cells", "map", "concepts", "attribution", "expression", "enrichment"},
      {"label", "donor", "batch", "cutoff"},
-     {"cells.h5ad", "concepts.h5ad"}},
+     {"cells.h5ad", "concepts.h5ad", "attribution.h5ad"}},
     {"report", cpt_stage_report, 1, false, {"tables", "evaluation"}, {"label", "donor", "batch", "cutoff"},
      {"report.html"}},
 };

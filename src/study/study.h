@@ -42,6 +42,8 @@ typedef struct cpt_enrichment_row {
     const char *represented_by; /* term id, "" = itself */
 } cpt_enrichment_row;
 
+/* Rows with p up to CPT_ENRICHMENT_P: the table itself can have millions. */
+#define CPT_ENRICHMENT_P 0.05
 typedef struct cpt_enrichment {
     int64_t n;
     cpt_enrichment_row *rows; /* by concept, then ranking, method, collection, p */
