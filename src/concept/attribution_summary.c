@@ -351,6 +351,7 @@ cpt_status cpt_attribution_summarise(const cpt_pair_values *v, int32_t concept,
     int64_t row = (int64_t)concept * v->n_genes;
     cpt_status status;
 
+    cpt_blas_single_thread(); /* here, not first inside the parallel loop */
     CPT_TRY(draws_make(&d, v->n_pairs, concept, o, ctx ? ctx->seed : 0, e));
 #pragma omp parallel for schedule(dynamic) num_threads(cpt_threads(ctx))
     for (int32_t k = 0; k < n_chunks; k++) {

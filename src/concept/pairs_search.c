@@ -231,6 +231,7 @@ cpt_status cpt_pairs_search(const cpt_activations *u, const float *a, int32_t di
     int64_t n_tiles = (n_queries + TILE - 1) / TILE, n_done = 0;
     cpt_status status;
 
+    cpt_blas_single_thread(); /* here, not first inside the parallel loop */
     CPT_TRY(cpt_alloc(&s.mean, (size_t)dim, sizeof *s.mean, e));
     CPT_TRY(cpt_alloc(&s.norms, (size_t)u->n_cells, sizeof *s.norms, e));
     CPT_TRY(find_mean(&s, e));

@@ -7,6 +7,7 @@
 #include "dictionary/dictionary.h"
 
 #include "base/memory.h"
+#include "math/blas.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -169,6 +170,7 @@ cpt_status cpt_reconstruction_score(const cpt_dictionary *d, const float *a, int
     *out = (cpt_reconstruction){.n = n, NAN, NAN, NAN, NAN, NAN, NAN};
     if (n <= 0) return CPT_OK;
     cpt_status status = CPT_OK;
+    cpt_blas_single_thread();
     const int n_threads = cpt_threads(ctx);
     const int64_t n_blocks = n_blocks_of(n);
     double *partial = NULL, *center = NULL;

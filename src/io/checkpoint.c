@@ -97,25 +97,28 @@ static cpt_status read_by_content(struct checkpoint_owned *o, cpt_err *e)
 
 /* ---- open and close ---- */
 
-cpt_status cpt_checkpoint_open(const char *path, cpt_checkpoint **out, cpt_err *e)
+static cpt_checkpoint *new_checkpoint(const char *path, cpt_err *e)
 {
-    *out = NULL;
-    cpt_status status;
     cpt_checkpoint *c = calloc(1, sizeof *c);
     struct checkpoint_owned *o = calloc(1, sizeof *o);
-    if (!c || !o || !(o->path = cpt_strdup(path))) {
-        free(o);
-        free(c);
-        return cpt_fail(e, CPT_ERR_MEMORY, "out of memory");
+    if (c) c->owned = o;
+    if (c && o && (o->path = cpt_strdup(path)) && (o->names = cpt_index_new(64, e))) return c;
+    cpt_fail(e, CPT_ERR_MEMORY, "out of memory");
+    if (!c) free(o);
+    cpt_checkpoint_free(c);
+    return NULL;
+}
+
+/* Of the bytes that are in place in owned->map. Takes c over: it is freed or becomes *out. */
+static cpt_status parse(cpt_checkpoint *c, cpt_checkpoint **out, cpt_err *e)
+{
+    struct checkpoint_owned *o = c->owned;
+    cpt_status status = read_by_content(o, e);
+    if (!status) status = index_names(o, e);
+    if (status) {
+        cpt_checkpoint_free(c);
+        return status;
     }
-    c->owned = o;
-    if (!(o->names = cpt_index_new(64, e))) {
-        status = CPT_ERR_MEMORY;
-        goto done;
-    }
-    CPT_TRY(cpt_map_open(path, &o->map, e));
-    CPT_TRY(read_by_content(o, e));
-    CPT_TRY(index_names(o, e));
     c->n_tensors = (int32_t)o->n_tensors;
     c->tensors = o->tensors;
     c->root = o->root;
@@ -123,20 +126,43 @@ cpt_status cpt_checkpoint_open(const char *path, cpt_checkpoint **out, cpt_err *
     c->metadata_values = &o->values;
     *out = c;
     return CPT_OK;
-done:
+}
+
+cpt_status cpt_checkpoint_open(const char *path, cpt_checkpoint **out, cpt_err *e)
+{
+    *out = NULL;
+    cpt_checkpoint *c = new_checkpoint(path, e);
+    if (!c) return CPT_ERR_MEMORY;
+    cpt_status status = cpt_map_open(path, &c->owned->map, e);
+    if (!status) return parse(c, out, e);
     cpt_checkpoint_free(c);
     return status;
+}
+
+cpt_status cpt_checkpoint_parse(const char *name, const void *bytes, size_t size,
+                                cpt_checkpoint **out, cpt_err *e)
+{
+    *out = NULL;
+    cpt_checkpoint *c = new_checkpoint(name, e);
+    if (!c) return CPT_ERR_MEMORY;
+    c->owned->map = (cpt_map){bytes, size};
+    c->owned->borrowed = true;
+    return parse(c, out, e);
 }
 
 void cpt_checkpoint_free(cpt_checkpoint *c)
 {
     if (!c) return;
     struct checkpoint_owned *o = c->owned;
+    if (!o) {
+        free(c);
+        return;
+    }
     cpt_index_free(o->names);
     cpt_strings_free(&o->keys);
     cpt_strings_free(&o->values);
     cpt_arena_free(&o->arena);
-    cpt_map_close(&o->map);
+    if (!o->borrowed) cpt_map_close(&o->map);
     free(o->tensors);
     free(o->path);
     free(o);

@@ -10,7 +10,6 @@
  * texts, Fortran order becomes row-major. Types not known here (dates, records, other byte orders)
  * leave an opaque value: they occur beside what we need, such as in training histories. */
 #include "io/numpy_read.h"
-
 #include "base/memory.h"
 
 #include <stdlib.h>
@@ -151,32 +150,35 @@ static bool unicode_items(cpt_arena *a, const unsigned char *b, size_t size, int
     return fine;
 }
 
-static cpt_status fill_objects(cpt_pickle *p, cpt_value *array, const cpt_node *dtype, bool fortran,
-                               const cpt_value *data, int64_t n, cpt_err *e)
+/* Objects come as a list, which NumPy writes in row-major order whatever the order of the array. The
+ * items are copied since the list can still grow. */
+static cpt_status fill_objects(cpt_pickle *p, cpt_value *array, const cpt_value *data, int64_t n,
+                               cpt_err *e)
 {
-    cpt_value **items = NULL;
+    if (data->kind != CPT_VALUE_LIST || data->as.list.n != n)
+        return cpt_pickle_fail(p, e, "an array does not have as many items as its shape says");
+    cpt_value **items = cpt_arena_take(p->arena, ((size_t)n + 1) * sizeof *items);
+    if (!items) return cpt_pickle_memory(p, e);
+    if (n) memcpy(items, data->as.list.items, (size_t)n * sizeof *items);
+    cpt_node_of(array)->height = cpt_node_of(data)->height;
+    array->as.array.objects = items;
+    return CPT_OK;
+}
+
+static cpt_status fill_texts(cpt_pickle *p, cpt_value *array, const cpt_node *dtype, bool fortran,
+                             const cpt_value *data, int64_t n, cpt_err *e)
+{
     size_t bytes;
-    if (dtype->code == OBJECTS) {
-        if (data->kind != CPT_VALUE_LIST || data->as.list.n != n)
-            return cpt_pickle_fail(p, e, "an array does not have as many items as its shape says");
-        for (int64_t i = 0; i < n; i++)
-            if (cpt_node_of(data->as.list.items[i])->height >= CPT_MOST_NESTED - 1)
-                return cpt_pickle_fail(p, e, "values are nested too deep");
-        items = data->as.list.items;
-        cpt_node_of(array)->height = cpt_node_of(data)->height;
-    } else {
-        if (data->kind != CPT_VALUE_BYTES || !cpt_size_mul((size_t)n, dtype->size, &bytes) ||
-            bytes != data->as.text.length)
-            return cpt_pickle_fail(p, e, "an array is not as large as its shape says");
-        /* With items of no width, n would not be bounded by the bytes that are there. */
-        if (dtype->size == 0 && n > 0) return cpt_pickle_fail(p, e, "an array has items without width");
-        items = cpt_arena_take(p->arena, ((size_t)n + 1) * sizeof *items);
-        if (!items || !unicode_items(p->arena, (const unsigned char *)data->as.text.bytes, dtype->size, n,
-                                     items))
-            return cpt_pickle_fail(p, e, "a text array cannot be read");
-    }
-    if (n == 0) items = cpt_arena_take(p->arena, sizeof *items);
-    else if (fortran) items = transposed(p->arena, array, n, sizeof *items, items);
+    if (data->kind != CPT_VALUE_BYTES || !cpt_size_mul((size_t)n, dtype->size, &bytes) ||
+        bytes != data->as.text.length)
+        return cpt_pickle_fail(p, e, "an array is not as large as its shape says");
+    /* With items of no width, n would not be bounded by the bytes that are there. */
+    if (dtype->size == 0 && n > 0) return cpt_pickle_fail(p, e, "an array has items without width");
+    cpt_value **items = cpt_arena_take(p->arena, ((size_t)n + 1) * sizeof *items);
+    if (!items) return cpt_pickle_memory(p, e);
+    if (!unicode_items(p->arena, (const unsigned char *)data->as.text.bytes, dtype->size, n, items))
+        return cpt_pickle_fail(p, e, "an array holds what is no text, or too much of it");
+    if (fortran && n) items = transposed(p->arena, array, n, sizeof *items, items);
     if (!items) return cpt_pickle_memory(p, e);
     array->as.array.objects = items;
     return CPT_OK;
@@ -215,8 +217,8 @@ static cpt_status fill_array(cpt_pickle *p, cpt_value *array, const cpt_value *s
     cpt_node_of(array)->role = CPT_ROLE_PLAIN;
     if (!data || !set_shape(array, shape, &n))
         return cpt_pickle_fail(p, e, "an array has no proper shape");
-    if (dtype && (dtype->code == OBJECTS || dtype->code == UNICODE))
-        return fill_objects(p, array, dtype, fortran && array->as.array.n_dims > 1, data, n, e);
+    if (dtype && dtype->code == OBJECTS) return fill_objects(p, array, data, n, e);
+    if (dtype && dtype->code == UNICODE) return fill_texts(p, array, dtype, fortran, data, n, e);
     if (dtype && dtype->code != UNKNOWN) return fill_numbers(p, array, dtype, fortran, data, n, e);
     memset(&array->as, 0, sizeof array->as);
     array->kind = CPT_VALUE_OPAQUE;

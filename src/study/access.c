@@ -106,12 +106,11 @@ cpt_status cpt_study_model(cpt_study *s, cpt_model **out, cpt_err *e)
         goto done;
     }
     if (strcmp(kind, "fixed") == 0) {
-        cpt_npy a;
         int64_t shape[2] = {cells->n_cells, -1};
         CPT_TRY(cpt_study_path(s, where, path, sizeof path, e));
-        CPT_TRY(cpt_npy_open_as(path, CPT_F32, 2, shape, &a, e));
-        status = cpt_fixed_new(a.data, a.shape[0], (int32_t)a.shape[1], &s->model, e);
-        cpt_npy_close(&a);
+        CPT_TRY(cpt_npy_open_as(path, CPT_F32, 2, shape, &s->fixed, e));
+        status = cpt_fixed_new(s->fixed.data, s->fixed.shape[0], (int32_t)s->fixed.shape[1],
+                               cpt_options_text(s->options, "model"), &s->model, e);
     } else if (where[0] == '/') {
         status = cpt_model_open(where, &s->model, s->ctx, e);
     } else {

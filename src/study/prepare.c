@@ -102,20 +102,61 @@ static cpt_status choose_genes(const cpt_cells *cells, const cpt_options *o, int
 {
     int64_t want = cpt_options_integer(o, "genes");
     int32_t *chosen = NULL, n_chosen = 0;
+    double *variances = NULL;
+    cpt_variable_genes_options v;
     cpt_status status;
     CPT_TRY(cpt_alloc(to_model, (size_t)cells->n_genes, sizeof **to_model, e));
     for (int32_t j = 0; j < cells->n_genes; j++) (*to_model)[j] = -1;
-    if (want == 0 || want > INT32_MAX) want = cells->n_genes;
-    CPT_TRY(cpt_variable_genes(&cells->by_gene, &cells->by_cell, (int32_t)want, &chosen, &n_chosen, ctx, e));
+    if (want == 0 || want > cells->n_genes) want = cells->n_genes;
+    cpt_variable_genes_options_init(&v);
+    v.n_top = (int32_t)want;
+    CPT_TRY(cpt_alloc(&chosen, (size_t)want, sizeof *chosen, e));
+    CPT_TRY(cpt_alloc(&variances, (size_t)cells->n_genes, sizeof *variances, e));
+    CPT_TRY(cpt_variable_genes(&cells->by_gene, &v, variances, chosen, &n_chosen, ctx, e));
     for (int32_t i = 0; i < n_chosen; i++) (*to_model)[chosen[i]] = i;
     *n_model = n_chosen;
 done:
     free(chosen);
+    free(variances);
     if (status) {
         free(*to_model);
         *to_model = NULL;
     }
     return status;
+}
+
+static cpt_status scvi_options(const cpt_options *o, const cpt_column *batches, int64_t n_cells, cpt_scvi_options *t, cpt_err *e)
+{
+    cpt_scvi_options_init(t);
+    t->n_hidden = (int32_t)cpt_options_integer(o, "hidden");
+    t->n_latent = (int32_t)cpt_options_integer(o, "latent");
+    t->n_layers = (int32_t)cpt_options_integer(o, "layers");
+    t->n_epochs = (int32_t)cpt_options_integer(o, "epochs");
+    t->kl_warmup = (int32_t)cpt_options_integer(o, "kl-warmup");
+    t->early_stopping = cpt_options_flag(o, "early-stopping");
+    t->likelihood = strcmp(cpt_options_text(o, "likelihood"), "zinb") == 0 ? CPT_SCVI_ZINB : CPT_SCVI_NB;
+    if (!batches) return CPT_OK;
+    for (int64_t i = 0; i < n_cells; i++)
+        if (batches->codes[i] < 0)
+            return cpt_fail(e, CPT_ERR_DATA, "--batch %s: cell %lld has no value; fill the column or leave --batch out",
+                            batches->name, (long long)i);
+    t->n_batches = (int32_t)batches->categories.n;
+    t->batch_codes = batches->codes;
+    t->batch_names = &batches->categories;
+    t->batch_key = batches->name;
+    return CPT_OK;
+}
+
+static void add_history(const cpt_scvi_history *h, cpt_text *t)
+{
+    cpt_text_add(t, "epoch\tkl_weight\tloss\telbo_train\treconstruction_train\tkl_train\telbo_validation\n");
+    for (int32_t i = 0; i < h->n; i++) {
+        const cpt_scvi_epoch *r = &h->epochs[i];
+        cpt_text_addf(t, "%d\t%.6g\t%.9g\t%.9g\t%.9g\t%.9g\t", r->epoch, r->kl_weight, r->loss, r->elbo_train,
+                      r->reconstruction_train, r->kl_train);
+        if (isfinite(r->elbo_validation)) cpt_text_addf(t, "%.9g\n", r->elbo_validation);
+        else cpt_text_add(t, "NA\n");
+    }
 }
 
 cpt_status cpt_prepare_scvi(const cpt_cells *cells, const cpt_options *o, cpt_model **out,
@@ -124,7 +165,8 @@ cpt_status cpt_prepare_scvi(const cpt_cells *cells, const cpt_options *o, cpt_mo
     int32_t *to_model = NULL, n_model = 0;
     cpt_strings names = {0};
     cpt_counts counts;
-    cpt_scvi_train_options t;
+    cpt_scvi_options t;
+    cpt_scvi_history epochs = {0};
     cpt_status status;
     const char *batch = cpt_options_text(o, "batch");
     const cpt_column *batches = *batch ? cpt_table_find(&cells->obs, batch) : NULL;
@@ -138,17 +180,17 @@ cpt_status cpt_prepare_scvi(const cpt_cells *cells, const cpt_options *o, cpt_mo
         if (to_model[j] >= 0) CPT_TRY(cpt_strings_add(&names, name, strlen(name), e));
     }
     CPT_TRY(cpt_counts_init(&counts, &cells->by_cell, to_model, n_model, e));
-    cpt_scvi_train_options_init(&t);
-    t.n_hidden = (int32_t)cpt_options_integer(o, "hidden");
-    t.n_latent = (int32_t)cpt_options_integer(o, "latent");
-    t.n_layers = (int32_t)cpt_options_integer(o, "layers");
-    t.n_epochs = (int32_t)cpt_options_integer(o, "epochs");
-    t.kl_warmup_epochs = (int32_t)cpt_options_integer(o, "kl-warmup");
-    t.early_stopping = cpt_options_flag(o, "early-stopping");
-    t.likelihood = strcmp(cpt_options_text(o, "likelihood"), "zinb") == 0 ? CPT_SCVI_ZINB : CPT_SCVI_NB;
-    t.batch = batches;
-    CPT_TRY(cpt_scvi_train(&counts, &names, &t, out, history, ctx, e));
+    CPT_TRY(scvi_options(o, batches, cells->n_cells, &t, e));
+    t.seed = ctx->seed;
+    CPT_TRY(cpt_scvi_train(&counts, &names, &t, out, &epochs, ctx, e));
+    cpt_info(ctx, "scVI: %d genes, %d epochs on %lld cells, ELBO %.2f (reconstruction %.2f, KL %.2f)", n_model, epochs.n,
+             (long long)epochs.n_train, epochs.n ? epochs.epochs[epochs.n - 1].elbo_train : NAN,
+             epochs.n ? epochs.epochs[epochs.n - 1].reconstruction_train : NAN,
+             epochs.n ? epochs.epochs[epochs.n - 1].kl_train : NAN);
+    add_history(&epochs, history);
+    status = cpt_text_status(history, e);
 done:
+    cpt_scvi_history_free(&epochs);
     free(to_model);
     cpt_strings_free(&names);
     return status;

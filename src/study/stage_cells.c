@@ -81,7 +81,7 @@ static cpt_status train_here(cpt_study *s, const cpt_cells *cells, cpt_err *e)
     cpt_status status;
     CPT_TRY(cpt_prepare_scvi(cells, s->options, &model, &history, s->ctx, e));
     CPT_TRY(cpt_study_path(s, "model.safetensors", path, sizeof path, e));
-    CPT_TRY(cpt_scvi_write(model, path, e));
+    CPT_TRY(cpt_scvi_save_tensors(model, path, e));
     CPT_TRY(cpt_study_path(s, "cache/history.tsv", path, sizeof path, e));
     CPT_TRY(cpt_write_file(path, cpt_text_str(&history), history.length, e));
     CPT_TRY(record_model(s, model->ops->kind, "model.safetensors", true, model, e));
@@ -98,7 +98,7 @@ static cpt_status take_fixed(cpt_study *s, const cpt_cells *cells, const char *n
     cpt_model *model = NULL;
     cpt_status status;
     CPT_TRY(cpt_prepare_fixed(cells, name, &values, &dim, e));
-    CPT_TRY(cpt_fixed_new(values, cells->n_cells, dim, &model, e));
+    CPT_TRY(cpt_fixed_new(values, cells->n_cells, dim, name, &model, e));
     CPT_TRY(cpt_store_write(s, "fixed_embedding", CPT_F32, cells->n_cells, dim, values, e));
     cpt_info(s->ctx, "%s is a fixed embedding: no counterfactuals, genes by differential expression only", name);
     CPT_TRY(record_model(s, "fixed", "cache/fixed_embedding.npy", false, model, e));

@@ -343,6 +343,7 @@ static void drop_loaded(cpt_study *s)
     free(s->universe.model_genes);
     cpt_strings_free(&s->universe.names);
     cpt_strings_free(&s->universe.symbols);
+    cpt_npy_close(&s->fixed);
     cpt_npy_close(&s->embedding);
     cpt_npy_close(&s->umap);
     cpt_npy_close(&s->split);

@@ -69,7 +69,7 @@ typedef struct cpt_study {
     cpt_alignment alignment;
     cpt_counts counts;
     cpt_universe universe;
-    cpt_npy embedding, umap, split;
+    cpt_npy fixed, embedding, umap, split;
     cpt_dictionary *dictionary;
     cpt_activations *activations;
     cpt_pairs *pairs;
