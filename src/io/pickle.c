@@ -287,6 +287,7 @@ static cpt_status append(machine *m, cpt_value *list, cpt_value *item)
 static cpt_status append_all(machine *m, cpt_value *list, cpt_value **items, size_t n)
 {
     cpt_status status = CPT_OK;
+    if (!cpt_value_reserve(m->p->arena, list, (int64_t)n)) return cpt_pickle_memory(m->p, m->e);
     for (size_t i = 0; i < n && !status; i++) status = append(m, list, items[i]);
     return status;
 }
@@ -363,6 +364,8 @@ static cpt_status set_marked(machine *m)
     if (!status) status = top(m, &dict);
     if (status) return status;
     if (n % 2) return FAIL("sets a key without a value");
+    if (dict->kind == CPT_VALUE_DICT && !cpt_value_reserve(m->p->arena, dict, (int64_t)n))
+        return cpt_pickle_memory(m->p, m->e);
     for (size_t i = 0; i < n && !status; i += 2) status = set_pair(m, dict, items[i], items[i + 1]);
     return status;
 }
@@ -429,7 +432,8 @@ static cpt_status persistent(machine *m)
     cpt_value *id, *made = NULL;
     cpt_status status = pop(m, &id);
     if (status) return status;
-    if (!m->p->persistent) return FAIL("refers to data outside of the file");
+    if (!m->p->persistent)
+        return FAIL("refers to tensors outside of this file (of an unpacked .pt, give the .pt itself)");
     status = m->p->persistent(m->p, id, &made, m->e);
     return status ? status : push(m, made);
 }

@@ -44,13 +44,19 @@ static bool make_room(cpt_arena *a, cpt_value *list, int64_t need)
 {
     cpt_node *node = cpt_node_of(list);
     if (need <= node->capacity) return true;
-    int64_t capacity = node->capacity ? 2 * node->capacity : 4;
+    int64_t capacity = 2 * node->capacity < need ? need : 2 * node->capacity;
     cpt_value **items = cpt_arena_take(a, (size_t)capacity * sizeof *items);
     if (!items) return false;
     if (node->capacity) memcpy(items, list->as.list.items, (size_t)node->capacity * sizeof *items);
     list->as.list.items = items;
     node->capacity = capacity;
     return true;
+}
+
+bool cpt_value_reserve(cpt_arena *a, cpt_value *list, int64_t n)
+{
+    int64_t have = list->kind == CPT_VALUE_DICT ? 2 * list->as.list.n : list->as.list.n;
+    return make_room(a, list, have + n);
 }
 
 /* The container becomes at least one taller than what is put into it. */

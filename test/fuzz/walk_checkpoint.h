@@ -32,7 +32,7 @@ static inline void fuzz_touch(const void *bytes, size_t n)
 static inline void fuzz_walk(const cpt_value *v, int depth, int *visits)
 {
     if (++*visits > FUZZ_MOST_VISITS || depth > FUZZ_DEEPEST) return;
-    int64_t n = v->as.list.n;
+    int64_t n;
     switch (v->kind) {
     case CPT_VALUE_NONE: case CPT_VALUE_BOOL: case CPT_VALUE_INT: case CPT_VALUE_FLOAT: return;
     case CPT_VALUE_TEXT: case CPT_VALUE_NAME: case CPT_VALUE_BYTES:
@@ -46,8 +46,7 @@ static inline void fuzz_walk(const cpt_value *v, int depth, int *visits)
         for (int64_t i = 0; v->as.array.objects && i < n; i++)
             fuzz_walk(v->as.array.objects[i], depth + 1, visits);
         return;
-    case CPT_VALUE_DICT: n *= 2; break;
-    default: break;
+    default: n = v->kind == CPT_VALUE_DICT ? 2 * v->as.list.n : v->as.list.n;
     }
     for (int64_t i = 0; i < n; i++) fuzz_walk(v->as.list.items[i], depth + 1, visits);
 }
