@@ -380,6 +380,17 @@ static void test_torch_oddities(void **state)
     assert_non_null(strstr(err.text, "not the model itself"));
 }
 
+static void test_zip64_fields(void **state)
+{
+    cpt_checkpoint *c;
+    float w[3];
+    assert_ok(cpt_checkpoint_open(CORPUS "zip64.pt", &c, &err));
+    assert_int_equal(c->n_tensors, 1);
+    assert_ok(cpt_tensor_read_f32(cpt_checkpoint_find(c, "w"), w, &err));
+    assert_true(w[0] == 0 && w[1] == 1 && w[2] == 2);
+    cpt_checkpoint_free(c);
+}
+
 /* ---- hostile pickles made here ---- */
 
 /* Each call of _codecs.encode makes a new copy of one long text: 5 bytes of pickle for 64 KiB. */
@@ -574,6 +585,7 @@ static void test_mutants(void **state)
     mutate(CORPUS "attr_protocol4.pkl", 1);
     mutate(CORPUS "attr_protocol2.pkl", 3);
     mutate(CORPUS "shared.pt", 1);
+    mutate(CORPUS "zip64.pt", 1);
     mutate(CORPUS "attributes.pt", 3);
 }
 
@@ -614,10 +626,10 @@ int main(void)
         cmocka_unit_test(test_golden_manifest), cmocka_unit_test(test_messages),
         cmocka_unit_test(test_other_files),     cmocka_unit_test(test_real_models),
         cmocka_unit_test(test_scvi_models),     cmocka_unit_test(test_python_values),
-        cmocka_unit_test(test_torch_oddities),  cmocka_unit_test(test_amplification),
-        cmocka_unit_test(test_round_trip),      cmocka_unit_test(test_reread_tree_is_writable),
-        cmocka_unit_test(test_writer_refuses),  cmocka_unit_test(test_mutants),
-        cmocka_unit_test(test_large_file),
+        cmocka_unit_test(test_torch_oddities),  cmocka_unit_test(test_zip64_fields),
+        cmocka_unit_test(test_amplification),   cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_writer_refuses),  cmocka_unit_test(test_reread_tree_is_writable),
+        cmocka_unit_test(test_mutants),         cmocka_unit_test(test_large_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
