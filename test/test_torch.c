@@ -1,5 +1,5 @@
-/* .pt and .pkl: the golden checkpoints (good, damaged, hostile), real models, values that Python wrote,
- * round trips of the writer, and mutations of all of it. */
+/* .pt and .pkl: the golden checkpoints (good, damaged, hostile), real models, values that Python
+ * wrote, round trips of the writer, and mutations of all of it. */
 #include "check.h"
 
 #include "base/file.h"
@@ -50,7 +50,8 @@ static void check_tensor(const char *file, const cpt_tensor *t, const json_t *wa
     double sum = 0, weighted = 0, *x = calloc((size_t)t->n_items + 1, sizeof *x);
     int64_t n_bad = 0;
     const json_t *first = json_object_get(want, "first");
-    assert_string_equal(cpt_dtype_name(t->dtype), json_string_value(json_object_get(want, "dtype")));
+    assert_string_equal(cpt_dtype_name(t->dtype),
+                        json_string_value(json_object_get(want, "dtype")));
     check_lengths(json_object_get(want, "shape"), t->n_dims, t->shape);
     if (json_object_get(want, "stride") && t->n_items)
         check_lengths(json_object_get(want, "stride"), t->n_dims, t->strides);
@@ -93,8 +94,7 @@ static void check_entry(const char *folder, const json_t *entry)
         return;
     }
     if (n_tensors) assert_int_equal(c->n_tensors, json_integer_value(n_tensors));
-    json_object_foreach(json_object_get(entry, "tensors"), name, want)
-    {
+    json_object_foreach(json_object_get(entry, "tensors"), name, want) {
         const cpt_tensor *t = cpt_checkpoint_find(c, name);
         if (!t) fail_msg("%s: no tensor '%s'", file, name);
         check_tensor(file, t, want);
@@ -116,15 +116,15 @@ static void test_golden_manifest(void **state)
     json_t *manifest = json_load_file(path, 0, NULL);
     assert_non_null(manifest);
     getrusage(RUSAGE_SELF, &before);
-    json_array_foreach(json_object_get(manifest, "files"), i, entry)
-    {
+    json_array_foreach(json_object_get(manifest, "files"), i, entry) {
         if (strstr(json_string_value(json_object_get(entry, "file")), ".safetensors")) continue;
         check_entry(folder, entry);
         n_checked++;
     }
     getrusage(RUSAGE_SELF, &after);
     assert_true(n_checked >= 85);
-    assert_true(after.ru_maxrss - before.ru_maxrss < 64 * 1024); /* KiB: nothing large is allocated */
+    assert_true(after.ru_maxrss - before.ru_maxrss <
+                64 * 1024); /* KiB: nothing large is allocated */
     assert_int_not_equal(access("EXECUTED_BY_PICKLE", F_OK), 0);
     json_decref(manifest);
 }
@@ -167,7 +167,8 @@ static void refuse_bytes(const void *bytes, size_t n, const char *what)
     cpt_checkpoint *c;
     write_bytes(path, bytes, n);
     assert_int_not_equal(cpt_checkpoint_open(path, &c, &err), CPT_OK);
-    if (!strstr(err.text, what) || !strstr(err.text, path)) fail_msg("'%s', want '%s'", err.text, what);
+    if (!strstr(err.text, what) || !strstr(err.text, path))
+        fail_msg("'%s', want '%s'", err.text, what);
     unlink(path);
 }
 
@@ -176,7 +177,9 @@ static void test_other_files(void **state)
     char tar[512] = "model.pt", zeros[64] = {0};
     memcpy(tar + 257, "ustar", 5);
     refuse_bytes("\x1f\x8b\x08\0\0\0\0\0\0", 9, "gunzip");
-    refuse_bytes("\xfd" "7zXZ\0\0\0\0", 9, "unxz");
+    refuse_bytes("\xfd"
+                 "7zXZ\0\0\0\0",
+                 9, "unxz");
     refuse_bytes(tar, sizeof tar, "tar -xf");
     refuse_bytes(zeros, sizeof zeros, "not complete");
     refuse_bytes("\x89HDF\r\n\x1a\n\0", 9, "HDF5");
@@ -245,7 +248,8 @@ static void check_scvi(const char *inner)
         assert_ok(cpt_checkpoint_need(pt, name, want->n_dims, want->shape, &got, &err));
         assert_int_equal(got->dtype, want->dtype);
         assert_true(got->contiguous);
-        assert_memory_equal(got->data, want->data, (size_t)want->n_items * cpt_dtype_size(want->dtype));
+        assert_memory_equal(got->data, want->data,
+                            (size_t)want->n_items * cpt_dtype_size(want->dtype));
     }
     const cpt_value *genes = cpt_value_get(pt->root, "var_names");
     assert_non_null(genes);
@@ -330,7 +334,8 @@ static void check_attributes(const cpt_value *root)
     const cpt_value *nested = get(get(root, "nested", CPT_VALUE_DICT), "a", CPT_VALUE_TUPLE);
     assert_int_equal(get(nested->as.list.items[0], "b", CPT_VALUE_LIST)->as.list.n, 2);
     const cpt_value *numbers = get(root, "numbers", CPT_VALUE_LIST);
-    static const int64_t want[] = {0, 255, 256, 65535, 65536, -1, 2147483647, -2147483648, 2147483648};
+    static const int64_t want[] = {0,  255,        256,         65535,     65536,
+                                   -1, 2147483647, -2147483648, 2147483648};
     assert_int_equal(numbers->as.list.n, 9);
     for (int i = 0; i < 9; i++) assert_true(numbers->as.list.items[i]->as.integer == want[i]);
     assert_null(cpt_value_get(root, "absent"));
@@ -342,7 +347,8 @@ static void check_attributes(const cpt_value *root)
 
 static void test_python_values(void **state)
 {
-    static const char *const files[] = {"attr_protocol2.pkl", "attr_protocol4.pkl", "attr_protocol5.pkl"};
+    static const char *const files[] = {"attr_protocol2.pkl", "attr_protocol4.pkl",
+                                        "attr_protocol5.pkl"};
     for (int i = 0; i < 3; i++) {
         char path[200];
         cpt_checkpoint *c;
@@ -416,7 +422,8 @@ static void test_amplification(void **state)
 
 static cpt_value *sample_tree(cpt_tree *t, const float *w, const uint16_t *h, const int64_t *step)
 {
-    static const int64_t w_shape[] = {2, 3}, h_shape[] = {3}, empty[] = {0, 4}, values[] = {-1, 1 << 20};
+    static const int64_t w_shape[] = {2, 3}, h_shape[] = {3}, empty[] = {0, 4},
+                         values[] = {-1, 1 << 20};
     cpt_value *root = cpt_tree_dict(t, false), *weights = cpt_tree_dict(t, true);
     cpt_value *list = cpt_tree_list(t), *tuple = cpt_tree_tuple(t);
     cpt_strings genes = {0};

@@ -1,5 +1,5 @@
-/* The input is data.pkl; it is put into a sound archive with two storages (64 and 40 bytes), so that
- * mutations get past the checksums. */
+/* The input is data.pkl; it is put into a sound archive with two storages (64 and 40 bytes), so
+ * that mutations get past the checksums. */
 #include "walk_checkpoint.h"
 
 #include <libdeflate.h>
