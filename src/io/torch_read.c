@@ -373,8 +373,9 @@ static cpt_status list_tensors(struct checkpoint_owned *o, const cpt_value *root
         int64_t i = f->next++;
         const cpt_value *v =
             f->value->as.list.items[f->value->kind == CPT_VALUE_DICT ? 2 * i + 1 : i];
-        if (!is_searched(v) && v->kind != CPT_VALUE_TENSOR) continue;
-        if (++n_visits > MOST_VISITS || depth > CPT_MOST_NESTED) {
+        bool too_many = ++n_visits > MOST_VISITS;
+        if (!is_searched(v) && v->kind != CPT_VALUE_TENSOR && !too_many) continue;
+        if (too_many || depth > CPT_MOST_NESTED) {
             status =
                 cpt_fail(e, CPT_ERR_FORMAT,
                          "%s: a list in it contains itself or is repeated without end; the file is "
