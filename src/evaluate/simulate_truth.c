@@ -2,8 +2,8 @@
  *
  * The figures are those of 10x data of blood: log mean expression of genes with standard deviation
  * near 2, sizes of the negative binomial around 3, donors that differ by a tenth in most genes.
- * Every gene, program, type and donor draws from a stream of its own, so that asking for more of
- * one kind leaves the others as they were.
+ * Every gene, program, type and donor draws from a stream of its own, so that asking for more
+ * programs or donors leaves the first ones as they were.
  *
  * Trap: programs of genes that are never expressed cannot be found by anyone; members are drawn in
  * proportion to the square root of their base expression. */
@@ -167,7 +167,13 @@ static cpt_status make_programs(uint64_t seed, int32_t n_members, cpt_simulated_
     return status;
 }
 
-/* Type t is built on type program t (round robin) and a few more at random. */
+/* Number of the w-th program that is not a state. */
+static int32_t type_program(int32_t w)
+{
+    return w / (STATE_EVERY - 1) * STATE_EVERY + w % (STATE_EVERY - 1);
+}
+
+/* Programs are dealt out to the types in turn, so that none is idle; types share a few at random. */
 static void make_types(uint64_t seed, cpt_simulated_truth *t)
 {
     int32_t n_type_programs = 0;
@@ -175,12 +181,13 @@ static void make_types(uint64_t seed, cpt_simulated_truth *t)
     double sum = 0;
     for (int32_t k = 0; k < t->n_types; k++) {
         cpt_stream s = stream(seed, STREAM_TYPE, k);
-        for (int32_t i = 0; i < PROGRAMS_PER_TYPE; i++) {
-            int32_t wanted = i == 0 ? k % n_type_programs
-                                    : (int32_t)cpt_stream_below(&s, (uint64_t)n_type_programs);
-            int32_t p = wanted / (STATE_EVERY - 1) * STATE_EVERY + wanted % (STATE_EVERY - 1);
-            t->type_activity[k * t->n_programs + p] = 1 + cpt_stream_uniform(&s);
-        }
+        double *activity = t->type_activity + (int64_t)k * t->n_programs;
+        int32_t n = 0;
+        for (int32_t w = k % n_type_programs; w < n_type_programs; w += t->n_types, n++)
+            activity[type_program(w)] = 1 + cpt_stream_uniform(&s);
+        for (; n < PROGRAMS_PER_TYPE; n++)
+            activity[type_program((int32_t)cpt_stream_below(&s, (uint64_t)n_type_programs))] =
+                1 + cpt_stream_uniform(&s);
         sum += t->type_share[k] = 0.3 + cpt_stream_gamma(&s, 2);
     }
     for (int32_t k = 0; k < t->n_types; k++) t->type_share[k] /= sum;
