@@ -12,7 +12,7 @@ assert a.shape == (2000, 300)
 assert list(a.obs_names[:2]) == ["cell\u03b10", "cell\u03b11"] and a.var_names[299] == "GENE299"
 assert a.X.format == "csr" and a.X.dtype == np.float32 and a.X.has_sorted_indices
 assert a.X.min() == 0 and a.X.max() == 9
-assert list(a.obs.columns) == ["cell_type", "score", "n", "dead", "words"]
+assert list(a.obs.columns) == ["cell_type", "score", "n", "a/b", "dead", "words"]
 assert list(a.obs["cell_type"].cat.categories) == ["type 0", "type 1", "type 2"]
 assert list(a.obs["cell_type"].cat.codes[:5]) == [-1, 0, 1, 2, -1]
 assert np.isnan(a.obs["score"].iloc[0]) and not np.isnan(a.obs["score"].iloc[1])

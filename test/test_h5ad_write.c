@@ -111,6 +111,7 @@ static void write_example(const example *x, const char *path)
     assert_ok(cpt_h5ad_column(f, 'o', &x->label, &err));
     assert_ok(cpt_h5ad_numbers(f, 'o', "score", x->numbers, &err));
     assert_ok(cpt_h5ad_integers(f, 'o', "n", x->integers, &err));
+    assert_ok(cpt_h5ad_integers(f, 'o', "a/b", x->integers, &err));
     assert_ok(cpt_h5ad_flags(f, 'o', "dead", x->flags, &err));
     assert_ok(cpt_h5ad_texts(f, 'o', "words", &x->texts, &err));
     assert_ok(cpt_h5ad_matrix(f, "obsm/X_pca", 3, x->pca, &err));
@@ -149,6 +150,7 @@ static void test_round_trip(void **state)
         assert_true(isnan(x.numbers[i]) ? isnan(score->numbers[i]) : score->numbers[i] == x.numbers[i]);
         assert_true(dead->numbers[i] == (double)x.flags[i]);
     }
+    assert_memory_equal(cpt_table_find(&c->obs, "a/b")->numbers, n->numbers, 300 * 8);
     assert_memory_equal(cpt_cells_obsm(c, "X_pca")->values, x.pca, 900 * 4);
     assert_int_equal(c->notes.n, 0);
     cpt_cells_free(c);

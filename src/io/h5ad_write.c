@@ -25,7 +25,7 @@ struct cpt_h5ad {
     char *path, temporary[PATH_LIMIT];
     hid_t file;
     hid_t text, boolean;   /* types: variable-length UTF-8, h5py's bool */
-    hid_t make_link;       /* creates the groups in between: a column may be called "a/b" */
+    hid_t make_link;       /* names are UTF-8 */
     int64_t n_obs, n_var;
     cpt_strings obs_columns, var_columns;
     H5E_auto2_t print;     /* what the process did with HDF5's errors before */
@@ -271,7 +271,6 @@ static void make_types(cpt_h5ad *f)
     H5Tenum_insert(f->boolean, "FALSE", &(int8_t){0});
     H5Tenum_insert(f->boolean, "TRUE", &(int8_t){1});
     f->make_link = H5Pcreate(H5P_LINK_CREATE);
-    H5Pset_create_intermediate_group(f->make_link, 1);
     H5Pset_char_encoding(f->make_link, H5T_CSET_UTF8);
 }
 
@@ -375,7 +374,8 @@ static cpt_status bad_place(const cpt_h5ad *f, const char *where, cpt_err *e)
 
 static bool is_matrix_place(const char *where)
 {
-    return strcmp(where, "X") == 0 || (strncmp(where, "layers/", 7) == 0 && where[7]);
+    return strcmp(where, "X") == 0 ||
+           (strncmp(where, "layers/", 7) == 0 && where[7] && !strchr(where + 7, '/'));
 }
 
 cpt_status cpt_h5ad_dense(cpt_h5ad *f, const char *where, cpt_dtype dtype, const void *values, cpt_err *e)
@@ -423,11 +423,24 @@ done:
 cpt_status cpt_h5ad_matrix(cpt_h5ad *f, const char *where, int64_t width, const float *values, cpt_err *e)
 {
     bool obs = strncmp(where, "obsm/", 5) == 0;
-    if ((!obs && strncmp(where, "varm/", 5) != 0) || !where[5] || width < 0) return bad_place(f, where, e);
+    if ((!obs && strncmp(where, "varm/", 5) != 0) || !where[5] || strchr(where + 5, '/') || width < 0) return bad_place(f, where, e);
     return put_array(f, where, CPT_F32, 2, (int64_t[]){obs ? f->n_obs : f->n_var, width}, values, true, e);
 }
 
 /* ---- columns ---- */
+
+/* A column may be called "a/b": then "a" is a group. Made here, because those that HDF5 makes by
+ * itself bear a time stamp. */
+static cpt_status make_groups_between(const cpt_h5ad *f, const char *place, cpt_err *e)
+{
+    char group[PATH_LIMIT];
+    cpt_status status = CPT_OK;
+    for (const char *p = strchr(place, '/'); p && (p = strchr(p + 1, '/')) && !status;) {
+        snprintf(group, sizeof group, "%.*s", (int)(p - place), place);
+        if (H5Lexists(f->file, group, H5P_DEFAULT) <= 0) status = put_group(f, group, "dict", "0.1.0", e);
+    }
+    return status;
+}
 
 /* Remembers the column and gives the place to write it and its length. */
 static cpt_status begin_column(cpt_h5ad *f, char axis, const char *name, char place[PATH_LIMIT], int64_t *n,
@@ -439,6 +452,7 @@ static cpt_status begin_column(cpt_h5ad *f, char axis, const char *name, char pl
         return cpt_fail(e, CPT_ERR_USAGE, "%s: %s: a column cannot be called \"%s\"", f->path, group, name);
     *n = obs ? f->n_obs : f->n_var;
     cpt_status status = cpt_path_join(place, PATH_LIMIT, group, name, e);
+    if (status == CPT_OK) status = make_groups_between(f, place, e);
     return status ? status : cpt_strings_add(obs ? &f->obs_columns : &f->var_columns, name, strlen(name), e);
 }
 

@@ -1,6 +1,7 @@
 /* h5ad_write.h - AnnData files as anndata >= 0.8 writes them (encoding-version 0.1.0 / 0.2.0).
  *
  * Opens in anndata.read_h5ad of 0.8 to 0.12. Same input, same bytes: no time stamps are stored.
+ * The HDF5 library is not thread-safe: one thread of a process at a time may be in these functions.
  * Written to a temporary name, moved into place by _finish.
  */
 #ifndef CPT_IO_H5AD_WRITE_H

@@ -14,9 +14,11 @@ typedef enum cpt_input_kind {
 } cpt_input_kind;
 
 typedef struct cpt_import_options {
-    bool need_counts;    /* false: obsm is enough (train, encode) */
+    bool need_counts;    /* false: obsm is enough (train, encode); counts come along when there are any,
+                            otherwise a note says why not */
     const char *layer;   /* NULL = find counts: X if it holds counts, else layers/counts, else
-                            raw/X; a name forces layers/NAME; "X" and "raw" force these */
+                            raw/X; a name forces layers/NAME; "X" and "raw" force these;
+                            "none" reads no counts */
     const char *obsm;    /* NULL = all two-dimensional numeric obsm; else this one is required */
     bool allow_non_counts; /* accept fractional values (said in notes) */
     int32_t silence_limit_s; /* child killed after this long without progress; 0 = 120 */
