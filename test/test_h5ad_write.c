@@ -1,5 +1,6 @@
 /* Writing .h5ad: read back by our own reader; the same bytes again, for any number of threads.
- * `test_h5ad_write FILE` writes an example; test/check_anndata.py asks anndata what it reads there. */
+ * `test_h5ad_write FILE` writes an example; test/check_anndata.py asks anndata what it reads there.
+ */
 #include "check.h"
 
 #include "base/file.h"
@@ -115,8 +116,11 @@ static void write_example(const example *x, const char *path)
     assert_ok(cpt_h5ad_flags(f, 'o', "dead", x->flags, &err));
     assert_ok(cpt_h5ad_texts(f, 'o', "words", &x->texts, &err));
     assert_ok(cpt_h5ad_matrix(f, "obsm/X_pca", 3, x->pca, &err));
-    assert_ok(cpt_h5ad_uns_json(f, "settings", "{\"seed\": 1, \"rate\": 0.5, \"name\": \"k\\u00e4se\", \"on\": true,"
-                                "\"none\": null, \"inner\": {\"list\": [1, 2], \"mix\": [1, \"a\"], \"w\": [\"a\"]}}", &err));
+    assert_ok(cpt_h5ad_uns_json(
+        f, "settings",
+        "{\"seed\": 1, \"rate\": 0.5, \"name\": \"k\\u00e4se\", \"on\": true,"
+        "\"none\": null, \"inner\": {\"list\": [1, 2], \"mix\": [1, \"a\"], \"w\": [\"a\"]}}",
+        &err));
     assert_ok(cpt_h5ad_uns_json(f, "version", "\"0.1\"", &err));
     assert_ok(cpt_h5ad_finish(f, &err));
 }
@@ -141,13 +145,16 @@ static void test_round_trip(void **state)
     assert_memory_equal(c->by_cell.indices, x.counts.indices, (size_t)nnz * 4);
     assert_memory_equal(c->by_cell.values, x.counts.values, (size_t)nnz * 4);
     assert_string_equal(cpt_strings_get(&c->cell_ids, 299), "cell\xce\xb1" "299");
-    const cpt_column *label = cpt_table_find(&c->obs, "cell_type"), *n = cpt_table_find(&c->obs, "n");
+    const cpt_column *label = cpt_table_find(&c->obs, "cell_type"),
+                     *n = cpt_table_find(&c->obs, "n");
     assert_memory_equal(label->codes, x.codes, 300 * 4);
     assert_int_equal(label->categories.n, 3);
     assert_true(n->numbers[49] == (double)((int64_t)1 << 49));
-    const cpt_column *score = cpt_table_find(&c->obs, "score"), *dead = cpt_table_find(&c->obs, "dead");
+    const cpt_column *score = cpt_table_find(&c->obs, "score"),
+                     *dead = cpt_table_find(&c->obs, "dead");
     for (int i = 0; i < 300; i++) {
-        assert_true(isnan(x.numbers[i]) ? isnan(score->numbers[i]) : score->numbers[i] == x.numbers[i]);
+        assert_true(isnan(x.numbers[i]) ? isnan(score->numbers[i])
+                                        : score->numbers[i] == x.numbers[i]);
         assert_true(dead->numbers[i] == (double)x.flags[i]);
     }
     assert_memory_equal(cpt_table_find(&c->obs, "a/b")->numbers, n->numbers, 300 * 8);

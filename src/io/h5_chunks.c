@@ -2,11 +2,11 @@
  *
  * Problem: HDF5 inflates with zlib, through a cache that is searched for every chunk; on a large
  * sparse matrix that is most of the import.
- * Method: the stored bytes of a chunk are fetched with H5Dread_chunk, inflated with libdeflate (two to
- * three times as fast), unshuffled, and converted by HDF5's own H5Tconvert. The chunk read last is
- * kept, because blocks of rows straddle chunks. O(bytes).
- * Traps: a chunk may be missing (all fill values) or stored unfiltered: then the library reads; the
- * inflated size must be the chunk's exactly. */
+ * Method: the stored bytes of a chunk are fetched with H5Dread_chunk, inflated with libdeflate (two
+ * to three times as fast), unshuffled, and converted by HDF5's own H5Tconvert. The chunk read last
+ * is kept, because blocks of rows straddle chunks. O(bytes). Traps: a chunk may be missing (all
+ * fill values) or stored unfiltered: then the library reads; the inflated size must be the chunk's
+ * exactly. */
 #include "io/h5_chunks.h"
 #include "base/memory.h"
 
@@ -30,7 +30,8 @@ static bool knows_filters(hid_t plist, bool *shuffled)
     size_t n_values = 1;
     int n = H5Pget_nfilters(plist);
     if (n < 1 || n > 2) return false;
-    H5Z_filter_t first = H5Pget_filter2(plist, 0, &flags, &n_values, &value, 0, NULL, &config), last = first;
+    H5Z_filter_t first = H5Pget_filter2(plist, 0, &flags, &n_values, &value, 0, NULL, &config),
+                 last = first;
     n_values = 1;
     if (n == 2) last = H5Pget_filter2(plist, 1, &flags, &n_values, &value, 0, NULL, &config);
     *shuffled = n == 2;
@@ -40,12 +41,15 @@ static bool knows_filters(hid_t plist, bool *shuffled)
 h5_chunks *h5_chunks_new(const h5_array *a, hid_t plist)
 {
     bool shuffled, numbers = a->class == H5_IS_INTEGER || a->class == H5_IS_FLOAT;
-    if (!numbers || a->n_dims < 1 || a->chunk[0] < 1 || !knows_filters(plist, &shuffled)) return NULL;
+    if (!numbers || a->n_dims < 1 || a->chunk[0] < 1 || !knows_filters(plist, &shuffled))
+        return NULL;
     size_t items = 1, bytes = a->element_size;
     for (int i = 1; i < a->n_dims; i++) {
-        if (a->chunk[i] != a->shape[i] || !cpt_size_mul(items, (size_t)a->shape[i], &items)) return NULL;
+        if (a->chunk[i] != a->shape[i] || !cpt_size_mul(items, (size_t)a->shape[i], &items))
+            return NULL;
     }
-    if (!cpt_size_mul(bytes, items, &bytes) || !cpt_size_mul(bytes, (size_t)a->chunk[0], &bytes)) return NULL;
+    if (!cpt_size_mul(bytes, items, &bytes) || !cpt_size_mul(bytes, (size_t)a->chunk[0], &bytes))
+        return NULL;
     if (bytes == 0 || bytes > (size_t)1 << 30) return NULL;
     h5_chunks *c = calloc(1, sizeof *c);
     if (!c) return NULL;
@@ -73,7 +77,8 @@ static void unshuffle(const unsigned char *planes, size_t n, size_t size, unsign
         for (size_t i = 0; i < n; i++) out[i * size + b] = planes[b * n + i];
 }
 
-static cpt_status load_chunk(h5_chunks *c, const h5_array *a, int64_t number, bool *possible, cpt_err *e)
+static cpt_status load_chunk(h5_chunks *c, const h5_array *a, int64_t number, bool *possible,
+                             cpt_err *e)
 {
     cpt_status status;
     hsize_t offset[3] = {(hsize_t)number * c->rows}, stored = 0;
@@ -90,11 +95,14 @@ static cpt_status load_chunk(h5_chunks *c, const h5_array *a, int64_t number, bo
     *possible = skipped == 0;
     if (skipped) return CPT_OK;
     size_t length;
-    if (libdeflate_zlib_decompress(c->inflater, c->packed, (size_t)stored, c->shuffled ? c->planes : c->chunk,
-                                   c->bytes, &length) != LIBDEFLATE_SUCCESS || length != c->bytes)
-        return h5_fail(a->file, e, CPT_ERR_FORMAT, a->place,
-                       "chunk %lld cannot be decompressed; the file is damaged, copy or write it again",
-                       (long long)number);
+    if (libdeflate_zlib_decompress(c->inflater, c->packed, (size_t)stored,
+                                   c->shuffled ? c->planes : c->chunk, c->bytes,
+                                   &length) != LIBDEFLATE_SUCCESS ||
+        length != c->bytes)
+        return h5_fail(
+            a->file, e, CPT_ERR_FORMAT, a->place,
+            "chunk %lld cannot be decompressed; the file is damaged, copy or write it again",
+            (long long)number);
     if (c->shuffled) unshuffle(c->planes, c->bytes / c->size, c->size, c->chunk);
     c->number = number;
 done:
@@ -102,8 +110,8 @@ done:
 }
 
 /* Elements of the file's type into `out` as `memory`. */
-static cpt_status convert(h5_chunks *c, const h5_array *a, const unsigned char *in, size_t n, hid_t memory,
-                          unsigned char *out, cpt_err *e)
+static cpt_status convert(h5_chunks *c, const h5_array *a, const unsigned char *in, size_t n,
+                          hid_t memory, unsigned char *out, cpt_err *e)
 {
     size_t size = H5Tget_size(memory), larger = size > c->size ? size : c->size;
     cpt_status status = cpt_grow(&c->converted, &c->converted_capacity, n * larger, 1, e);
@@ -115,8 +123,8 @@ static cpt_status convert(h5_chunks *c, const h5_array *a, const unsigned char *
     return CPT_OK;
 }
 
-cpt_status h5_chunks_read(h5_chunks *c, const h5_array *a, int64_t first, int64_t n, hid_t memory, void *out,
-                          bool *possible, cpt_err *e)
+cpt_status h5_chunks_read(h5_chunks *c, const h5_array *a, int64_t first, int64_t n, hid_t memory,
+                          void *out, bool *possible, cpt_err *e)
 {
     size_t size = H5Tget_size(memory);
     bool same = H5Tequal(a->type, memory) > 0;

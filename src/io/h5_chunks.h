@@ -1,4 +1,5 @@
-/* h5_chunks.h - rows of a deflated data set without HDF5's filter pipeline (private to h5_util.c). */
+/* h5_chunks.h - rows of a deflated data set without HDF5's filter pipeline (private to h5_util.c).
+ */
 #ifndef CPT_IO_H5_CHUNKS_H
 #define CPT_IO_H5_CHUNKS_H
 
@@ -11,7 +12,7 @@ h5_chunks *h5_chunks_new(const h5_array *a, hid_t plist);
 void h5_chunks_free(h5_chunks *c);
 
 /* As h5_array_read. *possible = false: nothing was read, because some chunk is stored otherwise. */
-cpt_status h5_chunks_read(h5_chunks *c, const h5_array *a, int64_t first, int64_t n, hid_t memory, void *out,
-                          bool *possible, cpt_err *e);
+cpt_status h5_chunks_read(h5_chunks *c, const h5_array *a, int64_t first, int64_t n, hid_t memory,
+                          void *out, bool *possible, cpt_err *e);
 
 #endif
