@@ -19,7 +19,8 @@ typedef struct cpt_gsea_options {
 } cpt_gsea_options;
 void cpt_gsea_options_init(cpt_gsea_options *o);
 
-/* Why a set has no p. */
+/* Why a set has no p, or only the trivial one. ES_ZERO: the score is exactly 0 (p = 1), or no walk is
+ * possible because none or all of the ranked genes are members (p = NaN). */
 typedef enum cpt_gsea_reason {
     CPT_GSEA_TESTED, CPT_GSEA_FEW_SAME_SIGN, CPT_GSEA_ES_ZERO, CPT_GSEA_NO_CONVERGENCE
 } cpt_gsea_reason;

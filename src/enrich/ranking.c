@@ -1,0 +1,103 @@
+/* ranking.c - the order of the genes, and weights as integers.
+ *
+ * Weights are round(|s|^power * c) with c = 2^30 / sum, floored when >= 1, as fgsea does since 1.37.1:
+ * running sums are then exact integers, so that equal enrichment scores compare as equal whatever the
+ * order of summation, and statistics that are integers already stay in proportion.
+ */
+#include "enrich/ranking.h"
+#include "base/memory.h"
+#include "math/sort.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+static const double WEIGHT_SUM = 1073741824; /* 2^30 */
+
+static cpt_status check_statistic(int32_t n, const double *statistic, double power, cpt_err *e)
+{
+    if (!(power >= 0) || isinf(power))
+        return cpt_fail(e, CPT_ERR_USAGE, "the GSEA weight is %g; it must be 0 or more", power);
+    for (int32_t g = 0; g < n; g++)
+        if (isinf(statistic[g]))
+            return cpt_fail(e, CPT_ERR_DATA, "the statistic of gene %d is infinite; cap it, or leave "
+                            "the gene out with NaN", g);
+    return CPT_OK;
+}
+
+static cpt_status sort_genes(int32_t n_universe, const double *statistic, cpt_ranking *r, cpt_err *e)
+{
+    cpt_status status = CPT_OK;
+    uint64_t *keys = NULL;
+    int32_t *scratch = NULL, n = 0;
+    CPT_TRY(cpt_alloc(&keys, 2 * (size_t)n_universe, sizeof *keys, e));
+    CPT_TRY(cpt_alloc(&scratch, (size_t)n_universe, sizeof *scratch, e));
+    for (int32_t g = 0; g < n_universe; g++) {
+        r->position[g] = -1;
+        if (isnan(statistic[g])) continue;
+        keys[n] = ~cpt_order_key(statistic[g]); /* complement: descending, and stable by gene */
+        r->gene[n++] = g;
+    }
+    r->n = n;
+    cpt_radix_sort(n, keys, r->gene, keys + n_universe, scratch);
+    for (int32_t i = 0; i < n; i++) r->position[r->gene[i]] = i;
+    for (int32_t i = 0, j; i < n; i = j) {
+        for (j = i + 1; j < n && keys[j] == keys[i]; j++) continue;
+        if (j - i > 1) r->n_tied += j - i;
+        if (statistic[r->gene[i]] == 0) r->n_zero += j - i;
+    }
+done:
+    free(keys);
+    free(scratch);
+    return status;
+}
+
+static double power_of(double x, double power)
+{
+    return power == 1 ? x : power == 0 ? 1 : power == 2 ? x * x : pow(x, power);
+}
+
+static void set_weights(const double *statistic, double power, cpt_ranking *r)
+{
+    double sum = 0, largest = 0, unit = 1;
+    for (int32_t i = 0; i < r->n; i++) {
+        double x = fabs(statistic[r->gene[i]]);
+        sum += power_of(x, power);
+        largest = fmax(largest, x);
+    }
+    if (largest > 0 && !(sum < 1e290 && sum > 1e-290)) { /* out of range: measure in units of the largest */
+        unit = largest;
+        sum = 0;
+        for (int32_t i = 0; i < r->n; i++) sum += power_of(fabs(statistic[r->gene[i]]) / unit, power);
+    }
+    double scale = sum > 0 ? WEIGHT_SUM / sum : 0;
+    if (scale >= 1) scale = floor(scale);
+    for (int32_t i = 0; i < r->n; i++)
+        r->weight[i] = rint(power_of(fabs(statistic[r->gene[i]]) / unit, power) * scale);
+}
+
+cpt_status cpt_ranking_make(int32_t n_universe, const double *statistic, double power,
+                            cpt_ranking *r, cpt_err *e)
+{
+    cpt_status status = CPT_OK;
+    *r = (cpt_ranking){0};
+    if (n_universe > CPT_RANKING_MAX_GENES)
+        return cpt_fail(e, CPT_ERR_UNSUPPORTED, "cannot rank %d genes, at most %d", n_universe,
+                        CPT_RANKING_MAX_GENES);
+    CPT_TRY(check_statistic(n_universe, statistic, power, e));
+    CPT_TRY(cpt_alloc(&r->gene, (size_t)n_universe, sizeof *r->gene, e));
+    CPT_TRY(cpt_alloc(&r->position, (size_t)n_universe, sizeof *r->position, e));
+    CPT_TRY(cpt_alloc(&r->weight, (size_t)n_universe, sizeof *r->weight, e));
+    CPT_TRY(sort_genes(n_universe, statistic, r, e));
+    set_weights(statistic, power, r);
+done:
+    if (status) cpt_ranking_free(r);
+    return status;
+}
+
+void cpt_ranking_free(cpt_ranking *r)
+{
+    free(r->gene);
+    free(r->position);
+    free(r->weight);
+    *r = (cpt_ranking){0};
+}

@@ -1,0 +1,24 @@
+/* ranking.h - genes in order of a statistic, with the integer weights of the running sum. */
+#ifndef CPT_ENRICH_RANKING_H
+#define CPT_ENRICH_RANKING_H
+
+#include "base/error.h"
+
+/* All sums of weights stay near 2^30, so that numerators of the running sum, up to 2^30 n, are exact
+ * in a double for every list of at most this many genes. */
+enum { CPT_RANKING_MAX_GENES = 1 << 22 };
+
+typedef struct cpt_ranking {
+    int32_t n;            /* genes ranked */
+    int32_t n_tied, n_zero;
+    int32_t *gene;        /* [n] universe number at each position, best first */
+    int32_t *position;    /* [n_universe] position of a gene; -1 = not ranked */
+    double *weight;       /* [n] integers, by position */
+} cpt_ranking;
+
+/* Order: statistic descending, then gene number. Weights: |s|^power scaled to integers (C.3.2). */
+cpt_status cpt_ranking_make(int32_t n_universe, const double *statistic, double power,
+                            cpt_ranking *out, cpt_err *e);
+void cpt_ranking_free(cpt_ranking *r);
+
+#endif

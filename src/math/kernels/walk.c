@@ -1,0 +1,109 @@
+/* walk.c - running sums with SIMD lanes that are subsets (prefixes) or members (highest).
+ *
+ * Trap: an entry that is no member (it arrives later) still takes part in the extremes, as the value of
+ * the sum just before its position. That value lies between a bottom and a top of true members, or
+ * between 0 and one of them, so it changes neither extreme, and no blend is needed. */
+#include "math/walk.h"
+#include "base/cpu.h"
+
+#include <math.h>
+#if defined(__SSE2__)
+#include <immintrin.h>
+#endif
+
+#if defined(__AVX512F__)
+enum { WIDTH = 8 };
+#define MAX_OF(a, b) ((lanes)_mm512_max_pd((__m512d)(a), (__m512d)(b)))
+#define MIN_OF(a, b) ((lanes)_mm512_min_pd((__m512d)(a), (__m512d)(b)))
+#elif defined(__AVX__)
+enum { WIDTH = 4 };
+#define MAX_OF(a, b) ((lanes)_mm256_max_pd((__m256d)(a), (__m256d)(b)))
+#define MIN_OF(a, b) ((lanes)_mm256_min_pd((__m256d)(a), (__m256d)(b)))
+#elif defined(__SSE2__)
+enum { WIDTH = 2 };
+#define MAX_OF(a, b) ((lanes)_mm_max_pd((__m128d)(a), (__m128d)(b)))
+#define MIN_OF(a, b) ((lanes)_mm_min_pd((__m128d)(a), (__m128d)(b)))
+#else
+enum { WIDTH = 2 };
+#define SELECT(mask, a, b) ((lanes)(((masks)(a) & (mask)) | ((masks)(b) & ~(mask))))
+#define MAX_OF(a, b) SELECT((a) > (b), a, b)
+#define MIN_OF(a, b) SELECT((a) < (b), a, b)
+#endif
+
+typedef double lanes __attribute__((vector_size(8 * WIDTH), may_alias));
+typedef int64_t masks __attribute__((vector_size(8 * WIDTH), may_alias));
+
+#define LOAD(p) (*(const lanes *)(p))
+
+#define ADVANCE(j)                                                                                 \
+    do {                                                                                           \
+        masks in = a < k##j;                                                                       \
+        lanes u = (lanes)((masks)w & in);                                                          \
+        lanes before = sum##j * outside##j - (s - count##j) * total##j;                            \
+        low##j = MIN_OF(before, low##j);                                                           \
+        sum##j += u;                                                                               \
+        lanes after = before + u * outside##j;                                                     \
+        high##j = MAX_OF(after, high##j);                                                          \
+        count##j += (lanes)((masks)one & in);                                                      \
+    } while (0)
+
+/* Two sizes per pass: they share the loads and hide each other's latency. The arrays start at the first
+ * of WIDTH lanes. */
+static void prefixes_of_lanes(int64_t n, const double *position, const double *weight,
+                              const double *arrival, int32_t n_genes, int32_t n_sizes,
+                              const double *sizes, const double *totals, double *top, double *bottom)
+{
+    const lanes zero = {0}, one = zero + 1;
+    for (int32_t i = 0; i < n_sizes; i += 2) {
+        int32_t next = i + 1 < n_sizes ? i + 1 : i;
+        lanes k0 = zero + sizes[i], k1 = zero + sizes[next];
+        lanes outside0 = n_genes - k0, outside1 = n_genes - k1;
+        lanes total0 = LOAD(totals + i * CPT_WALK_LANES), total1 = LOAD(totals + next * CPT_WALK_LANES);
+        lanes sum0 = zero, sum1 = zero, count0 = zero, count1 = zero;
+        lanes high0 = zero, high1 = zero, low0 = zero, low1 = zero;
+        for (int64_t t = 0; t < n; t++) {
+            lanes s = LOAD(position + t * CPT_WALK_LANES), w = LOAD(weight + t * CPT_WALK_LANES);
+            lanes a = LOAD(arrival + t * CPT_WALK_LANES);
+            ADVANCE(0);
+            ADVANCE(1);
+        }
+        *(lanes *)(top + i * CPT_WALK_LANES) = high0;
+        *(lanes *)(bottom + i * CPT_WALK_LANES) = low0;
+        *(lanes *)(top + next * CPT_WALK_LANES) = high1;
+        *(lanes *)(bottom + next * CPT_WALK_LANES) = low1;
+    }
+}
+
+static void prefixes(int64_t n, const double *position, const double *weight, const double *arrival,
+                     int32_t n_genes, int32_t n_sizes, const double *sizes, const double *totals,
+                     double *top, double *bottom)
+{
+    for (int l = 0; l < CPT_WALK_LANES; l += WIDTH)
+        prefixes_of_lanes(n, position + l, weight + l, arrival + l, n_genes, n_sizes, sizes, totals + l,
+                          top + l, bottom + l);
+}
+
+static double highest(int64_t n, const double *sum, const double *miss, double a, double r)
+{
+    enum { SPAN = 16 };
+    double best = -INFINITY;
+    int64_t i = 0;
+    if (n >= SPAN) {
+        double lane[SPAN];
+        for (int l = 0; l < SPAN; l++) lane[l] = sum[l] * a - miss[l] * r;
+        for (i = SPAN; i + SPAN <= n; i += SPAN)
+            for (int l = 0; l < SPAN; l++) {
+                double v = sum[i + l] * a - miss[i + l] * r;
+                lane[l] = lane[l] > v ? lane[l] : v;
+            }
+        for (int l = 0; l < SPAN; l++) best = lane[l] > best ? lane[l] : best;
+    }
+    for (; i < n; i++) {
+        double v = sum[i] * a - miss[i] * r;
+        best = v > best ? v : best;
+    }
+    return best;
+}
+
+const cpt_walk_kernels CPT_LEVEL_NAME(cpt_walk_kernels) = {prefixes, highest};
+CPT_KERNEL_DISPATCH(cpt_walk_kernels)

@@ -1,0 +1,28 @@
+/* walk.h - extremes of the running sum of GSEA, many random subsets or many members at a time.
+ *
+ * All numbers are integers held in doubles below 2^53, so results are exact and the same for every
+ * instruction set. With A = genes outside the subset, R = sum of its weights and, at member i (from 0,
+ * position S_i from 0), c_i the weights up to and including it, the sum times A R is
+ *     top_i = c_i A - (S_i - i) R        bottom_i = top_i - w_i A. */
+#ifndef CPT_MATH_WALK_H
+#define CPT_MATH_WALK_H
+
+#include <stdint.h>
+
+enum { CPT_WALK_LANES = 8 }; /* subsets side by side */
+
+typedef struct cpt_walk_kernels {
+    /* Eight growing subsets, in order of position: entry t of lane l at [t * 8 + l] has a position, a
+     * weight and an arrival number. For each size k: the members are the entries with arrival < k;
+     * totals [size][8] are their weight sums. Writes max top and min bottom, [size][8]. */
+    void (*prefixes)(int64_t n, const double *position, const double *weight, const double *arrival,
+                     int32_t n_genes, int32_t n_sizes, const double *sizes, const double *totals,
+                     double *top, double *bottom);
+    /* max over i of sum[i] * a - miss[i] * r; -inf when n = 0. */
+    double (*highest)(int64_t n, const double *sum, const double *miss, double a, double r);
+} cpt_walk_kernels;
+
+const cpt_walk_kernels *cpt_walk_kernels_get(void);
+const cpt_walk_kernels *cpt_walk_kernels_at(int level);
+
+#endif
