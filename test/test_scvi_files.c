@@ -178,6 +178,31 @@ static void test_round_trips(void **state)
     assert_ok(cpt_remove_tree(folder, &err));
 }
 
+/* With $CPT_SCVI_CASES, the folders stay there for test/golden/check_scvi_save.py. */
+static void test_golden_models_saved_again(void **state)
+{
+    cpt_err err;
+    NEED_SHARED(golden, "golden/scvi");
+    const char *keep = getenv("CPT_SCVI_CASES");
+    char folder[] = "/tmp/cpt_scvi_XXXXXX", path[1200], saved[1200];
+    assert_non_null(mkdtemp(folder));
+    for (int which = 0; which < 2; which++) {
+        cpt_model *m, *again;
+        snprintf(path, sizeof path, "%s/%s", golden, which ? "zinb2" : "nb1");
+        snprintf(saved, sizeof saved, "%s/%s", keep ? keep : folder, which ? "zinb2" : "nb1");
+        assert_ok(cpt_model_open(path, &m, NULL, &err));
+        assert_ok(cpt_scvi_save(m, saved, &err));
+        assert_ok(cpt_model_open(saved, &again, NULL, &err));
+        assert_memory_equal(scvi_of(m)->parameters, scvi_of(again)->parameters,
+                            sizeof(float) * (size_t)scvi_of(m)->n_parameters);
+        assert_memory_equal(scvi_of(m)->encoder[0].shift, scvi_of(again)->encoder[0].shift,
+                            12 * sizeof(float));
+        cpt_model_free(m);
+        cpt_model_free(again);
+    }
+    assert_ok(cpt_remove_tree(folder, &err));
+}
+
 static void expect(const char *path, cpt_status code, const char *words)
 {
     cpt_err err;
@@ -267,6 +292,7 @@ int main(void)
         cmocka_unit_test(test_scanvi),
         cmocka_unit_test(test_other_classes_are_refused),
         cmocka_unit_test(test_round_trips),
+        cmocka_unit_test(test_golden_models_saved_again),
         cmocka_unit_test(test_damaged_files),
         cmocka_unit_test(test_paths_that_are_no_model),
     };
