@@ -415,6 +415,43 @@ static void summarises_every_method(void **state)
     fixture_free(&f);
 }
 
+static void finds_the_noise_floor(void **state)
+{
+    (void)state;
+    cpt_err err;
+    fixture f;
+    cpt_pair_options po;
+    cpt_attribution_options o;
+    cpt_attribution a = {0}, b = {0};
+    fixture_make(&f, 2);
+    cpt_pair_options_init(&po);
+    po.n_prototypes = 6;
+    cpt_attribution_options_init(&o);
+    assert_ok(cpt_attribution_noise(f.m, &f.d->base, &f.cells.counts, f.a, N, 16, &po, &o, &a, &f.ctx, &err));
+    assert_int_equal(a.n_noise_directions, 16);
+    for (int i = 0; i < 5; i++) assert_true(a.noise_quantiles[i] > (i ? a.noise_quantiles[i - 1] : 0));
+    assert_true(a.noise_quantiles[0] > 1e-4 && a.noise_quantiles[4] < 1);
+    /* the cut-off lies between the quantiles that its percentile says it lies between */
+    for (int i = 0; i < 5; i++) {
+        static const double shares[5] = {0.5, 0.9, 0.95, 0.99, 0.999};
+        if (a.noise_quantiles[i] < 0.05) assert_true(a.cutoff_percentile >= shares[i] - 1e-3);
+        else assert_true(a.cutoff_percentile <= shares[i] + 1e-3);
+    }
+    f.ctx.n_threads = 1;
+    assert_ok(cpt_attribution_noise(f.m, &f.d->base, &f.cells.counts, f.a, N, 16, &po, &o, &b, &f.ctx, &err));
+    assert_memory_equal(&a, &b, sizeof a);
+    f.ctx.seed++;
+    o.cutoff = 0;
+    assert_ok(cpt_attribution_noise(f.m, &f.d->base, &f.cells.counts, f.a, N, 16, &po, &o, &b, &f.ctx, &err));
+    assert_true(a.noise_quantiles[2] != b.noise_quantiles[2]);
+    assert_near(b.cutoff_percentile, 0, 0);
+    assert_int_equal(cpt_attribution_noise(f.m, &f.d->base, &f.cells.counts, f.a, N, 0, &po, &o, &b, &f.ctx,
+                                           &err), CPT_ERR_USAGE);
+    assert_int_equal(cpt_attribution_noise(f.m, &f.d->base, &f.cells.counts, f.a, 1, 4, &po, &o, &b, &f.ctx,
+                                           &err), CPT_ERR_DATA);
+    fixture_free(&f);
+}
+
 static void refuses_what_cannot_be(void **state)
 {
     (void)state;
@@ -466,6 +503,7 @@ int main(void)
         cmocka_unit_test(exact_flips_equal_enumeration),
         cmocka_unit_test(summarises_all_pairs),
         cmocka_unit_test(summarises_every_method),
+        cmocka_unit_test(finds_the_noise_floor),
         cmocka_unit_test(refuses_what_cannot_be),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -8,6 +8,7 @@
 
 struct checkpoint_owned {
     cpt_map map;
+    bool borrowed; /* the bytes of map are not ours to unmap */
     char *path;
     cpt_arena arena;     /* names, values, tensors of the value tree */
     cpt_tensor *tensors; /* named ones, in file order */
@@ -23,6 +24,10 @@ bool cpt_tensor_lay_out(cpt_tensor *t, int n_dims, const int64_t *shape, const i
 
 /* Appends to owned->tensors; t->name must live in the arena. */
 cpt_status cpt_checkpoint_add(struct checkpoint_owned *o, const cpt_tensor *t, cpt_err *e);
+
+/* As cpt_checkpoint_open, of bytes in memory that outlive the result; `name` stands in errors. */
+cpt_status cpt_checkpoint_parse(const char *name, const void *bytes, size_t size,
+                                cpt_checkpoint **out, cpt_err *e);
 
 /* The readers, one per format; errors begin with the path. */
 cpt_status cpt_safetensors_read(struct checkpoint_owned *o, cpt_err *e);
