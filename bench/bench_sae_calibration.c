@@ -24,7 +24,9 @@ static void base(cpt_sae_recipe *r, int32_t dim)
 {
     r->k_start = 0;
     r->revive = CPT_SAE_REVIVE_NONE;
+    r->revive_rounds = 0;
     r->init = CPT_SAE_INIT_SPHERE;
+    r->aux = CPT_SAE_AUX_NORMALISED;
     r->aux_weight = 1.0 / 32;
     r->k_aux = 0;
 }
@@ -183,6 +185,11 @@ static void cells_rounds_rate_2(cpt_sae_recipe *r, int32_t dim)
     cells_rounds_input(r, dim);
     r->learning_rate *= 2;
 }
+static void residual_late(cpt_sae_recipe *r, int32_t dim)
+{
+    no_aux_revive_residual(r, dim);
+    r->revive_until = 0.95;
+}
 static void rate_3(cpt_sae_recipe *r, int32_t dim)
 {
     base(r, dim);
@@ -219,6 +226,7 @@ static const struct {
     {"no-aux+anneal+revive", no_aux_anneal_revive},
     {"cells+no-aux+revive", cells_no_aux_revive},
     {"cells+no-aux+revive-95%", cells_no_aux_revive_late},
+    {"no-aux+revive-residual-95%", residual_late},
     {"no-aux+revive/40", rounds_input},
     {"no-aux+revive-residual/40", rounds_residual},
     {"cells+no-aux+revive/40", cells_rounds_input},
