@@ -1,8 +1,9 @@
 """GSEApy on the problem that bench_gsea wrote: same genes, sets, permutations, eps, one thread.
 
-usage: bench_gsea problem.tsv && python gsea_peer.py problem.tsv [out.tsv]
+usage: bench_gsea problem.tsv && python gsea_peer.py problem.tsv [results]
 Prints the CPU seconds of the compiled core with permutations, and with multilevel splitting (its port of
-fgsea); with a second argument writes set, es, p for comparison.
+fgsea); with a second argument writes
+results.METHOD.tsv.
 """
 import sys
 import time
@@ -24,15 +25,15 @@ def read(path):
 
 def main():
     ranking, sets = read(sys.argv[1])
-    for method in ("permutation", "multilevel"):
+    for method in ("multilevel", "permutation"):
         start = time.process_time()
         result = gseapy.prerank(ranking, sets, outdir=None, min_size=1, max_size=5000, permutation_num=1000,
                                 threads=1, no_plot=True, seed=1, method=method, eps=1e-50)
         seconds = time.process_time() - start
         print(f"GSEApy {gseapy.__version__} {method:12s} {1e3 * seconds:9.1f} ms {len(sets) / seconds:9.0f} sets/s",
               flush=True)
-    if len(sys.argv) > 2:
-        result.res2d.to_csv(sys.argv[2], sep="\t", index=False)
+        if len(sys.argv) > 2:
+            result.res2d.to_csv(f"{sys.argv[2]}.{method}.tsv", sep="\t", index=False)
 
 
 main()
