@@ -184,7 +184,7 @@ static void test_es_brute_force(void **state)
 static void compare_subset_kernels(const cpt_walk_kernels *plain, const cpt_walk_kernels *other,
                                    cpt_stream *s)
 {
-    enum { K = 45, N = 300 };
+    enum { K = 445, N = 2700 };
     int32_t position[2][K];
     double sum[2][K], weight[N];
     for (int i = 0; i < N; i++) weight[i] = (double)cpt_stream_below(s, 1000);
@@ -192,9 +192,11 @@ static void compare_subset_kernels(const cpt_walk_kernels *plain, const cpt_walk
         position[0][i] = position[1][i] = 6 * i;
         sum[0][i] = sum[1][i] = (i ? sum[0][i - 1] : 0) + weight[6 * i];
     }
-    for (int trial = 0; trial < 3000; trial++) {
+    for (int trial = 0; trial < 1000; trial++) {
         int32_t from = (int32_t)cpt_stream_below(s, K), newcomer = (int32_t)cpt_stream_below(s, N), to = 0;
         while (to < K && position[0][to] < newcomer) to++;
+        assert_int_equal(plain->find(K, position[0], newcomer), to);
+        assert_int_equal(other->find(K, position[0], newcomer), to);
         if (to < K && position[0][to] == newcomer) continue;
         double loss = weight[position[0][from]], gain = weight[newcomer], total = 0;
         plain->swap(K, from, to, newcomer, loss, gain, position[0], sum[0]);

@@ -101,18 +101,6 @@ typedef struct swap {
     uint64_t hash;
 } swap;
 
-/* First member at or after a position; without branches, since the answer is random. */
-static int32_t find(const int32_t *position, int32_t k, int32_t target)
-{
-    const int32_t *base = position;
-    while (k > 1) {
-        int32_t half = k / 2;
-        base += base[half - 1] < target ? half : 0;
-        k -= half;
-    }
-    return (int32_t)(base - position) + (*base < target);
-}
-
 /* Point of the sum after the swap at a member that stays (numbered as before). */
 static double point_after(const cpt_walker *w, const swap *s, int32_t i, double a)
 {
@@ -234,7 +222,7 @@ int32_t cpt_walker_move(cpt_walker *w, const cpt_field *f, const cpt_element *bo
         swap s;
         s.from = below(stream, (uint32_t)f->k);
         s.position = below(stream, (uint32_t)f->n);
-        s.to = find(w->position, f->k, s.position);
+        s.to = f->kernels->find(f->k, w->position, s.position);
         if (s.to < f->k && w->position[s.to] == s.position) continue; /* a member already */
         int32_t leaver = w->position[s.from];
         s.loss = f->weight[leaver];

@@ -22,6 +22,8 @@ typedef struct cpt_walk_kernels {
     /* max over members first <= i < last of sum[i] * a - (position[i] - i) * r; -inf when there are none. */
     double (*highest)(int32_t first, int32_t last, const double *sum, const int32_t *position, double a,
                       double r);
+    /* Number of members before `target`. */
+    int32_t (*find)(int32_t k, const int32_t *position, int32_t target);
     /* Member `from` of weight `loss` leaves, `newcomer` of weight `gain` enters before member `to`. */
     void (*swap)(int32_t k, int32_t from, int32_t to, int32_t newcomer, double loss, double gain,
                  int32_t *position, double *sum);
