@@ -67,7 +67,7 @@ $(BUILD)/conceptome: $(CLI_OBJECTS) $(BUILD)/libconceptome.a
 
 $(BUILD)/libconceptome.a: $(OBJECTS)
 	@echo "  AR   $@"
-	$(Q)rm -f $@ && ar rcsD $@ $(OBJECTS)
+	$(Q)rm -f $@ && ar rcsDP $@ $(OBJECTS)
 
 define level_rule
 $(BUILD)/math/kernels/%.level$(1).o: src/math/kernels/%.c

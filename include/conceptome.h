@@ -15,7 +15,7 @@
  *         cpt_context_init(&ctx);
  *         cpt_options *options = cpt_options_new(&err);
  *         if (!options || cpt_options_set(options, "label", "cell_type", &err) ||
- *             cpt_study_run("cells.h5ad", "study", options, &ctx, &err))
+ *             cpt_study_run("cells.h5ad", "study", options, NULL, &ctx, &err))
  *             fprintf(stderr, "%s\n", err.text);
  *         cpt_options_free(options);
  *         return err.code != CPT_OK;
@@ -90,6 +90,107 @@ typedef struct cpt_context {
 
 /* All cores, seed 0, silent. */
 void cpt_context_init(cpt_context *ctx);
+
+/* ---- options: every choice of every stage, by name ------------------------------------------- */
+
+/* One table drives the command line, --config files, help, and what study.json records. */
+typedef enum cpt_option_kind {
+    CPT_OPTION_TEXT, CPT_OPTION_INTEGER, CPT_OPTION_NUMBER, CPT_OPTION_FLAG, CPT_OPTION_CHOICE,
+    CPT_OPTION_LIST /* texts; each set adds one */
+} cpt_option_kind;
+
+typedef struct cpt_option_info {
+    const char *name;     /* "expansion": --expansion on the command line */
+    const char *group;    /* "cells" "model" "dictionary" "attribution" "expression" "enrichment" "output" */
+    cpt_option_kind kind;
+    const char *fallback; /* the default, as text; "" = none or chosen from the data */
+    const char *argument; /* placeholder in help, "N", "COL", or the choices "nb|zinb" */
+    double low, high;     /* accepted range of numbers, inclusive */
+    const char *help;     /* one line */
+} cpt_option_info;
+const cpt_option_info *cpt_option_list(size_t *n); /* static */
+
+typedef struct cpt_options cpt_options;
+cpt_options *cpt_options_new(cpt_err *e);
+cpt_options *cpt_options_copy(const cpt_options *o, cpt_err *e);
+void cpt_options_free(cpt_options *o);
+/* Checks name, type and range; an unknown name is answered with the nearest one. */
+cpt_status cpt_options_set(cpt_options *o, const char *name, const char *value, cpt_err *e);
+/* JSON object of names and values; does not touch what was set before: the command line wins. */
+cpt_status cpt_options_read(cpt_options *o, const char *json_file, cpt_err *e);
+bool cpt_options_given(const cpt_options *o, const char *name); /* set by someone, not defaulted */
+/* Values; the name must exist and have the kind (a programmer's error otherwise). */
+const char *cpt_options_text(const cpt_options *o, const char *name); /* "" when empty */
+int64_t cpt_options_integer(const cpt_options *o, const char *name);
+double cpt_options_number(const cpt_options *o, const char *name);
+bool cpt_options_flag(const cpt_options *o, const char *name);
+size_t cpt_options_list(const cpt_options *o, const char *name, const char *const **items);
+
+/* ---- studies ---------------------------------------------------------------------------------- */
+
+/* Cells in, interpreted concepts out: all stages of doc/formats.md, in the folder `study`. What is
+ * there and still valid (same inputs, same options) is not computed again; a run that was killed goes
+ * on. CPT_ERR_LOCKED when another process works on the study (the text names its pid).
+ * `command` is recorded in study.json (NULL = not said). */
+cpt_status cpt_study_run(const char *cells, const char *study, const cpt_options *options,
+                         const char *command, const cpt_context *ctx, cpt_err *e);
+
+/* One stage of an existing study and whatever it needs: "attribution", "enrichment", "evaluation",
+ * "report" ... Options given here replace the study's, the others stay as recorded. `force` runs the
+ * named stage even when nothing changed. */
+cpt_status cpt_study_stage(const char *study, const char *stage, const cpt_options *options, bool force,
+                           const char *command, const cpt_context *ctx, cpt_err *e);
+
+/* What a newcomer wants to know at the end of a run, as JSON text (malloc'ed; free it): sizes, scores,
+ * the most frequent concepts with genes and terms, files, seconds per stage. */
+cpt_status cpt_study_summary(const char *study, char **json, cpt_err *e);
+
+/* `what` = concepts | genes | terms | notes; `format` = tsv | json; into an open stream. */
+struct _IO_FILE;
+cpt_status cpt_study_export(const char *study, const char *what, const char *format,
+                            struct _IO_FILE *out, cpt_err *e);
+
+/* ---- single steps on files ---------------------------------------------------------------------- */
+
+/* Trains a model on cells (options of group "model") and saves it in its own ecosystem's format. */
+cpt_status cpt_fit(const char *cells, const char *model_folder, const cpt_options *options,
+                   const cpt_context *ctx, cpt_err *e);
+/* Embeds cells with the model named by option "model" into an AnnData file, obsm X_embedding. */
+cpt_status cpt_embed(const char *cells, const char *out_h5ad, const cpt_options *options,
+                     const cpt_context *ctx, cpt_err *e);
+/* Trains a dictionary on an embedding: obsm `key` of an h5ad (NULL: X_embedding, else the only one) or
+ * a .npy file. *report (may be NULL) gets the scores as malloc'ed JSON text. */
+cpt_status cpt_train(const char *embedding, const char *key, const char *dictionary_folder,
+                     const cpt_options *options, char **report, const cpt_context *ctx, cpt_err *e);
+/* Embedding + dictionary -> concepts.h5ad. */
+cpt_status cpt_encode(const char *embedding, const char *key, const char *dictionary_folder,
+                      const char *out_h5ad, const cpt_context *ctx, cpt_err *e);
+/* A ranked list (gene TAB statistic per line) or a gene list (one per line; `background` file or NULL)
+ * against the gene sets of the options; TSV or JSON into `out`. Exactly one of ranking, genes. */
+cpt_status cpt_enrich_list(const char *ranking, const char *genes, const char *background,
+                           const cpt_options *options, bool json, struct _IO_FILE *out,
+                           const cpt_context *ctx, cpt_err *e);
+/* What a file is and holds, as JSON text (malloc'ed): h5ad, 10x, .pt, .safetensors, .npy, obo, gaf,
+ * gmt, dictionary folders, studies. */
+cpt_status cpt_inspect(const char *path, char **json, cpt_err *e);
+
+typedef struct cpt_simulation {
+    int64_t n_cells;
+    int32_t n_genes, n_programs;
+} cpt_simulation;
+cpt_status cpt_simulate(const char *out_h5ad, const cpt_simulation *what, const cpt_context *ctx, cpt_err *e);
+
+/* Downloads a public demo data set into the cache folder, checks its SHA-256 and writes its path. */
+cpt_status cpt_fetch(const char *name, char *path, size_t capacity, const cpt_context *ctx, cpt_err *e);
+
+/* OpenBLAS tells processors by their model number and falls back to 20-year-old kernels on those it does not
+ * know (measured: 4 to 8 times slower). The name of a core type that suits this processor better than what was
+ * chosen, to be put into OPENBLAS_CORETYPE before the process starts; NULL when nothing is to be mended or the
+ * variable is set by somebody already. */
+const char *cpt_blas_better_core(void);
+
+/* Version, compiler, instruction set, BLAS: the text behind --version. */
+void cpt_version_text(char *text, size_t capacity);
 
 #ifdef __cplusplus
 }

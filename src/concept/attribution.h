@@ -15,17 +15,20 @@ typedef struct cpt_attribution_options {
     cpt_attribution_method method;
     cpt_attribution_mode mode;  /* exact and hybrid */
     cpt_readout readout;        /* what goes into X; exact modes store both */
-    int32_t ig_steps;           /* 64 */
+    int32_t ig_steps;           /* Gauss-Legendre nodes, 64; 0 with HYBRID = screen by gradient */
     int32_t hybrid_top;         /* exact for this many genes after the screen, 200 */
     int32_t hybrid_check;       /* random genes on which the screen is checked, 50 */
-    int32_t n_bootstrap;        /* 1,000 */
-    int32_t n_sign_flips;       /* 9,999 beyond 20 pairs; exact enumeration up to 20 */
+    int32_t n_bootstrap;        /* 1,000; 0 = none (low and high stay NaN) */
+    int32_t n_sign_flips;       /* 9,999, for genes with more than 20 values that are not 0; exact
+                                   enumeration up to 20; 0 = no test (p and q stay NaN) */
     double cutoff;              /* 0.05: the paper's */
     double q_cutoff;            /* 0.05 */
 } cpt_attribution_options;
 void cpt_attribution_options_init(cpt_attribution_options *o);
 
-/* Attribution of all model genes by one pair, in units of u_c(prototype). */
+/* Attribution of all model genes by one pair, in units of u_c(prototype). Only genes that differ are
+ * evaluated, in every mode; the others are 0. Gradient and ig follow the pre-activation. Hybrid holds
+ * the exact value where it was computed and the screen's elsewhere. */
 typedef struct cpt_pair_attribution {
     float *activation; /* [n_genes] read-out after sparsification; NULL for gradient and ig */
     float *pre;        /* [n_genes] read-out of the pre-activation */
@@ -33,6 +36,7 @@ typedef struct cpt_pair_attribution {
     double completeness_error; /* ig: |sum - (u_p - u_cf)| / u_p of the chosen read-out; else NaN */
     double hybrid_spearman, hybrid_top20_overlap; /* fidelity of the screen; else NaN */
 } cpt_pair_attribution;
+/* CPT_ERR_DATA when the prototype does not activate the concept. */
 cpt_status cpt_attribute_pair(const cpt_model *m, const cpt_dictionary *d, const cpt_counts *counts,
                               int32_t concept, int64_t prototype, int64_t counterfactual,
                               const cpt_attribution_options *o, uint64_t seed,
@@ -51,7 +55,7 @@ typedef struct cpt_attribution {
     float *low, *high; /* 95 % percentile bootstrap interval of the mean */
     double *p;         /* sign-flip permutation, two-sided, never 0 */
     double *q;         /* BH over the genes of a concept that differed in at least one pair */
-    int32_t *n_pairs;  /* [n_concepts] */
+    int32_t *n_pairs;  /* [n_concepts] pairs used: those whose prototype activates the concept */
     double *completeness_error; /* [n_concepts] median over pairs, ig; else NaN */
     double *hybrid_spearman, *hybrid_top20; /* [n_concepts] mean over pairs; else NaN */
     /* the noise floor (method.md 4): |attribution| of random directions through the same pipeline */

@@ -18,7 +18,8 @@ typedef struct cpt_go {
     int32_t *order;        /* [n_terms] parents before children */
     int32_t *level;        /* [n_terms] longest path from the root */
     char *data_version;    /* "releases/2026-01-23" */
-    cpt_index *by_id;      /* id and alt_id -> term */
+    cpt_index *by_id;      /* id, alt_id, and obsolete id with one live replacement -> term */
+    cpt_strings alias_ids; /* the latter two, which by_id borrows */
     int32_t n_obsolete, n_alt_ids;
     int32_t n_cross_aspect; /* part_of edges between aspects: left out (default rule) */
 } cpt_go;
@@ -41,7 +42,10 @@ typedef struct cpt_annotation {
     int32_t n_terms, n_universe;
     int64_t *first;      /* [n_terms + 1] genes of term t: genes[first[t]] .., ascending */
     int32_t *genes;
-    int64_t n_rows, n_not, n_unknown_term, n_unknown_gene, n_iea, n_excluded;
+    /* Every row of the file is NOT, excluded by evidence, of an unknown term, of an unknown gene, or
+     * used; n_iea and n_wrong_aspect count among the rows that are neither NOT nor excluded. */
+    int64_t n_rows, n_not, n_excluded, n_unknown_term, n_unknown_gene, n_iea;
+    int64_t n_wrong_aspect; /* the row's aspect is not the term's; the ontology is believed */
     int32_t n_annotated_genes; /* of the universe, with at least one annotation */
     cpt_text header;     /* '!' lines worth citing: versions and dates */
 } cpt_annotation;

@@ -1,0 +1,119 @@
+#include "cli.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* run, attribute, enrich, evaluate, report, export: commands on a whole study. */
+
+static void print_concepts(const json_t *list)
+{
+    size_t i;
+    json_t *c;
+    printf("\n%-6s %9s  %-34s %-38s %s\n", "", "active", "fits", "top genes by attribution", "top term");
+    json_array_foreach(list, i, c)
+    {
+        printf("%-6s %8.1f%%  %-34.34s %-38.38s %s\n", json_string_value(json_object_get(c, "concept")),
+               100 * json_number_value(json_object_get(c, "frequency")),
+               json_string_value(json_object_get(c, "label")), json_string_value(json_object_get(c, "genes")),
+               json_string_value(json_object_get(c, "term")));
+    }
+}
+
+static double number(const json_t *root, const char *a, const char *b)
+{
+    return json_number_value(json_object_get(json_object_get(root, a), b));
+}
+
+static int print_summary(cli *c, const char *study)
+{
+    cpt_err err;
+    char *text;
+    if (cpt_study_summary(study, &text, &err) != CPT_OK) return cli_fail(&err);
+    if (c->json) {
+        puts(text);
+        free(text);
+        return cli_close_stdout();
+    }
+    json_t *root = json_loads(text, 0, NULL);
+    free(text);
+    if (!root) return CLI_FAILED;
+    if (!c->quiet) {
+        printf("\n%s: %lld cells, %lld genes; %s\n", study, (long long)number(root, "cells", "n"),
+               (long long)number(root, "cells", "genes"),
+               json_string_value(json_object_get(json_object_get(root, "model"), "description")));
+        printf("dictionary: %lld concepts (%lld dead), R2_feature %.3f on validation cells (mean: %.3f), L0 %.1f\n",
+               (long long)number(root, "dictionary", "n_concepts"), (long long)number(root, "dictionary", "n_dead"),
+               number(root, "dictionary", "r2_feature_validation"), number(root, "dictionary", "mean_baseline"),
+               number(root, "dictionary", "l0"));
+        print_concepts(json_object_get(root, "concepts"));
+        printf("\nreport   %s\n", json_string_value(json_object_get(root, "report")));
+    }
+    json_decref(root);
+    return cli_close_stdout();
+}
+
+int cli_run(cli *c)
+{
+    cpt_err err;
+    int code = cli_operands(c, 1, 1);
+    const char *study = cli_value(c, "output");
+    if (code) return code;
+    if (!study) return cli_usage(c, "-o STUDY is missing");
+    if (cpt_study_run(c->operands[0], study, c->options, c->line, &c->ctx, &err) != CPT_OK) return cli_fail(&err);
+    return print_summary(c, study);
+}
+
+static int run_stage(cli *c, const char *stage, const char *file)
+{
+    cpt_err err;
+    int code = cli_operands(c, 1, 1);
+    if (code) return code;
+    if (cpt_study_stage(c->operands[0], stage, c->options, false, c->line, &c->ctx, &err) != CPT_OK)
+        return cli_fail(&err);
+    if (c->json) printf("{\"study\": \"%s\", \"stage\": \"%s\", \"file\": \"%s/%s\"}\n", c->operands[0], stage,
+                        c->operands[0], file);
+    else if (!c->quiet) printf("%s/%s\n", c->operands[0], file);
+    return cli_close_stdout();
+}
+
+int cli_attribute(cli *c)
+{
+    return run_stage(c, "tables", "attribution.h5ad");
+}
+
+int cli_evaluate(cli *c)
+{
+    return run_stage(c, "evaluation", "evaluation.json");
+}
+
+int cli_report(cli *c)
+{
+    return run_stage(c, "report", "report.html");
+}
+
+int cli_enrich(cli *c)
+{
+    cpt_err err;
+    const char *ranking = cli_value(c, "ranking"), *genes = cli_value(c, "genes");
+    if (!ranking && !genes) return run_stage(c, "enrichment", "enrichment.tsv.gz");
+    if (ranking && genes) return cli_usage(c, "--ranking and --genes exclude each other");
+    if (c->n_operands) return cli_usage(c, "a study and --%s exclude each other", ranking ? "ranking" : "genes");
+    if (cpt_enrich_list(ranking, genes, cli_value(c, "background"), c->options, c->json, stdout, &c->ctx, &err) !=
+        CPT_OK)
+        return cli_fail(&err);
+    return cli_close_stdout();
+}
+
+int cli_export(cli *c)
+{
+    cpt_err err;
+    const char *what = cli_value(c, "what"), *format = cli_value(c, "format");
+    int code = cli_operands(c, 1, 1);
+    if (code) return code;
+    if (!what) return cli_usage(c, "--what concepts|genes|terms is missing");
+    if (!format) format = c->json ? "json" : "tsv";
+    if (cpt_study_export(c->operands[0], what, format, stdout, &err) != CPT_OK) return cli_fail(&err);
+    return cli_close_stdout();
+}

@@ -1,0 +1,673 @@
+/* sae_step.c - one training step of a Top-K SAE: dense encoder forward, everything else sparse.
+ *
+ *   1. encode     blocks of rows: centre, one matrix product for all latents, exact top-k
+ *   2. lists      active pairs by latent (counting sort); who fired; who is dead
+ *   3. residual   error = sum u_c atom_c + b - x over the k active rows only
+ *   4. auxiliary  the dead latents with the largest pre-activations decode the detached residual
+ *   5. latents    per latent: gradients of its encoder and decoder rows over its list of samples
+ *   6. update     bias gradient, global clip, Adam, unit rows, moving average
+ *
+ * With B samples, F latents, k active, d dimensions: 2 B F d operations for the product and O(B k d) for
+ * the rest, where a dense implementation has five products of that size. A latent's list holds its
+ * samples in ascending order and belongs to one thread, so there are no atomics and the bytes do not
+ * depend on the number of threads. Sums over samples run over blocks of fixed size.
+ *
+ * Traps: (1) the AuxK target is detached, and its decode has no bias; OpenAI's has a gradient to the bias
+ * all the same (recipe: aux_bias_gradient). (2) Order of projection, normalisation and step differs
+ * between implementations (recipe: decoder). (3) Dead latents are counted after this batch's firing. */
+#include "dictionary/sae_step.h"
+
+#include "base/memory.h"
+#include "math/blas.h"
+#include "math/rows.h"
+#include "math/topk.h"
+
+#include <math.h>
+#include <omp.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { BLOCK_ROWS = 64, LATENT_CHUNK = 32 };
+
+/* A step with fewer multiply-adds than this runs in one thread: waking another costs as much. */
+static const double SERIAL_WORK = 4e6;
+
+/* Per block of rows: sums [stride] of centred, of error and of aux_gradient, then these scalars. */
+enum { SUM_CENTRED, SUM_ERROR, SUM_AUX, N_VECTORS };
+enum { SQUARE_CENTRED, SQUARE_ERROR, SQUARE_AUX, N_SCALARS };
+
+typedef struct step {
+    cpt_sae_trainer *t;
+    const cpt_row_kernels *rows;
+    const cpt_topk_kernels *topk;
+    const cpt_training_rows *data;
+    const int64_t *order;
+    int64_t n, n_blocks;
+    float scale;
+    int32_t k;
+    int n_threads;
+    float *row_error;
+    double weight;      /* of the squared error in the loss */
+    double aux_weight;  /* of the squared auxiliary error */
+    int32_t k_aux;
+} step;
+
+/* ---- memory ---- */
+
+static cpt_status take(cpt_sae_trainer *t, void *out, size_t n, size_t size, cpt_err *e)
+{
+    void *p = NULL;
+    cpt_status status = cpt_alloc(&p, n, size, e);
+    if (status != CPT_OK) return status;
+    t->memory[t->n_memory++] = p;
+    memcpy(out, &p, sizeof p);
+    return CPT_OK;
+}
+
+static cpt_status take_active(cpt_sae_trainer *t, cpt_sae_active *a, int32_t width, cpt_err *e)
+{
+    cpt_status status = CPT_OK;
+    size_t pairs = (size_t)t->batch_max * (size_t)width;
+    a->width = width;
+    CPT_TRY(take(t, &a->counts, (size_t)t->batch_max, sizeof *a->counts, e));
+    CPT_TRY(take(t, &a->latents, pairs, sizeof *a->latents, e));
+    CPT_TRY(take(t, &a->values, pairs, sizeof *a->values, e));
+    CPT_TRY(take(t, &a->gradients, pairs, sizeof *a->gradients, e));
+    CPT_TRY(take(t, &a->starts, (size_t)t->n_concepts + 1, sizeof *a->starts, e));
+    CPT_TRY(take(t, &a->entries, pairs, sizeof *a->entries, e));
+done:
+    return status;
+}
+
+static cpt_status take_moments(cpt_sae_trainer *t, cpt_sae_moments *m, size_t n, cpt_err *e)
+{
+    cpt_status status = take(t, &m->mean, n, sizeof *m->mean, e);
+    return status != CPT_OK ? status : take(t, &m->square, n, sizeof *m->square, e);
+}
+
+static bool has_own_atoms(const cpt_sae_trainer *t)
+{
+    return t->recipe.decoder == CPT_SAE_DECODER_IN_FORWARD ||
+           t->recipe.decoder == CPT_SAE_DECODER_RESCALED;
+}
+
+static cpt_status take_weights(cpt_sae_trainer *t, cpt_err *e)
+{
+    cpt_status status = CPT_OK;
+    size_t F = (size_t)t->n_concepts, Fp = (size_t)cpt_row_stride(t->n_concepts);
+    size_t d = (size_t)t->stride, all = 0;
+    if (!cpt_size_mul(F, d, &all)) return cpt_fail(e, CPT_ERR_MEMORY, "dictionary too large");
+    CPT_TRY(take(t, &t->w_enc, all, sizeof(float), e));
+    CPT_TRY(take(t, &t->w_dec, all, sizeof(float), e));
+    CPT_TRY(take(t, &t->b_enc, Fp, sizeof(float), e));
+    CPT_TRY(take(t, &t->b_dec, d, sizeof(float), e));
+    CPT_TRY(take(t, &t->g_w_enc, all, sizeof(float), e));
+    CPT_TRY(take(t, &t->g_w_dec, all, sizeof(float), e));
+    CPT_TRY(take(t, &t->g_b_enc, Fp, sizeof(float), e));
+    CPT_TRY(take(t, &t->g_b_dec, d, sizeof(float), e));
+    CPT_TRY(take_moments(t, &t->m_w_enc, all, e));
+    CPT_TRY(take_moments(t, &t->m_w_dec, all, e));
+    CPT_TRY(take_moments(t, &t->m_b_enc, Fp, e));
+    CPT_TRY(take_moments(t, &t->m_b_dec, d, e));
+    t->atoms = t->w_dec;
+    if (has_own_atoms(t)) CPT_TRY(take(t, &t->atoms, all, sizeof(float), e));
+    CPT_TRY(take(t, &t->norms, F, sizeof(float), e));
+    if (t->recipe.ema > 0) {
+        CPT_TRY(take(t, &t->e_w_enc, all, sizeof(float), e));
+        CPT_TRY(take(t, &t->e_w_dec, all, sizeof(float), e));
+        CPT_TRY(take(t, &t->e_b_enc, Fp, sizeof(float), e));
+        CPT_TRY(take(t, &t->e_b_dec, d, sizeof(float), e));
+    }
+    CPT_TRY(take(t, &t->since, F, sizeof *t->since, e));
+done:
+    return status;
+}
+
+static cpt_status take_buffers(cpt_sae_trainer *t, cpt_err *e)
+{
+    cpt_status status = CPT_OK;
+    size_t F = (size_t)t->n_concepts, d = (size_t)t->stride, B = (size_t)t->batch_max;
+    size_t n_blocks = (B + BLOCK_ROWS - 1) / BLOCK_ROWS, threads = (size_t)t->n_threads;
+    int32_t k = t->recipe.k_start > t->recipe.k ? t->recipe.k_start : t->recipe.k;
+    CPT_TRY(take(t, &t->x, B * d, sizeof(float), e));
+    CPT_TRY(take(t, &t->centred, B * d, sizeof(float), e));
+    CPT_TRY(take(t, &t->error, B * d, sizeof(float), e));
+    CPT_TRY(take_active(t, &t->active, k, e));
+    if (t->recipe.aux != CPT_SAE_AUX_NONE) {
+        CPT_TRY(take(t, &t->aux_gradient, B * d, sizeof(float), e));
+        CPT_TRY(take_active(t, &t->aux, t->recipe.k_aux, e));
+    }
+    CPT_TRY(take(t, &t->candidates, F, sizeof *t->candidates, e));
+    CPT_TRY(take(t, &t->dead, F, sizeof *t->dead, e));
+    CPT_TRY(take(t, &t->block_sums, n_blocks * (N_VECTORS * d + N_SCALARS), sizeof(double), e));
+    CPT_TRY(take(t, &t->squares, F, sizeof(double), e));
+    CPT_TRY(take(t, &t->has_gradient, F, 1, e));
+    CPT_TRY(take(t, &t->bias_partial, (F / LATENT_CHUNK + 1) * d, sizeof(double), e));
+    CPT_TRY(take(t, &t->pre, threads * BLOCK_ROWS * F, sizeof(float), e));
+    t->topk_size = (cpt_topk_scratch(t->n_concepts) + 63) / 64 * 64;
+    CPT_TRY(take(t, &t->topk, threads * t->topk_size, 1, e));
+    CPT_TRY(take(t, &t->gather, threads * F, sizeof(float), e));
+done:
+    return status;
+}
+
+cpt_status cpt_sae_trainer_new(const cpt_sae_recipe *r, int32_t dim, int64_t batch_max, int n_threads,
+                               cpt_sae_trainer **out, cpt_err *e)
+{
+    cpt_status status = CPT_OK;
+    cpt_sae_trainer *t = NULL;
+    *out = NULL;
+    cpt_blas_single_thread(); /* outside of any parallel region, where it would be forgotten */
+    CPT_TRY(cpt_alloc(&t, 1, sizeof *t, e));
+    t->recipe = *r;
+    if (t->recipe.k_aux == 0) t->recipe.k_aux = dim / 2 > 1 ? dim / 2 : 1;
+    if (t->recipe.k_aux > r->n_concepts) t->recipe.k_aux = r->n_concepts;
+    if (t->recipe.k_start > r->n_concepts) t->recipe.k_start = r->n_concepts;
+    t->dim = dim;
+    t->n_concepts = r->n_concepts;
+    t->stride = cpt_row_stride(dim);
+    t->batch_max = batch_max;
+    t->n_threads = n_threads;
+    t->dead_after = r->dead_after;
+    CPT_TRY(take_weights(t, e));
+    CPT_TRY(take_buffers(t, e));
+    *out = t;
+    t = NULL;
+done:
+    cpt_sae_trainer_free(t);
+    return status;
+}
+
+void cpt_sae_trainer_free(cpt_sae_trainer *t)
+{
+    if (!t) return;
+    for (int i = 0; i < t->n_memory; i++) free(t->memory[i]);
+    free(t->candidate_values);
+    free(t);
+}
+
+/* ---- sums over blocks ---- */
+
+static double *block_vector(const step *s, int64_t block, int which)
+{
+    return s->t->block_sums + block * (N_VECTORS * s->t->stride + N_SCALARS) + which * s->t->stride;
+}
+
+static double *block_scalar(const step *s, int64_t block, int which)
+{
+    return block_vector(s, block, N_VECTORS) + which;
+}
+
+static int64_t block_end(const step *s, int64_t block)
+{
+    int64_t end = (block + 1) * BLOCK_ROWS;
+    return end < s->n ? end : s->n;
+}
+
+static void add_to_sum(double *sum, const float *row, int64_t n)
+{
+    for (int64_t j = 0; j < n; j++) sum[j] += row[j];
+}
+
+/* Sum of squares of all rows around their mean, from sums and squares of the blocks. The rows are near 0
+ * compared with their spread (centred on the bias, or residuals), so the formula is safe in double. */
+static double around_mean(const step *s, int vector, int scalar)
+{
+    double total = 0;
+    for (int64_t b = 0; b < s->n_blocks; b++) total += *block_scalar(s, b, scalar);
+    for (int32_t j = 0; j < s->t->dim; j++) {
+        double sum = 0;
+        for (int64_t b = 0; b < s->n_blocks; b++) sum += block_vector(s, b, vector)[j];
+        total -= sum * sum / (double)s->n;
+    }
+    return total > 0 ? total : 0;
+}
+
+static double sum_of_scalars(const step *s, int scalar)
+{
+    double total = 0;
+    for (int64_t b = 0; b < s->n_blocks; b++) total += *block_scalar(s, b, scalar);
+    return total;
+}
+
+/* ---- 1. encode ---- */
+
+static void gather_row(const step *s, int64_t i)
+{
+    const cpt_sae_trainer *t = s->t;
+    const float *a = cpt_training_row(s->data, s->order ? s->order[i] : i);
+    float *x = t->x + i * t->stride, *centred = t->centred + i * t->stride;
+    for (int32_t j = 0; j < t->dim; j++) {
+        x[j] = a[j] * s->scale;
+        centred[j] = x[j] - t->b_dec[j];
+    }
+}
+
+static void encode_block(const step *s, int64_t block, int thread)
+{
+    cpt_sae_trainer *t = s->t;
+    const int32_t F = t->n_concepts;
+    const int64_t start = block * BLOCK_ROWS, end = block_end(s, block);
+    float *pre = t->pre + (int64_t)thread * BLOCK_ROWS * F;
+    double *sum = block_vector(s, block, SUM_CENTRED), *square = block_scalar(s, block, SQUARE_CENTRED);
+    memset(sum, 0, (size_t)t->stride * sizeof *sum);
+    *square = 0;
+    for (int64_t i = start; i < end; i++) {
+        gather_row(s, i);
+        const float *centred = t->centred + i * t->stride;
+        add_to_sum(sum, centred, t->dim);
+        *square += s->rows->dot(centred, centred, t->stride);
+        memcpy(pre + (i - start) * F, t->b_enc, (size_t)F * sizeof *pre);
+    }
+    cpt_gemm(false, true, end - start, F, t->dim, 1, t->centred + start * t->stride, t->stride,
+             t->w_enc, t->stride, 1, pre, F, 1);
+    for (int64_t i = start; i < end; i++) {
+        float *row = pre + (i - start) * F;
+        if (t->recipe.decoder == CPT_SAE_DECODER_RESCALED)
+            for (int32_t c = 0; c < F; c++) row[c] *= t->norms[c];
+        t->active.counts[i] = s->topk->row(row, F, s->k, 0, t->active.latents + i * t->active.width,
+                                           t->active.values + i * t->active.width,
+                                           t->topk + (size_t)thread * t->topk_size);
+        float *kept = t->candidate_values + i * t->n_candidates;
+        for (int32_t c = 0; c < t->n_candidates; c++) kept[c] = row[t->candidates[c]];
+    }
+}
+
+/* Latents that will be dead after this batch unless they fire in it. */
+static cpt_status list_candidates(const step *s, cpt_err *e)
+{
+    cpt_sae_trainer *t = s->t;
+    t->n_candidates = 0;
+    if (t->recipe.aux == CPT_SAE_AUX_NONE) return CPT_OK;
+    for (int32_t c = 0; c < t->n_concepts; c++)
+        if (t->since[c] + s->n >= t->dead_after) t->candidates[t->n_candidates++] = c;
+    size_t need = 0;
+    if (!cpt_size_mul((size_t)t->n_candidates, (size_t)t->batch_max, &need))
+        return cpt_fail(e, CPT_ERR_MEMORY, "batch too large");
+    return cpt_grow(&t->candidate_values, &t->candidate_capacity, need, sizeof(float), e);
+}
+
+/* ---- 2. lists ---- */
+
+static void list_by_latent(const step *s, cpt_sae_active *a)
+{
+    const int32_t F = s->t->n_concepts;
+    int64_t *starts = a->starts;
+    memset(starts, 0, ((size_t)F + 1) * sizeof *starts);
+    for (int64_t i = 0; i < s->n; i++)
+        for (int32_t j = 0; j < a->counts[i]; j++) starts[a->latents[i * a->width + j] + 1]++;
+    for (int32_t c = 0; c < F; c++) starts[c + 1] += starts[c];
+    for (int64_t i = 0; i < s->n; i++)
+        for (int32_t j = 0; j < a->counts[i]; j++)
+            a->entries[starts[a->latents[i * a->width + j]]++] = i * a->width + j;
+    memmove(starts + 1, starts, (size_t)F * sizeof *starts);
+    starts[0] = 0;
+}
+
+static bool fired(const step *s, int32_t c)
+{
+    const cpt_sae_active *a = &s->t->active;
+    if (s->t->recipe.fire_above <= 0) return a->starts[c + 1] > a->starts[c];
+    for (int64_t i = a->starts[c]; i < a->starts[c + 1]; i++)
+        if (a->values[a->entries[i]] > s->t->recipe.fire_above) return true;
+    return false;
+}
+
+static void count_dead(const step *s)
+{
+    cpt_sae_trainer *t = s->t;
+    int64_t after_firing = t->recipe.fired_step_counts ? s->n : 0;
+    int32_t n_dead = 0;
+    for (int32_t c = 0; c < t->n_concepts; c++) {
+        t->since[c] = fired(s, c) ? after_firing : t->since[c] + s->n;
+        n_dead += t->since[c] >= t->dead_after;
+    }
+    t->n_dead = 0;
+    for (int32_t i = 0; i < t->n_candidates; i++)
+        if (t->since[t->candidates[i]] >= t->dead_after) t->dead[t->n_dead++] = i;
+    if (t->recipe.aux == CPT_SAE_AUX_NONE) t->n_dead = n_dead;
+}
+
+/* ---- 3. residual ---- */
+
+static void residual_block(const step *s, int64_t block)
+{
+    cpt_sae_trainer *t = s->t;
+    const cpt_sae_active *a = &t->active;
+    double *sum = block_vector(s, block, SUM_ERROR), *square = block_scalar(s, block, SQUARE_ERROR);
+    memset(sum, 0, (size_t)t->stride * sizeof *sum);
+    *square = 0;
+    for (int64_t i = block * BLOCK_ROWS; i < block_end(s, block); i++) {
+        const float *centred = t->centred + i * t->stride;
+        float *error = t->error + i * t->stride;
+        for (int64_t j = 0; j < t->stride; j++) error[j] = -centred[j];
+        for (int32_t j = 0; j < a->counts[i]; j++)
+            s->rows->axpy(a->values[i * a->width + j],
+                          t->atoms + a->latents[i * a->width + j] * t->stride, error, t->stride);
+        double own = s->rows->dot(error, error, t->stride);
+        if (s->row_error) s->row_error[i] = (float)own;
+        *square += own;
+        add_to_sum(sum, error, t->dim);
+    }
+}
+
+static double loss_weight(const step *s, double total_squares)
+{
+    double n = (double)s->n, d = s->t->dim;
+    switch (s->t->recipe.loss) {
+    case CPT_SAE_LOSS_FVU: return total_squares > 0 ? 1 / total_squares : 0;
+    case CPT_SAE_LOSS_SUM: return 1 / n;
+    case CPT_SAE_LOSS_MEAN: return 1 / (n * d);
+    default: return s->t->recipe.loss_scale / (n * d);
+    }
+}
+
+static void value_gradients(const step *s, int64_t block)
+{
+    cpt_sae_trainer *t = s->t;
+    cpt_sae_active *a = &t->active;
+    const float twice = (float)(2 * s->weight);
+    for (int64_t i = block * BLOCK_ROWS; i < block_end(s, block); i++)
+        for (int64_t p = i * a->width; p < i * a->width + a->counts[i]; p++)
+            a->gradients[p] = twice * s->rows->dot(t->error + i * t->stride,
+                                                   t->atoms + a->latents[p] * t->stride, t->stride);
+}
+
+/* ---- 4. auxiliary loss ---- */
+
+/* The k_aux largest dead latents of one sample, as latents. */
+static void select_aux(const step *s, int64_t i, int thread)
+{
+    cpt_sae_trainer *t = s->t;
+    cpt_sae_active *a = &t->aux;
+    const float *kept = t->candidate_values + i * t->n_candidates;
+    float *values = t->gather + (int64_t)thread * t->n_concepts;
+    for (int32_t j = 0; j < t->n_dead; j++) values[j] = kept[t->dead[j]];
+    int32_t *latents = a->latents + i * a->width;
+    a->counts[i] = s->topk->row(values, t->n_dead, s->k_aux, t->recipe.aux_negative ? -INFINITY : 0,
+                                latents, a->values + i * a->width,
+                                t->topk + (size_t)thread * t->topk_size);
+    for (int32_t j = 0; j < a->counts[i]; j++) latents[j] = t->candidates[t->dead[latents[j]]];
+}
+
+static void aux_block(const step *s, int64_t block, int thread)
+{
+    cpt_sae_trainer *t = s->t;
+    cpt_sae_active *a = &t->aux;
+    const float twice = (float)(2 * s->aux_weight);
+    double *sum = block_vector(s, block, SUM_AUX), *square = block_scalar(s, block, SQUARE_AUX);
+    memset(sum, 0, (size_t)t->stride * sizeof *sum);
+    *square = 0;
+    for (int64_t i = block * BLOCK_ROWS; i < block_end(s, block); i++) {
+        float *g = t->aux_gradient + i * t->stride;
+        select_aux(s, i, thread);
+        memcpy(g, t->error + i * t->stride, (size_t)t->stride * sizeof *g); /* minus the residual */
+        for (int64_t p = i * a->width; p < i * a->width + a->counts[i]; p++)
+            s->rows->axpy(a->values[p], t->atoms + a->latents[p] * t->stride, g, t->stride);
+        *square += s->rows->dot(g, g, t->stride);
+        for (int64_t j = 0; j < t->stride; j++) g[j] *= twice;
+        add_to_sum(sum, g, t->dim);
+        for (int64_t p = i * a->width; p < i * a->width + a->counts[i]; p++)
+            a->gradients[p] = s->rows->dot(g, t->atoms + a->latents[p] * t->stride, t->stride);
+    }
+}
+
+/* Sets aux_weight and k_aux; false when there is no auxiliary loss in this step. */
+static bool prepare_aux(step *s)
+{
+    const cpt_sae_recipe *r = &s->t->recipe;
+    const int32_t n_dead = s->t->n_dead;
+    if (r->aux == CPT_SAE_AUX_NONE || n_dead == 0) return false;
+    s->k_aux = n_dead < r->k_aux ? n_dead : r->k_aux;
+    if (r->aux == CPT_SAE_AUX_SUM) {
+        double share = (double)n_dead / r->k_aux;
+        s->aux_weight = r->aux_weight * (share < 1 ? share : 1) / (double)s->n;
+        return true;
+    }
+    double total = around_mean(s, SUM_ERROR, SQUARE_ERROR);
+    if (!(total > 0)) return false; /* NaN -> 0 */
+    s->aux_weight = r->aux_weight / total;
+    return true;
+}
+
+/* ---- 5. gradients of a latent ---- */
+
+static void add_list(const step *s, const cpt_sae_active *a, int32_t c, const float *target, float factor,
+                     float *g_dec, float *g_enc, double *g_bias)
+{
+    const cpt_sae_trainer *t = s->t;
+    for (int64_t at = a->starts[c]; at < a->starts[c + 1]; at++) {
+        int64_t entry = a->entries[at], i = entry / a->width;
+        s->rows->axpy(factor * a->values[entry], target + i * t->stride, g_dec, t->stride);
+        s->rows->axpy(a->gradients[entry], t->centred + i * t->stride, g_enc, t->stride);
+        *g_bias += a->gradients[entry];
+    }
+}
+
+/* g -= (g . w) w / norm^2, where eps is added to the norm as the established code does. */
+static void remove_parallel(const step *s, const float *w, double eps, float *g)
+{
+    const int64_t n = s->t->stride;
+    double norm = sqrt(s->rows->dot(w, w, n)) + eps;
+    if (!(norm > 0)) return;
+    s->rows->axpy((float)(-s->rows->dot(g, w, n) / (norm * norm)), w, g, n);
+}
+
+static void set_unit(float *w, double norm, double eps, int64_t n)
+{
+    if (!(norm > 0)) return;
+    const float inverse = (float)(1 / (norm + eps));
+    for (int64_t j = 0; j < n; j++) w[j] *= inverse;
+}
+
+/* Gradient of the latent's row v where atom = v / |v|, and where with RESCALED u = |v| h as well:
+ * dv = (I - a a^T) da / |v| + (sum of du u / |v|) a. */
+static void through_norm(const step *s, int32_t c, const cpt_sae_active *a, const cpt_sae_active *aux,
+                         float *g_dec, float *g_enc, double *g_bias)
+{
+    const cpt_sae_trainer *t = s->t;
+    const float *atom = t->atoms + c * t->stride;
+    const float norm = t->norms[c];
+    if (!(norm > 0)) return;
+    remove_parallel(s, atom, 0, g_dec);
+    for (int64_t j = 0; j < t->stride; j++) g_dec[j] /= norm;
+    if (t->recipe.decoder != CPT_SAE_DECODER_RESCALED) return;
+    double sum = 0;
+    for (int64_t at = a->starts[c]; at < a->starts[c + 1]; at++)
+        sum += (double)a->gradients[a->entries[at]] * a->values[a->entries[at]];
+    for (int64_t at = aux ? aux->starts[c] : 0; aux && at < aux->starts[c + 1]; at++)
+        sum += (double)aux->gradients[aux->entries[at]] * aux->values[aux->entries[at]];
+    s->rows->axpy((float)(sum / norm), atom, g_dec, t->stride);
+    for (int64_t j = 0; j < t->stride; j++) g_enc[j] *= norm;
+    *g_bias *= norm;
+}
+
+static void latent_gradient(const step *s, int32_t c, bool with_aux)
+{
+    cpt_sae_trainer *t = s->t;
+    const cpt_sae_active *a = &t->active, *aux = with_aux ? &t->aux : NULL;
+    float *g_dec = t->g_w_dec + c * t->stride, *g_enc = t->g_w_enc + c * t->stride;
+    float *w = t->w_dec + c * t->stride;
+    bool any = a->starts[c + 1] > a->starts[c] || (aux && aux->starts[c + 1] > aux->starts[c]);
+    t->has_gradient[c] = any;
+    t->squares[c] = 0;
+    t->g_b_enc[c] = 0;
+    if (t->recipe.decoder == CPT_SAE_DECODER_UNIT_FIRST)
+        set_unit(w, sqrt(s->rows->dot(w, w, t->stride)), t->recipe.unit_eps, t->stride);
+    if (!any) return;
+    double g_bias = 0;
+    memset(g_dec, 0, (size_t)t->stride * sizeof *g_dec);
+    memset(g_enc, 0, (size_t)t->stride * sizeof *g_enc);
+    add_list(s, a, c, t->error, (float)(2 * s->weight), g_dec, g_enc, &g_bias);
+    if (aux) add_list(s, aux, c, t->aux_gradient, 1, g_dec, g_enc, &g_bias);
+    if (has_own_atoms(t)) through_norm(s, c, a, aux, g_dec, g_enc, &g_bias);
+    else if (t->recipe.decoder == CPT_SAE_DECODER_UNIT)
+        remove_parallel(s, w, t->recipe.projection_eps, g_dec);
+    else if (t->recipe.decoder == CPT_SAE_DECODER_UNIT_FIRST)
+        remove_parallel(s, w, 0, g_dec);
+    t->g_b_enc[c] = (float)g_bias;
+    t->squares[c] = (double)s->rows->dot(g_dec, g_dec, t->stride) +
+                    s->rows->dot(g_enc, g_enc, t->stride) + g_bias * g_bias;
+}
+
+/* d/db of sum |x_hat - x|^2 directly, and through the centred input of the encoder. */
+static double bias_gradient(const step *s, bool with_aux)
+{
+    cpt_sae_trainer *t = s->t;
+    memset(t->g_b_dec, 0, (size_t)t->stride * sizeof *t->g_b_dec);
+    if (t->recipe.bias == CPT_SAE_BIAS_ABSENT) return 0;
+    const int32_t n_chunks = (t->n_concepts + LATENT_CHUNK - 1) / LATENT_CHUNK;
+#pragma omp parallel for schedule(static) num_threads(s->n_threads) if (s->n_threads > 1)
+    for (int32_t chunk = 0; chunk < n_chunks; chunk++) {
+        double *sum = t->bias_partial + chunk * t->stride;
+        memset(sum, 0, (size_t)t->stride * sizeof *sum);
+        for (int32_t c = chunk * LATENT_CHUNK; c < t->n_concepts && c < (chunk + 1) * LATENT_CHUNK; c++) {
+            if (!t->has_gradient[c]) continue;
+            const float *w = t->w_enc + c * t->stride;
+            const double g = t->g_b_enc[c];
+            for (int32_t j = 0; j < t->dim; j++) sum[j] += g * w[j];
+        }
+    }
+    double square = 0;
+    for (int32_t j = 0; j < t->dim; j++) {
+        double g = 0, direct = 0, aux = 0;
+        for (int32_t chunk = 0; chunk < n_chunks; chunk++) g -= t->bias_partial[chunk * t->stride + j];
+        for (int64_t b = 0; b < s->n_blocks; b++) {
+            direct += block_vector(s, b, SUM_ERROR)[j];
+            if (with_aux && t->recipe.aux_bias_gradient) aux += block_vector(s, b, SUM_AUX)[j];
+        }
+        g += 2 * s->weight * direct + aux;
+        t->g_b_dec[j] = (float)g;
+        square += g * g;
+    }
+    return square;
+}
+
+/* ---- 6. update ---- */
+
+static void refresh_atom(const cpt_sae_trainer *t, int32_t c)
+{
+    const float *w = t->w_dec + c * t->stride;
+    float *atom = t->atoms + c * t->stride;
+    double sum = 0;
+    for (int32_t j = 0; j < t->dim; j++) sum += (double)w[j] * w[j];
+    t->norms[c] = (float)sqrt(sum);
+    for (int64_t j = 0; j < t->stride; j++) atom[j] = sum > 0 ? (float)(w[j] / sqrt(sum)) : 0;
+}
+
+void cpt_sae_refresh_atoms(cpt_sae_trainer *t)
+{
+    for (int32_t c = 0; c < t->n_concepts && has_own_atoms(t); c++) refresh_atom(t, c);
+}
+
+static void average(float *mean, const float *w, double rate, int64_t n)
+{
+    const float keep = (float)rate, add = (float)(1 - rate);
+    for (int64_t j = 0; j < n; j++) mean[j] = keep * mean[j] + add * w[j];
+}
+
+static void update_latent(const step *s, const cpt_adam *adam, int32_t c)
+{
+    cpt_sae_trainer *t = s->t;
+    const int64_t at = c * t->stride;
+    const bool any = t->has_gradient[c];
+    float *w = t->w_dec + at;
+    s->rows->adam(adam, any ? t->g_w_enc + at : NULL, t->m_w_enc.mean + at, t->m_w_enc.square + at,
+                  t->w_enc + at, t->stride);
+    s->rows->adam(adam, any ? t->g_w_dec + at : NULL, t->m_w_dec.mean + at, t->m_w_dec.square + at, w,
+                  t->stride);
+    if (t->recipe.decoder == CPT_SAE_DECODER_UNIT)
+        set_unit(w, sqrt(s->rows->dot(w, w, t->stride)), t->recipe.unit_eps, t->stride);
+    if (has_own_atoms(t)) refresh_atom(t, c);
+    if (t->recipe.ema > 0) {
+        average(t->e_w_enc + at, t->w_enc + at, t->recipe.ema, t->stride);
+        average(t->e_w_dec + at, t->w_dec + at, t->recipe.ema, t->stride);
+    }
+}
+
+static void update(const step *s, double learning_rate, double gradient_norm)
+{
+    cpt_sae_trainer *t = s->t;
+    const cpt_sae_recipe *r = &t->recipe;
+    double factor = 1;
+    if (r->clip > 0 && r->clip / (gradient_norm + 1e-6) < 1) factor = r->clip / (gradient_norm + 1e-6);
+    const cpt_adam adam = cpt_adam_at(learning_rate, r->beta1, r->beta2, r->adam_eps, t->n_steps + 1,
+                                      factor);
+#pragma omp parallel for schedule(static) num_threads(s->n_threads) if (s->n_threads > 1)
+    for (int32_t c = 0; c < t->n_concepts; c++) update_latent(s, &adam, c);
+    const int64_t F = cpt_row_stride(t->n_concepts);
+    s->rows->adam(&adam, t->g_b_enc, t->m_b_enc.mean, t->m_b_enc.square, t->b_enc, F);
+    if (r->bias != CPT_SAE_BIAS_ABSENT)
+        s->rows->adam(&adam, t->g_b_dec, t->m_b_dec.mean, t->m_b_dec.square, t->b_dec, t->stride);
+    if (r->ema > 0) {
+        average(t->e_b_enc, t->b_enc, r->ema, F);
+        average(t->e_b_dec, t->b_dec, r->ema, t->stride);
+    }
+    t->n_steps++;
+}
+
+/* ---- the step ---- */
+
+static bool forward(step *s)
+{
+    cpt_sae_trainer *t = s->t;
+#pragma omp parallel for schedule(static, 1) num_threads(s->n_threads) if (s->n_threads > 1)
+    for (int64_t b = 0; b < s->n_blocks; b++) encode_block(s, b, omp_get_thread_num());
+    list_by_latent(s, &t->active);
+    count_dead(s);
+#pragma omp parallel for schedule(static, 1) num_threads(s->n_threads) if (s->n_threads > 1)
+    for (int64_t b = 0; b < s->n_blocks; b++) residual_block(s, b);
+    return prepare_aux(s);
+}
+
+static void backward(step *s, bool with_aux)
+{
+    cpt_sae_trainer *t = s->t;
+#pragma omp parallel for schedule(static, 1) num_threads(s->n_threads) if (s->n_threads > 1)
+    for (int64_t b = 0; b < s->n_blocks; b++) {
+        value_gradients(s, b);
+        if (with_aux) aux_block(s, b, omp_get_thread_num());
+    }
+    if (with_aux) list_by_latent(s, &t->aux);
+#pragma omp parallel for schedule(dynamic, LATENT_CHUNK) num_threads(s->n_threads) if (s->n_threads > 1)
+    for (int32_t c = 0; c < t->n_concepts; c++) latent_gradient(s, c, with_aux);
+}
+
+cpt_status cpt_sae_step(cpt_sae_trainer *t, const cpt_training_rows *data, const int64_t *order,
+                        int64_t n, float scale, int32_t k, double learning_rate, float *row_error,
+                        cpt_sae_step_report *report, cpt_err *e)
+{
+    step s = {.t = t,
+              .rows = cpt_row_kernels_get(),
+              .topk = cpt_topk_kernels_get(),
+              .data = data,
+              .order = order,
+              .n = n,
+              .n_blocks = (n + BLOCK_ROWS - 1) / BLOCK_ROWS,
+              .scale = scale,
+              .k = k,
+              .row_error = row_error};
+    double work = (double)n * t->n_concepts * t->dim;
+    s.n_threads = work > SERIAL_WORK ? t->n_threads : 1;
+    cpt_status status = list_candidates(&s, e);
+    if (status != CPT_OK) return status;
+
+    bool with_aux = forward(&s);
+    double total = around_mean(&s, SUM_CENTRED, SQUARE_CENTRED);
+    double error = sum_of_scalars(&s, SQUARE_ERROR);
+    s.weight = loss_weight(&s, total);
+    backward(&s, with_aux);
+    double squares = bias_gradient(&s, with_aux);
+    for (int32_t c = 0; c < t->n_concepts; c++) squares += t->squares[c];
+
+    *report = (cpt_sae_step_report){.main_loss = s.weight * error,
+                                    .squared_error = error / (double)n,
+                                    .fvu = total > 0 ? error / total : 0,
+                                    .gradient_norm = sqrt(squares),
+                                    .n_dead = t->n_dead};
+    double aux = with_aux ? s.aux_weight * sum_of_scalars(&s, SQUARE_AUX) : 0;
+    report->loss = report->main_loss + aux;
+    report->aux = t->recipe.aux_weight > 0 ? aux / t->recipe.aux_weight : 0;
+    update(&s, learning_rate, report->gradient_norm);
+    return CPT_OK;
+}

@@ -1,0 +1,49 @@
+/* rows.c - inner product, scaled sum and Adam on padded rows, in plain C that vectorises.
+ *
+ * Sums have explicit lanes (16), so that the order of summation is written here and not chosen by
+ * the compiler; levels differ only by fused multiply-add. */
+#include "base/cpu.h"
+#include "math/rows.h"
+
+#include <math.h>
+#include <stddef.h>
+
+static float dot(const float *restrict x, const float *restrict y, int64_t n)
+{
+    float lanes[CPT_ROW_ALIGN] = {0};
+    for (int64_t i = 0; i < n; i += CPT_ROW_ALIGN)
+        for (int j = 0; j < CPT_ROW_ALIGN; j++) lanes[j] += x[i + j] * y[i + j];
+    for (int width = CPT_ROW_ALIGN / 2; width; width /= 2)
+        for (int j = 0; j < width; j++) lanes[j] += lanes[j + width];
+    return lanes[0];
+}
+
+static void axpy(float alpha, const float *restrict x, float *restrict y, int64_t n)
+{
+    for (int64_t i = 0; i < n; i += CPT_ROW_ALIGN)
+        for (int j = 0; j < CPT_ROW_ALIGN; j++) y[i + j] += alpha * x[i + j];
+}
+
+static void adam(const cpt_adam *s, const float *restrict g, float *restrict m, float *restrict v,
+                 float *restrict w, int64_t n)
+{
+    const float b1 = s->beta1, b2 = s->beta2, eps = s->eps, root = s->inverse_root;
+    const float step = s->step, scale = s->scale, rest1 = s->rest1, rest2 = s->rest2;
+    if (!g) {
+        for (int64_t i = 0; i < n; i++) {
+            m[i] *= b1;
+            v[i] *= b2;
+            w[i] -= step * m[i] / (sqrtf(v[i]) * root + eps);
+        }
+        return;
+    }
+    for (int64_t i = 0; i < n; i++) {
+        float gi = g[i] * scale;
+        m[i] = b1 * m[i] + rest1 * gi;
+        v[i] = b2 * v[i] + rest2 * gi * gi;
+        w[i] -= step * m[i] / (sqrtf(v[i]) * root + eps);
+    }
+}
+
+const cpt_row_kernels CPT_LEVEL_NAME(cpt_row_kernels) = {dot, axpy, adam};
+CPT_KERNEL_DISPATCH(cpt_row_kernels)

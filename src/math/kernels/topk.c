@@ -1,0 +1,139 @@
+/* topk.c - exact selection of the k largest values of a row.
+ *
+ * 1. A lower bound of the k-th largest: the row is dealt out to L >= 2k lanes; the k-th largest of the
+ *    lane maxima is such a bound, because the k lanes above it hold at least k values.
+ * 2. One pass collects what is not below the bound: for random rows hardly more than k values.
+ * 3. Quickselect trims the candidates to k. Ties are broken by position, so the result does not
+ *    depend on the instruction set, the lanes or the pivots.
+ * O(n) for the two passes, both bound by memory or L1; the rest is O(k) on average.
+ *
+ * Trap: a comparison with NaN is false, so `v > m ? v : m` and `v >= bound` both drop NaN. */
+#include "base/cpu.h"
+#include "math/topk.h"
+
+#include <math.h>
+#include <stdbool.h>
+#if CPT_LEVEL > 0
+#include <immintrin.h>
+#endif
+
+enum { LANES_MAX = 1024, LANES_MIN = 16 };
+
+static void swap(float *a, float *b)
+{
+    float t = *a;
+    *a = *b;
+    *b = t;
+}
+
+/* The k-th largest (k from 1) of v[n] without NaN; reorders v. Three-way partition: equal values cost
+ * nothing. */
+static float kth_largest(float *v, int32_t n, int32_t k)
+{
+    int32_t low = 0, high = n - 1, want = k - 1;
+    for (;;) {
+        if (low >= high) return v[want];
+        float a = v[low], b = v[low + (high - low) / 2], c = v[high];
+        float pivot = a > b ? (b > c ? b : a > c ? c : a) : (a > c ? a : b > c ? c : b);
+        int32_t greater = low, i = low, less = high;
+        while (i <= less) {
+            if (v[i] > pivot) swap(&v[i++], &v[greater++]);
+            else if (v[i] < pivot) swap(&v[i], &v[less--]);
+            else i++;
+        }
+        if (want < greater) high = greater - 1;
+        else if (want > less) low = less + 1;
+        else return pivot;
+    }
+}
+
+/* lanes[j] = max of row[j], row[j + L], ...; inlined with a constant L it stays in registers. */
+static inline void lane_maxima(const float *row, int32_t n, int32_t L, float floor, float *lanes)
+{
+    for (int32_t j = 0; j < L; j++) lanes[j] = floor;
+    int32_t i = 0;
+    for (; i + L <= n; i += L)
+        for (int32_t j = 0; j < L; j++) lanes[j] = row[i + j] > lanes[j] ? row[i + j] : lanes[j];
+    for (int32_t j = 0; i + j < n; j++) lanes[j] = row[i + j] > lanes[j] ? row[i + j] : lanes[j];
+}
+
+/* At least k values of the row are >= the result, or the result is `floor`. */
+static float lower_bound(const float *row, int32_t n, int32_t k, float floor)
+{
+    float lanes[LANES_MAX];
+    int32_t L = LANES_MIN;
+    while (L < 2 * k && L < LANES_MAX) L *= 2;
+    if (k > L || n < 2 * L) return floor;
+    if (L == 16) lane_maxima(row, n, 16, floor, lanes);
+    else if (L == 32) lane_maxima(row, n, 32, floor, lanes);
+    else if (L == 64) lane_maxima(row, n, 64, floor, lanes);
+    else lane_maxima(row, n, L, floor, lanes);
+    return kth_largest(lanes, L, k);
+}
+
+/* Positions and values of everything >= bound and > floor, in order; returns the number. Writes whole
+ * vectors, so up to 15 items behind the end of what counts. */
+static int32_t collect(const float *row, int32_t n, float bound, float floor, int32_t *index,
+                       float *value)
+{
+    int32_t m = 0, i = 0;
+#if CPT_LEVEL == 2
+    __m512 vb = _mm512_set1_ps(bound), vf = _mm512_set1_ps(floor);
+    __m512i at = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    for (; i + 16 <= n; i += 16, at = _mm512_add_epi32(at, _mm512_set1_epi32(16))) {
+        __m512 v = _mm512_loadu_ps(row + i);
+        __mmask16 hit = _mm512_cmp_ps_mask(v, vb, _CMP_GE_OQ) & _mm512_cmp_ps_mask(v, vf, _CMP_GT_OQ);
+        if (!hit) continue;
+        _mm512_storeu_ps(value + m, _mm512_maskz_compress_ps(hit, v));
+        _mm512_storeu_si512(index + m, _mm512_maskz_compress_epi32(hit, at));
+        m += __builtin_popcount(hit);
+    }
+#elif CPT_LEVEL == 1
+    __m256 vb = _mm256_set1_ps(bound), vf = _mm256_set1_ps(floor);
+    for (; i + 8 <= n; i += 8) {
+        __m256 v = _mm256_loadu_ps(row + i);
+        __m256 hit = _mm256_and_ps(_mm256_cmp_ps(v, vb, _CMP_GE_OQ), _mm256_cmp_ps(v, vf, _CMP_GT_OQ));
+        for (unsigned bits = (unsigned)_mm256_movemask_ps(hit); bits; bits &= bits - 1) {
+            int32_t at = i + __builtin_ctz(bits);
+            index[m] = at;
+            value[m++] = row[at];
+        }
+    }
+#endif
+    for (; i < n; i++) {
+        index[m] = i;
+        value[m] = row[i];
+        m += row[i] >= bound && row[i] > floor;
+    }
+    return m;
+}
+
+static int32_t topk_row(const float *row, int32_t n, int32_t k, float floor, int32_t *index,
+                        float *value, void *scratch)
+{
+    if (n <= 0 || k <= 0) return 0;
+    float *values = scratch, *copy = values + n + 64;
+    int32_t *positions = (int32_t *)(copy + n + 64);
+    float bound = k < n ? lower_bound(row, n, k, floor) : floor;
+    int32_t m = collect(row, n, bound, floor, positions, values);
+
+    float limit = -INFINITY;
+    int32_t ties = 0; /* how many values equal to the limit still have a place */
+    if (m > k) {
+        for (int32_t i = 0; i < m; i++) copy[i] = values[i];
+        limit = kth_largest(copy, m, k);
+        ties = k;
+        for (int32_t i = 0; i < m; i++) ties -= values[i] > limit;
+    }
+    int32_t n_kept = 0;
+    for (int32_t i = 0; i < m; i++) {
+        bool above = m <= k || values[i] > limit;
+        if (!above && !(values[i] == limit && ties-- > 0)) continue;
+        index[n_kept] = positions[i];
+        value[n_kept++] = values[i];
+    }
+    return n_kept;
+}
+
+const cpt_topk_kernels CPT_LEVEL_NAME(cpt_topk_kernels) = {topk_row};
+CPT_KERNEL_DISPATCH(cpt_topk_kernels)

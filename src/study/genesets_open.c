@@ -1,0 +1,154 @@
+#include "study/genesets_open.h"
+#include "base/file.h"
+#include "base/memory.h"
+#include "study/share.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { PATH_LIMIT = 4096 };
+
+static cpt_status add_family(cpt_families *f, cpt_genesets *sets, cpt_err *e)
+{
+    cpt_genesets **grown = realloc(f->sets, (size_t)(f->n + 1) * sizeof *grown);
+    if (!grown) {
+        cpt_genesets_free(sets);
+        return cpt_fail(e, CPT_ERR_MEMORY, "out of memory");
+    }
+    f->sets = grown;
+    f->sets[f->n++] = sets;
+    return CPT_OK;
+}
+
+static cpt_status file_record(json_t *provenance, const char *name, const char *path, cpt_err *e)
+{
+    char hex[65];
+    const char *slash = strrchr(path, '/');
+    cpt_status status = cpt_sha256_path(path, hex, e);
+    if (status) return status;
+    json_object_set_new(provenance, name, json_pack("{s:s, s:s}", "file", slash ? slash + 1 : path, "sha256", hex));
+    return CPT_OK;
+}
+
+static bool has_aspect(const char *list, const char *aspect)
+{
+    size_t n = strlen(aspect);
+    for (const char *p = list; p; p = strchr(p, ',') ? strchr(p, ',') + 1 : NULL)
+        if (strncmp(p, aspect, n) == 0 && (p[n] == ',' || p[n] == '\0')) return true;
+    return false;
+}
+
+static cpt_status check_aspects(const char *aspects, cpt_err *e)
+{
+    if (strcmp(aspects, "none") == 0) return CPT_OK;
+    for (const char *p = aspects; p; p = strchr(p, ',') ? strchr(p, ',') + 1 : NULL) {
+        size_t n = strcspn(p, ",");
+        if (n != 2 || (strncmp(p, "BP", 2) && strncmp(p, "MF", 2) && strncmp(p, "CC", 2)))
+            return cpt_fail(e, CPT_ERR_USAGE, "--aspects: '%s' is not a list of BP, MF, CC, nor 'none'", aspects);
+    }
+    return CPT_OK;
+}
+
+static void log_annotation(const cpt_context *ctx, const cpt_go *go, const cpt_annotation *a)
+{
+    cpt_info(ctx, "GO %s: %d terms; %d of the %d genes are annotated; %lld of %lld annotations electronic (IEA), "
+             "%lld NOT rows left out", go->data_version, go->n_terms, a->n_annotated_genes, a->n_universe,
+             (long long)a->n_iea, (long long)a->n_rows, (long long)a->n_not);
+}
+
+static cpt_status open_go(const cpt_options *o, const cpt_strings *symbols, cpt_families *f,
+                          const cpt_context *ctx, cpt_err *e)
+{
+    static const char *const names[] = {"BP", "MF", "CC"};
+    char obo[PATH_LIMIT], gaf[PATH_LIMIT];
+    const char *aspects = cpt_options_text(o, "aspects"), *evidence = cpt_options_text(o, "exclude-evidence");
+    cpt_go *go = NULL;
+    cpt_annotation *a = NULL;
+    cpt_go_options go_options = {.part_of = true};
+    cpt_annotation_options annotation_options = {*evidence ? evidence : NULL};
+    cpt_status status;
+    CPT_TRY(check_aspects(aspects, e));
+    if (strcmp(aspects, "none") == 0) goto done;
+    snprintf(obo, sizeof obo, "%s", cpt_options_text(o, "go"));
+    snprintf(gaf, sizeof gaf, "%s", cpt_options_text(o, "annotation"));
+    if (!obo[0]) CPT_TRY(cpt_share_path("go-basic.obo.gz", obo, sizeof obo, e));
+    if (!gaf[0]) CPT_TRY(cpt_share_path("goa_human.gaf.gz", gaf, sizeof gaf, e));
+    CPT_TRY(cpt_go_open(obo, &go_options, &go, e));
+    CPT_TRY(cpt_annotation_open(gaf, go, symbols, &annotation_options, &a, e));
+    log_annotation(ctx, go, a);
+    CPT_TRY(file_record(f->provenance, "ontology", obo, e));
+    CPT_TRY(file_record(f->provenance, "annotation", gaf, e));
+    json_object_set_new(f->provenance, "go_release", json_string(go->data_version));
+    json_object_set_new(f->provenance, "annotation_header", json_string(cpt_text_str(&a->header)));
+    json_object_set_new(f->provenance, "n_annotated_genes", json_integer(a->n_annotated_genes));
+    json_object_set_new(f->provenance, "n_annotations", json_integer((json_int_t)a->n_rows));
+    json_object_set_new(f->provenance, "n_iea", json_integer((json_int_t)a->n_iea));
+    for (int i = 0; i < 3; i++) {
+        cpt_genesets *sets;
+        if (!has_aspect(aspects, names[i])) continue;
+        CPT_TRY(cpt_genesets_from_go(go, a, (cpt_go_aspect)i, (int32_t)cpt_options_integer(o, "min-size"),
+                                     (int32_t)cpt_options_integer(o, "max-size"), &sets, e));
+        CPT_TRY(add_family(f, sets, e));
+    }
+done:
+    cpt_annotation_free(a);
+    cpt_go_free(go);
+    return status;
+}
+
+static cpt_status open_gmts(const cpt_options *o, const cpt_strings *symbols, cpt_families *f, cpt_err *e)
+{
+    const char *const *files;
+    size_t n = cpt_options_list(o, "gmt", &files);
+    char path[PATH_LIMIT];
+    cpt_gene_table *table = NULL;
+    cpt_status status = CPT_OK;
+    if (n == 0) return CPT_OK;
+    CPT_TRY(cpt_share_path("human_genes.tsv.gz", path, sizeof path, e));
+    CPT_TRY(cpt_gene_table_open(path, &table, e));
+    for (size_t i = 0; i < n; i++) {
+        cpt_genesets *sets;
+        CPT_TRY(cpt_genesets_from_gmt(files[i], symbols, table, (int32_t)cpt_options_integer(o, "min-size"),
+                                      (int32_t)cpt_options_integer(o, "max-size"), &sets, e));
+        CPT_TRY(add_family(f, sets, e));
+        CPT_TRY(file_record(f->provenance, sets->collection, files[i], e));
+    }
+done:
+    cpt_gene_table_free(table);
+    return status;
+}
+
+cpt_status cpt_families_open(const cpt_options *o, const cpt_strings *symbols, cpt_families *out,
+                             const cpt_context *ctx, cpt_err *e)
+{
+    *out = (cpt_families){.provenance = json_object()};
+    json_t *sizes = json_object();
+    cpt_status status;
+    if (cpt_options_integer(o, "min-size") > cpt_options_integer(o, "max-size")) {
+        status = cpt_fail(e, CPT_ERR_USAGE, "--min-size is larger than --max-size");
+        goto done;
+    }
+    CPT_TRY(open_go(o, symbols, out, ctx, e));
+    CPT_TRY(open_gmts(o, symbols, out, e));
+    for (int32_t i = 0; i < out->n; i++) {
+        const cpt_genesets *g = out->sets[i];
+        cpt_info(ctx, "%s: %d sets of %lld to %lld genes to test (%d smaller, %d larger left out)", g->collection,
+                 g->n_sets, (long long)cpt_options_integer(o, "min-size"),
+                 (long long)cpt_options_integer(o, "max-size"), g->n_too_small, g->n_too_large);
+        json_object_set_new(sizes, g->collection, json_integer(g->n_sets));
+    }
+    json_object_set_new(out->provenance, "universe", json_integer((json_int_t)symbols->n));
+    json_object_set(out->provenance, "sets_tested", sizes);
+done:
+    json_decref(sizes);
+    if (status) cpt_families_free(out);
+    return status;
+}
+
+void cpt_families_free(cpt_families *f)
+{
+    for (int32_t i = 0; i < f->n; i++) cpt_genesets_free(f->sets[i]);
+    free(f->sets);
+    json_decref(f->provenance);
+    *f = (cpt_families){0};
+}

@@ -1,0 +1,360 @@
+#include "base/memory.h"
+#include "base/text.h"
+#include "conceptome.h"
+
+#include <assert.h>
+#include <jansson.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The table of all options, and a set of values for them.
+ *
+ * A value is kept as text, checked when it is set; typed access parses it again, which cannot fail.
+ * "Given" remembers that a value was set by someone, so that a --config file never overrides the
+ * command line and a study's recorded options stay where nothing new was said. */
+
+#define NONE -HUGE_VAL, HUGE_VAL
+
+static const cpt_option_info table[] = {
+    {"seed", "common", CPT_OPTION_INTEGER, "0", "N", 0, 9e15,
+     "every random number derives from it: same seed, same bytes"},
+    /* cells */
+    {"layer", "cells", CPT_OPTION_TEXT, "", "NAME", NONE,
+     "where the counts are: X, raw, or a layer's name (default: found and said)"},
+    {"label", "cells", CPT_OPTION_TEXT, "", "COL", NONE,
+     "obs column with cell types, for composition and scores (default: cell_type when there)"},
+    {"donor", "cells", CPT_OPTION_TEXT, "", "COL", NONE,
+     "obs column with donors: validation cells are whole donors, warnings on concentration"},
+    {"batch", "cells", CPT_OPTION_TEXT, "", "COL", NONE,
+     "obs column that scVI corrects for when it is trained here"},
+    /* model */
+    {"model", "model", CPT_OPTION_TEXT, "scvi", "MODEL", NONE,
+     "scvi (train here), a model file or folder, obsm:KEY or FILE.npy (fixed embedding)"},
+    {"genes", "model", CPT_OPTION_INTEGER, "4000", "N", 0, 1e6,
+     "highly variable genes to train on, by analytic Pearson residuals; 0 = all"},
+    {"latent", "model", CPT_OPTION_INTEGER, "10", "N", 1, 4096, "scVI: latent dimensions"},
+    {"layers", "model", CPT_OPTION_INTEGER, "1", "N", 1, 8, "scVI: hidden layers"},
+    {"hidden", "model", CPT_OPTION_INTEGER, "128", "N", 1, 8192, "scVI: units of a hidden layer"},
+    {"likelihood", "model", CPT_OPTION_CHOICE, "nb", "nb|zinb", NONE,
+     "scVI: count distribution (scvi-tools' own default is zinb; nb suits UMI counts)"},
+    {"epochs", "model", CPT_OPTION_INTEGER, "0", "N", 0, 1e6,
+     "scVI: passes over the cells; 0 = scvi-tools' rule, 400 below 20,000 cells"},
+    {"kl-warmup", "model", CPT_OPTION_INTEGER, "400", "N", 0, 1e6,
+     "scVI: epochs until the KL term has full weight (as scvi-tools, also when epochs are fewer)"},
+    {"early-stopping", "model", CPT_OPTION_FLAG, "no", "", NONE,
+     "scVI: stop when the validation ELBO has not improved for 45 epochs"},
+    /* dictionary */
+    {"dictionary", "dictionary", CPT_OPTION_TEXT, "topk", "NAME", NONE,
+     "topk, neurons, random, or the folder of a trained dictionary"},
+    {"preset", "dictionary", CPT_OPTION_CHOICE, "", "overcomplete|openai|sae-lens", NONE,
+     "training recipe of that implementation instead of ours"},
+    {"expansion", "dictionary", CPT_OPTION_INTEGER, "0", "E", 0, 4096,
+     "concepts per embedding dimension; 0 = 16 up to 64 dimensions, else 8"},
+    {"concepts", "dictionary", CPT_OPTION_INTEGER, "0", "F", 0, 1e6,
+     "number of concepts, instead of an expansion"},
+    {"k", "dictionary", CPT_OPTION_INTEGER, "0", "K", 0, 4096,
+     "active concepts per cell; 0 = by dimension, at most half of it"},
+    {"dictionary-epochs", "dictionary", CPT_OPTION_INTEGER, "0", "N", 0, 1e6,
+     "passes over the embedding; 0 = 20 to 200 so that at least 5,000 steps are made"},
+    {"ema", "dictionary", CPT_OPTION_FLAG, "no", "", NONE, "average the weights over steps (0.999)"},
+    {"validation", "dictionary", CPT_OPTION_NUMBER, "0.1", "SHARE", 0, 0.5,
+     "share of cells (or donors) kept out of the dictionary's training"},
+    /* attribution */
+    {"prototypes", "attribution", CPT_OPTION_INTEGER, "32", "N", 1, 10000,
+     "cells with the largest activation, per concept"},
+    {"prototype-choice", "attribution", CPT_OPTION_CHOICE, "top", "top|quantiles|donors", NONE,
+     "how prototypes are chosen among the active cells"},
+    {"counterfactuals", "attribution", CPT_OPTION_INTEGER, "1", "M", 1, 100,
+     "nearest inactive cells per prototype (the paper: 1; 5 guards against odd neighbours)"},
+    {"match", "attribution", CPT_OPTION_TEXT, "", "COL", NONE,
+     "obs column in which prototype and counterfactual must agree"},
+    {"method", "attribution", CPT_OPTION_CHOICE, "", "exact|gradient|ig|hybrid", NONE,
+     "default: exact for scVI, hybrid for transformers"},
+    {"mode", "attribution", CPT_OPTION_CHOICE, "substitute", "substitute|insert|mask", NONE,
+     "what is done to a gene (substitute: the paper)"},
+    {"readout", "attribution", CPT_OPTION_CHOICE, "activation", "activation|pre", NONE,
+     "concept value after Top-K (the paper) or before it (smooth)"},
+    {"space", "attribution", CPT_OPTION_CHOICE, "bins", "bins|counts", NONE,
+     "scGPT: substitute bins, or counts that are binned again"},
+    {"cutoff", "attribution", CPT_OPTION_NUMBER, "0.05", "X", 0, 1e6,
+     "smallest |attribution| of an attributed gene (0.05: the paper)"},
+    {"ig-steps", "attribution", CPT_OPTION_INTEGER, "64", "N", 1, 10000,
+     "points on the path of integrated gradients"},
+    {"noise-directions", "attribution", CPT_OPTION_INTEGER, "64", "N", 0, 10000,
+     "random directions through the same pipeline: the noise floor"},
+    /* expression */
+    {"test", "expression", CPT_OPTION_CHOICE, "welch", "welch|wilcoxon", NONE,
+     "differential expression of active against other cells"},
+    {"active-quantile", "expression", CPT_OPTION_NUMBER, "0", "Q", 0, 0.999,
+     "active = above this quantile of a concept's positive activations"},
+    /* enrichment */
+    {"go", "enrichment", CPT_OPTION_TEXT, "", "OBO", NONE, "ontology (default: the shipped release)"},
+    {"annotation", "enrichment", CPT_OPTION_TEXT, "", "GAF", NONE,
+     "annotation of genes (default: the shipped release)"},
+    {"gmt", "enrichment", CPT_OPTION_LIST, "", "FILE", NONE, "gene sets as well; may be repeated"},
+    {"aspects", "enrichment", CPT_OPTION_TEXT, "BP", "BP,MF,CC", NONE,
+     "parts of GO to test, each a family of its own; 'none' leaves GO out"},
+    {"exclude-evidence", "enrichment", CPT_OPTION_TEXT, "", "IEA,ND", NONE,
+     "evidence codes to leave out"},
+    {"min-size", "enrichment", CPT_OPTION_INTEGER, "15", "N", 1, 1e6, "smallest set, within the universe"},
+    {"max-size", "enrichment", CPT_OPTION_INTEGER, "500", "N", 1, 1e6, "largest set"},
+    {"permutations", "enrichment", CPT_OPTION_INTEGER, "1000", "N", 1, 1e6, "GSEA: simple permutations"},
+    {"gsea-p", "enrichment", CPT_OPTION_CHOICE, "simple", "simple|multilevel", NONE,
+     "GSEA: how small p are found (simple: floor about 1 / permutations)"},
+    {"weight", "enrichment", CPT_OPTION_NUMBER, "1", "P", 0, 10, "GSEA: exponent of the statistic"},
+    {"study-genes", "enrichment", CPT_OPTION_INTEGER, "50", "N", 1, 1e5,
+     "ORA: at most so many of the attributed (or up-regulated) genes"},
+};
+enum { N_OPTIONS = sizeof table / sizeof *table };
+
+struct cpt_options {
+    char *values[N_OPTIONS];  /* NULL = default; lists: items joined by '\n' */
+    const char **items[N_OPTIONS]; /* lists, split on demand into a private copy */
+    char *item_text[N_OPTIONS];
+    bool given[N_OPTIONS];
+};
+
+const cpt_option_info *cpt_option_list(size_t *n)
+{
+    *n = N_OPTIONS;
+    return table;
+}
+
+static int find(const char *name)
+{
+    for (int i = 0; i < N_OPTIONS; i++)
+        if (strcmp(table[i].name, name) == 0) return i;
+    return -1;
+}
+
+cpt_options *cpt_options_new(cpt_err *e)
+{
+    cpt_options *o = calloc(1, sizeof *o);
+    if (!o) cpt_fail(e, CPT_ERR_MEMORY, "out of memory");
+    return o;
+}
+
+cpt_options *cpt_options_copy(const cpt_options *o, cpt_err *e)
+{
+    cpt_options *copy = cpt_options_new(e);
+    for (int i = 0; copy && i < N_OPTIONS; i++) {
+        copy->given[i] = o->given[i];
+        if (o->values[i] && !(copy->values[i] = cpt_strdup(o->values[i]))) {
+            cpt_options_free(copy);
+            cpt_fail(e, CPT_ERR_MEMORY, "out of memory");
+            return NULL;
+        }
+    }
+    return copy;
+}
+
+void cpt_options_free(cpt_options *o)
+{
+    if (!o) return;
+    for (int i = 0; i < N_OPTIONS; i++) {
+        free(o->values[i]);
+        free(o->items[i]);
+        free(o->item_text[i]);
+    }
+    free(o);
+}
+
+/* "yes" and "no" in all common spellings. */
+static int parse_flag(const char *s)
+{
+    static const char *const yes[] = {"yes", "true", "1", "on"}, *const no[] = {"no", "false", "0", "off"};
+    for (int i = 0; i < 4; i++) {
+        if (strcmp(s, yes[i]) == 0) return 1;
+        if (strcmp(s, no[i]) == 0) return 0;
+    }
+    return -1;
+}
+
+static bool is_choice(const char *choices, const char *value)
+{
+    size_t n = strlen(value);
+    for (const char *p = choices; p; p = strchr(p, '|') ? strchr(p, '|') + 1 : NULL) {
+        size_t length = strcspn(p, "|");
+        if (length == n && n && strncmp(p, value, n) == 0) return true;
+    }
+    return false;
+}
+
+static cpt_status check_value(const cpt_option_info *info, const char *value, cpt_err *e)
+{
+    int64_t integer;
+    double number;
+    switch (info->kind) {
+    case CPT_OPTION_INTEGER:
+        if (!cpt_parse_i64(value, &integer))
+            return cpt_fail(e, CPT_ERR_USAGE, "--%s: '%s' is not a whole number", info->name, value);
+        number = (double)integer;
+        break;
+    case CPT_OPTION_NUMBER:
+        if (!cpt_parse_double(value, &number) || !isfinite(number))
+            return cpt_fail(e, CPT_ERR_USAGE, "--%s: '%s' is not a number", info->name, value);
+        break;
+    case CPT_OPTION_FLAG:
+        if (parse_flag(value) >= 0) return CPT_OK;
+        return cpt_fail(e, CPT_ERR_USAGE, "--%s: '%s' is neither yes nor no", info->name, value);
+    case CPT_OPTION_CHOICE:
+        if (is_choice(info->argument, value)) return CPT_OK;
+        return cpt_fail(e, CPT_ERR_USAGE, "--%s: '%s' is not one of %s", info->name, value, info->argument);
+    default:
+        if (strchr(value, '\n'))
+            return cpt_fail(e, CPT_ERR_USAGE, "--%s: the value contains a line break", info->name);
+        return CPT_OK;
+    }
+    if (number < info->low || number > info->high)
+        return cpt_fail(e, CPT_ERR_USAGE, "--%s: %s is outside %g to %g", info->name, value, info->low,
+                        info->high);
+    return CPT_OK;
+}
+
+static cpt_status unknown(const char *name, cpt_err *e)
+{
+    const char *names[N_OPTIONS];
+    for (int i = 0; i < N_OPTIONS; i++) names[i] = table[i].name;
+    const char *near = cpt_nearest_word(name, names, N_OPTIONS);
+    return near ? cpt_fail(e, CPT_ERR_USAGE, "unknown option '%s'; did you mean '%s'?", name, near)
+                : cpt_fail(e, CPT_ERR_USAGE, "unknown option '%s'; `conceptome help run` lists them", name);
+}
+
+cpt_status cpt_options_set(cpt_options *o, const char *name, const char *value, cpt_err *e)
+{
+    int i = find(name);
+    if (i < 0) return unknown(name, e);
+    /* Choices and texts may be emptied: back to "chosen from the data". */
+    if (*value || table[i].kind == CPT_OPTION_INTEGER || table[i].kind == CPT_OPTION_NUMBER) {
+        cpt_status status = check_value(&table[i], value, e);
+        if (status) return status;
+    }
+    cpt_text t = {0};
+    if (table[i].kind == CPT_OPTION_LIST && o->values[i]) cpt_text_addf(&t, "%s\n", o->values[i]);
+    cpt_text_add(&t, table[i].kind == CPT_OPTION_FLAG ? (parse_flag(value) ? "yes" : "no") : value);
+    if (t.failed) {
+        cpt_text_free(&t);
+        return cpt_fail(e, CPT_ERR_MEMORY, "out of memory");
+    }
+    free(o->values[i]);
+    o->values[i] = t.bytes;
+    o->given[i] = true;
+    free(o->items[i]);
+    free(o->item_text[i]);
+    o->items[i] = NULL;
+    o->item_text[i] = NULL;
+    return CPT_OK;
+}
+
+static cpt_status set_json(cpt_options *o, const char *name, const json_t *value, cpt_err *e)
+{
+    char number[64];
+    if (json_is_string(value)) return cpt_options_set(o, name, json_string_value(value), e);
+    if (json_is_boolean(value)) return cpt_options_set(o, name, json_is_true(value) ? "yes" : "no", e);
+    if (json_is_integer(value)) {
+        snprintf(number, sizeof number, "%lld", (long long)json_integer_value(value));
+        return cpt_options_set(o, name, number, e);
+    }
+    if (json_is_real(value)) {
+        snprintf(number, sizeof number, "%.17g", json_real_value(value));
+        return cpt_options_set(o, name, number, e);
+    }
+    if (json_is_array(value)) {
+        for (size_t i = 0; i < json_array_size(value); i++) {
+            cpt_status status = set_json(o, name, json_array_get(value, i), e);
+            if (status) return status;
+        }
+        return CPT_OK;
+    }
+    return json_is_null(value) ? CPT_OK
+                               : cpt_fail(e, CPT_ERR_USAGE, "'%s': a value of this kind makes no sense", name);
+}
+
+cpt_status cpt_options_read(cpt_options *o, const char *json_file, cpt_err *e)
+{
+    json_error_t reason;
+    json_t *root = json_load_file(json_file, JSON_REJECT_DUPLICATES, &reason);
+    if (!root)
+        return cpt_fail(e, CPT_ERR_FORMAT, "%s: line %d: %s", json_file, reason.line, reason.text);
+    cpt_status status = json_is_object(root)
+                            ? CPT_OK
+                            : cpt_fail(e, CPT_ERR_FORMAT, "%s: a JSON object of options is expected", json_file);
+    const char *name;
+    json_t *value;
+    bool fixed[N_OPTIONS];
+    memcpy(fixed, o->given, sizeof fixed); /* lists: the file may add several, but only if none was given */
+    if (status == CPT_OK)
+        json_object_foreach(root, name, value)
+        {
+            int i = find(name);
+            if (i >= 0 && fixed[i]) continue;
+            status = i < 0 ? unknown(name, e) : set_json(o, name, value, e);
+            if (status) {
+                cpt_fail_in(e, "%s", json_file);
+                break;
+            }
+        }
+    json_decref(root);
+    return status;
+}
+
+static int known(const char *name)
+{
+    int i = find(name);
+    assert(i >= 0 && "an option that is not in the table");
+    return i;
+}
+
+bool cpt_options_given(const cpt_options *o, const char *name)
+{
+    return o->given[known(name)];
+}
+
+const char *cpt_options_text(const cpt_options *o, const char *name)
+{
+    int i = known(name);
+    return o->values[i] ? o->values[i] : table[i].fallback;
+}
+
+int64_t cpt_options_integer(const cpt_options *o, const char *name)
+{
+    int64_t v = 0;
+    cpt_parse_i64(cpt_options_text(o, name), &v);
+    return v;
+}
+
+double cpt_options_number(const cpt_options *o, const char *name)
+{
+    double v = 0;
+    cpt_parse_double(cpt_options_text(o, name), &v);
+    return v;
+}
+
+bool cpt_options_flag(const cpt_options *o, const char *name)
+{
+    return parse_flag(cpt_options_text(o, name)) == 1;
+}
+
+size_t cpt_options_list(const cpt_options *o, const char *name, const char *const **items)
+{
+    int i = known(name);
+    cpt_options *m = (cpt_options *)(uintptr_t)o; /* fills the cache of split items */
+    size_t n = 0;
+    *items = NULL;
+    if (!o->values[i] || !*o->values[i]) return 0;
+    for (const char *p = o->values[i]; p; p = strchr(p, '\n') ? strchr(p, '\n') + 1 : NULL) n++;
+    if (!o->items[i]) {
+        m->item_text[i] = cpt_strdup(o->values[i]);
+        m->items[i] = calloc(n, sizeof *m->items[i]);
+        if (!m->items[i] || !m->item_text[i]) return 0;
+        char *p = m->item_text[i];
+        for (size_t j = 0; j < n; j++) {
+            m->items[i][j] = p;
+            p = strchr(p, '\n');
+            if (p) *p++ = '\0';
+        }
+    }
+    *items = o->items[i];
+    return n;
+}

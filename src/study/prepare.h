@@ -1,0 +1,44 @@
+/* prepare.h - steps that a study and the single-step commands (fit, embed, train) share. */
+#ifndef CPT_STUDY_PREPARE_H
+#define CPT_STUDY_PREPARE_H
+
+#include "dictionary/dictionary.h"
+#include "io/cells.h"
+#include "model/model.h"
+
+/* Input file -> flat cache, by the options of group "cells"; logs what the reader noted. */
+cpt_status cpt_prepare_cells(const char *input, const char *folder, const cpt_options *o,
+                             const cpt_context *ctx, cpt_err *e);
+
+/* Trains scVI by the options of group "model" on the chosen genes; history as TSV. */
+cpt_status cpt_prepare_scvi(const cpt_cells *cells, const cpt_options *o, cpt_model **out,
+                            cpt_text *history, const cpt_context *ctx, cpt_err *e);
+
+/* "obsm:KEY" or a name that ends in .npy */
+bool cpt_prepare_is_fixed(const char *model_name);
+/* Its values as malloc'ed f32 [n_cells][*dim]. */
+cpt_status cpt_prepare_fixed(const cpt_cells *cells, const char *model_name, float **values,
+                             int32_t *dim, cpt_err *e);
+/* A .npy of f32 or f64 [n][dim] as malloc'ed f32. */
+cpt_status cpt_prepare_npy(const char *path, float **values, int64_t *n, int32_t *dim, cpt_err *e);
+
+bool cpt_row_is_finite(const float *row, int32_t dim);
+
+/* Dictionary options out of the option table. */
+void cpt_prepare_dictionary_options(const cpt_options *o, cpt_dictionary_options *d);
+
+/* Rows for training and validation among those with a finite embedding: whole donors when `donor` is a
+ * column with at least 5 categories, else single cells. Lists ascend; malloc'ed. */
+typedef struct cpt_split {
+    int64_t *train, *validation, n_train, n_validation;
+    bool by_donor;
+} cpt_split;
+cpt_status cpt_split_make(const float *a, int64_t n, int32_t dim, const cpt_column *donor, double share,
+                          uint64_t seed, cpt_split *out, cpt_err *e);
+void cpt_split_free(cpt_split *s);
+
+/* The training report as a JSON object (new reference), without the long step log. */
+struct json_t;
+struct json_t *cpt_dictionary_report_json(const cpt_dictionary *d, const cpt_dictionary_report *r);
+
+#endif

@@ -1,0 +1,268 @@
+#include "base/file.h"
+#include "base/memory.h"
+#include "study/prepare.h"
+#include "study/store.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The stages from the embedding to concepts, their genes by attribution and by expression. */
+
+enum { PATH_LIMIT = 4096 };
+
+/* ---- dictionary ---- */
+
+static cpt_status write_split(cpt_study *s, int64_t n, const cpt_split *split, cpt_err *e)
+{
+    uint8_t *mark;
+    cpt_status status = cpt_alloc(&mark, (size_t)n, 1, e);
+    if (status) return status;
+    for (int64_t i = 0; i < split->n_validation; i++) mark[split->validation[i]] = 1;
+    status = cpt_store_write(s, "split", CPT_U8, n, 0, mark, e);
+    free(mark);
+    return status;
+}
+
+/* A trained dictionary given by its folder is scored like a new one; all cells are then validation. */
+static cpt_status open_given(const char *folder, const float *a, int32_t dim, const cpt_split *split,
+                             cpt_dictionary **out, cpt_dictionary_report *report, const cpt_context *ctx,
+                             cpt_err *e)
+{
+    cpt_status status = cpt_dictionary_open(folder, out, e);
+    if (status) return status;
+    if ((*out)->dim != dim)
+        return cpt_fail(e, CPT_ERR_DATA, "%s: a dictionary for %d dimensions, the embedding has %d", folder,
+                        (*out)->dim, dim);
+    status = cpt_reconstruction_score(*out, a, split->n_train, split->train, NULL, &report->train, ctx, e);
+    if (status) return status;
+    report->mean_baseline_feature = report->mean_baseline_scalar = report->gamma = report->final_loss = NAN;
+    return cpt_reconstruction_score(*out, a, split->n_validation, split->validation, NULL, &report->validation,
+                                    ctx, e);
+}
+
+static void log_scores(const cpt_context *ctx, const cpt_dictionary *d, const cpt_dictionary_report *r)
+{
+    cpt_info(ctx, "dictionary: %s, %d concepts of %d dimensions, at most %d active; gamma %.3f", d->ops->kind,
+             d->n_concepts, d->dim, d->max_active, r->gamma);
+    cpt_info(ctx, "  R2_feature %.4f train, %.4f validation (predicting the mean: %.4f)", r->train.r2_feature,
+             r->validation.r2_feature, r->mean_baseline_feature);
+    cpt_info(ctx, "  R2_scalar  %.4f train, %.4f validation (predicting the mean: %.4f)", r->train.r2_scalar,
+             r->validation.r2_scalar, r->mean_baseline_scalar);
+    cpt_info(ctx, "  dead concepts %.2f %%, L0 %.2f", 100 * r->train.dead_fraction, r->train.l0);
+}
+
+cpt_status cpt_stage_dictionary(cpt_study *s, cpt_err *e)
+{
+    const float *a;
+    int64_t n;
+    int32_t dim;
+    const cpt_column *donor;
+    char path[PATH_LIMIT];
+    cpt_split split = {0};
+    cpt_dictionary *d = NULL;
+    cpt_dictionary_report report = {0};
+    json_t *json = NULL;
+    const char *kind = cpt_options_text(s->options, "dictionary");
+    cpt_status status;
+    CPT_TRY(cpt_study_embedding(s, &a, &n, &dim, e));
+    CPT_TRY(cpt_study_column(s, "donor", &donor, e));
+    CPT_TRY(cpt_split_make(a, n, dim, donor, cpt_options_number(s->options, "validation"), s->ctx->seed, &split, e));
+    if (cpt_path_is_folder(kind)) {
+        CPT_TRY(open_given(kind, a, dim, &split, &d, &report, s->ctx, e));
+    } else {
+        cpt_dictionary_options o;
+        cpt_prepare_dictionary_options(s->options, &o);
+        CPT_TRY(cpt_dictionary_train(&o, a, dim, split.n_train, split.train, split.n_validation, split.validation,
+                                     &d, &report, s->ctx, e));
+    }
+    log_scores(s->ctx, d, &report);
+    CPT_TRY(cpt_study_path(s, "dictionary", path, sizeof path, e));
+    CPT_TRY(cpt_make_folder(path, e));
+    CPT_TRY(d->ops->save(d, path, e));
+    CPT_TRY(write_split(s, n, &split, e));
+    json = cpt_dictionary_report_json(d, &report);
+    json_object_set_new(json, "split_by_donor", json_boolean(split.by_donor));
+    CPT_TRY(cpt_store_write_json(s, "cache/dictionary.json", json, e));
+done:
+    json_decref(json);
+    cpt_split_free(&split);
+    cpt_dictionary_free(d);
+    cpt_dictionary_report_free(&report);
+    return status;
+}
+
+cpt_status cpt_stage_concepts(cpt_study *s, cpt_err *e)
+{
+    const float *a;
+    int64_t n;
+    int32_t dim;
+    char path[PATH_LIMIT];
+    cpt_dictionary *d;
+    cpt_activations *u = NULL;
+    cpt_status status;
+    CPT_TRY(cpt_study_embedding(s, &a, &n, &dim, e));
+    CPT_TRY(cpt_study_dictionary(s, &d, e));
+    CPT_TRY(cpt_activations_encode(d, a, n, &u, s->ctx, e));
+    CPT_TRY(cpt_study_path(s, "cache", path, sizeof path, e));
+    status = cpt_activations_save(u, path, e);
+done:
+    cpt_activations_free(u);
+    return status;
+}
+
+/* ---- attribution ---- */
+
+static cpt_status pair_options(cpt_study *s, cpt_pair_options *o, cpt_err *e)
+{
+    const cpt_column *donor = NULL;
+    const char *choice = cpt_options_text(s->options, "prototype-choice");
+    cpt_pair_options_init(o);
+    o->n_prototypes = (int32_t)cpt_options_integer(s->options, "prototypes");
+    o->n_counterfactuals = (int32_t)cpt_options_integer(s->options, "counterfactuals");
+    if (strcmp(choice, "quantiles") == 0) o->choice = CPT_PROTOTYPES_QUANTILES;
+    if (strcmp(choice, "donors") == 0) {
+        cpt_status status = cpt_study_column(s, "donor", &donor, e);
+        if (status) return status;
+        if (!donor)
+            return cpt_fail(e, CPT_ERR_USAGE, "--prototype-choice donors needs --donor COLUMN");
+        o->choice = CPT_PROTOTYPES_SPREAD;
+        o->spread = donor;
+    }
+    return cpt_study_column(s, "match", &o->match, e);
+}
+
+static cpt_status attribution_options(cpt_study *s, const cpt_model *model, cpt_attribution_options *o, cpt_err *e)
+{
+    const char *method = cpt_options_text(s->options, "method"), *mode = cpt_options_text(s->options, "mode");
+    cpt_attribution_options_init(o);
+    if (!*method) method = strcmp(model->ops->kind, "scgpt") == 0 ? "hybrid" : "exact";
+    o->method = strcmp(method, "gradient") == 0 ? CPT_METHOD_GRADIENT
+                : strcmp(method, "ig") == 0     ? CPT_METHOD_IG
+                : strcmp(method, "hybrid") == 0 ? CPT_METHOD_HYBRID
+                                                : CPT_METHOD_EXACT;
+    o->mode = strcmp(mode, "insert") == 0 ? CPT_MODE_INSERT
+              : strcmp(mode, "mask") == 0 ? CPT_MODE_MASK
+                                          : CPT_MODE_SUBSTITUTE;
+    o->readout = strcmp(cpt_options_text(s->options, "readout"), "pre") == 0 ? CPT_READOUT_PRE
+                                                                             : CPT_READOUT_ACTIVATION;
+    o->ig_steps = (int32_t)cpt_options_integer(s->options, "ig-steps");
+    o->cutoff = cpt_options_number(s->options, "cutoff");
+    if (strcmp(cpt_options_text(s->options, "space"), "counts") == 0 && strcmp(model->ops->kind, "scgpt") != 0)
+        cpt_info(s->ctx, "--space counts concerns scGPT only; %s works on counts anyway", model->ops->kind);
+    return CPT_OK;
+}
+
+/* A results array over the model's genes -> the same over the universe, in place of the old one. */
+static cpt_status to_universe(void *array, size_t size, int32_t n_concepts, int32_t n_model,
+                              const cpt_universe *u, cpt_err *e)
+{
+    char *from, *to;
+    memcpy(&from, array, sizeof from);
+    if (!from) return CPT_OK;
+    cpt_status status = cpt_alloc(&to, (size_t)n_concepts * (size_t)u->n, size, e);
+    if (status) return status;
+    for (int32_t c = 0; c < n_concepts; c++)
+        for (int32_t j = 0; j < u->n; j++)
+            memcpy(to + ((size_t)c * (size_t)u->n + (size_t)j) * size,
+                   from + ((size_t)c * (size_t)n_model + (size_t)u->model_genes[j]) * size, size);
+    free(from);
+    memcpy(array, &to, sizeof to);
+    return CPT_OK;
+}
+
+static cpt_status reduce_to_universe(cpt_attribution *a, const cpt_universe *u, cpt_err *e)
+{
+    int32_t f = a->n_concepts, g = a->n_genes;
+    cpt_status status;
+    CPT_TRY(to_universe(&a->mean, sizeof *a->mean, f, g, u, e));
+    CPT_TRY(to_universe(&a->mean_other, sizeof *a->mean_other, f, g, u, e));
+    CPT_TRY(to_universe(&a->sd, sizeof *a->sd, f, g, u, e));
+    CPT_TRY(to_universe(&a->n, sizeof *a->n, f, g, u, e));
+    CPT_TRY(to_universe(&a->same_sign, sizeof *a->same_sign, f, g, u, e));
+    CPT_TRY(to_universe(&a->low, sizeof *a->low, f, g, u, e));
+    CPT_TRY(to_universe(&a->high, sizeof *a->high, f, g, u, e));
+    CPT_TRY(to_universe(&a->p, sizeof *a->p, f, g, u, e));
+    CPT_TRY(to_universe(&a->q, sizeof *a->q, f, g, u, e));
+    a->n_genes = u->n;
+done:
+    return status;
+}
+
+static cpt_status no_attribution(cpt_study *s, cpt_err *e)
+{
+    char path[PATH_LIMIT];
+    cpt_status status = cpt_study_path(s, "cache/attribution", path, sizeof path, e);
+    if (status == CPT_OK) status = cpt_remove_tree(path, e);
+    if (status == CPT_OK) status = cpt_make_folder(path, e);
+    if (status) return status;
+    json_t *summary = json_pack("{s:b}", "present", 0);
+    status = cpt_store_write_json(s, "cache/attribution/summary.json", summary, e);
+    json_decref(summary);
+    return status;
+}
+
+cpt_status cpt_stage_attribution(cpt_study *s, cpt_err *e)
+{
+    const float *embedding;
+    int64_t n_cells;
+    int32_t dim;
+    const cpt_activations *u;
+    const cpt_counts *counts;
+    const cpt_universe *universe;
+    cpt_model *model;
+    cpt_dictionary *d;
+    cpt_pairs *pairs = NULL;
+    cpt_attribution *a = NULL;
+    cpt_pair_options po;
+    cpt_attribution_options o;
+    cpt_status status;
+    CPT_TRY(cpt_study_model(s, &model, e));
+    if (!cpt_model_has_counterfactuals(model)) return no_attribution(s, e);
+    CPT_TRY(cpt_study_activations(s, &u, e));
+    CPT_TRY(cpt_study_embedding(s, &embedding, &n_cells, &dim, e));
+    CPT_TRY(cpt_study_dictionary(s, &d, e));
+    CPT_TRY(cpt_study_counts(s, &counts, e));
+    CPT_TRY(cpt_study_universe(s, &universe, e));
+    CPT_TRY(pair_options(s, &po, e));
+    CPT_TRY(attribution_options(s, model, &o, e));
+    CPT_TRY(cpt_pairs_find(u, embedding, dim, &po, &pairs, s->ctx, e));
+    CPT_TRY(cpt_attribute_all(model, d, counts, pairs, &o, &a, s->ctx, e));
+    int32_t n_directions = (int32_t)cpt_options_integer(s->options, "noise-directions");
+    if (n_directions > 0)
+        CPT_TRY(cpt_attribution_noise(model, d, counts, embedding, n_cells, n_directions, &po, &o, a, s->ctx, e));
+    CPT_TRY(reduce_to_universe(a, universe, e));
+    status = cpt_store_attribution(s, pairs, a, e);
+done:
+    cpt_pairs_free(pairs);
+    cpt_attribution_free(a);
+    return status;
+}
+
+/* ---- expression ---- */
+
+cpt_status cpt_stage_expression(cpt_study *s, cpt_err *e)
+{
+    const cpt_cells *cells;
+    const cpt_activations *u;
+    const cpt_universe *universe;
+    double *totals = NULL;
+    cpt_expression *x = NULL;
+    cpt_status status;
+    CPT_TRY(cpt_study_cells(s, &cells, e));
+    CPT_TRY(cpt_study_activations(s, &u, e));
+    CPT_TRY(cpt_study_universe(s, &universe, e));
+    CPT_TRY(cpt_alloc(&totals, (size_t)cells->n_cells, sizeof *totals, e));
+    for (int64_t i = 0; i < cells->n_cells; i++)
+        for (int64_t k = cells->by_cell.indptr[i]; k < cells->by_cell.indptr[i + 1]; k++)
+            totals[i] += cells->by_cell.values[k];
+    bool wilcoxon = strcmp(cpt_options_text(s->options, "test"), "wilcoxon") == 0;
+    CPT_TRY(cpt_expression_test_all(u, &cells->by_gene, universe->columns, universe->n, totals,
+                                    cpt_options_number(s->options, "active-quantile"),
+                                    wilcoxon ? CPT_TEST_WILCOXON : CPT_TEST_WELCH, &x, s->ctx, e));
+    status = cpt_store_expression(s, x, e);
+done:
+    free(totals);
+    cpt_expression_free(x);
+    return status;
+}

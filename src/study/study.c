@@ -1,0 +1,498 @@
+#include "study/stages.h"
+#include "base/file.h"
+#include "base/memory.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+/* The study's folder, lock and manifest, and the engine that runs stages.
+ *
+ * study.json is rewritten (atomically) after every stage. A stage counts as done when the manifest holds
+ * its current key and every output is there with the recorded size; a run that is killed in a stage leaves
+ * the manifest without it, so that stage starts afresh and gives the same bytes. */
+
+enum { PATH_LIMIT = 4096, MANIFEST_VERSION = 1 };
+
+cpt_status cpt_study_path(const cpt_study *s, const char *name, char *path, size_t capacity, cpt_err *e)
+{
+    return cpt_path_join(path, capacity, s->folder, name, e);
+}
+
+/* ---- manifest ---- */
+
+static cpt_status manifest_write(cpt_study *s, cpt_err *e)
+{
+    char path[PATH_LIMIT];
+    cpt_status status = cpt_study_path(s, "study.json", path, sizeof path, e);
+    if (status) return status;
+    char *text = json_dumps(s->manifest, JSON_INDENT(2) | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(9));
+    if (!text) return cpt_fail(e, CPT_ERR_MEMORY, "out of memory");
+    status = cpt_write_file(path, text, strlen(text), e);
+    free(text);
+    return status;
+}
+
+static cpt_status manifest_read(cpt_study *s, cpt_err *e)
+{
+    char path[PATH_LIMIT];
+    json_error_t reason;
+    cpt_status status = cpt_study_path(s, "study.json", path, sizeof path, e);
+    if (status) return status;
+    s->manifest = json_load_file(path, JSON_REJECT_DUPLICATES, &reason);
+    if (!s->manifest)
+        return cpt_fail(e, CPT_ERR_FORMAT, "%s: line %d: %s; it is not a study's manifest, or damaged", path,
+                        reason.line, reason.text);
+    if (json_integer_value(json_object_get(s->manifest, "format")) != MANIFEST_VERSION ||
+        !json_is_object(json_object_get(s->manifest, "stages")) ||
+        !json_is_object(json_object_get(s->manifest, "options")))
+        return cpt_fail(e, CPT_ERR_FORMAT, "%s: not the manifest of a study of this version; choose another "
+                        "folder with -o", path);
+    return CPT_OK;
+}
+
+static json_t *options_json(const cpt_options *o)
+{
+    size_t n;
+    const cpt_option_info *list = cpt_option_list(&n);
+    json_t *object = json_object();
+    for (size_t i = 0; i < n; i++) {
+        const char *name = list[i].name;
+        json_t *value;
+        if (list[i].kind == CPT_OPTION_INTEGER) {
+            value = json_integer(cpt_options_integer(o, name));
+        } else if (list[i].kind == CPT_OPTION_NUMBER) {
+            value = json_real(cpt_options_number(o, name));
+        } else if (list[i].kind == CPT_OPTION_FLAG) {
+            value = json_boolean(cpt_options_flag(o, name));
+        } else if (list[i].kind == CPT_OPTION_LIST) {
+            const char *const *items;
+            size_t m = cpt_options_list(o, name, &items);
+            value = json_array();
+            for (size_t j = 0; j < m; j++) json_array_append_new(value, json_string(items[j]));
+        } else {
+            value = json_string(cpt_options_text(o, name));
+        }
+        json_object_set_new(object, name, value);
+    }
+    return object;
+}
+
+/* ---- lock ---- */
+
+static cpt_status take_lock(cpt_study *s, cpt_err *e)
+{
+    char path[PATH_LIMIT], text[64] = "";
+    cpt_status status = cpt_study_path(s, ".lock", path, sizeof path, e);
+    if (status) return status;
+    s->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    if (s->lock < 0) return cpt_fail(e, CPT_ERR_IO, "%s: cannot be written: %s", path, strerror(errno));
+    if (flock(s->lock, LOCK_EX | LOCK_NB) != 0) {
+        ssize_t n = pread(s->lock, text, sizeof text - 1, 0);
+        text[n > 0 ? n : 0] = '\0';
+        close(s->lock);
+        s->lock = -1;
+        return cpt_fail(e, CPT_ERR_LOCKED, "%s: process %s is working on this study; wait for it or stop it",
+                        s->folder, text[0] ? text : "(unknown)");
+    }
+    int n = snprintf(text, sizeof text, "%ld", (long)getpid());
+    if (ftruncate(s->lock, 0) != 0 || pwrite(s->lock, text, (size_t)n, 0) != n)
+        return cpt_fail(e, CPT_ERR_IO, "%s: cannot be written", path);
+    return CPT_OK;
+}
+
+/* ---- opening and closing ---- */
+
+static cpt_study *study_new(const char *folder, const cpt_context *ctx, cpt_err *e)
+{
+    cpt_study *s = calloc(1, sizeof *s);
+    if (!s || !(s->folder = cpt_strdup(folder)) || !(s->options = cpt_options_new(e))) {
+        cpt_fail(e, CPT_ERR_MEMORY, "out of memory");
+        free(s);
+        return NULL;
+    }
+    s->lock = -1;
+    cpt_context_init(&s->own);
+    if (ctx) s->own = *ctx;
+    s->ctx = &s->own;
+    return s;
+}
+
+/* Options recorded in the manifest fill in what was not given now. */
+static cpt_status merge_options(cpt_study *s, const cpt_options *given, cpt_err *e)
+{
+    cpt_status status = CPT_OK;
+    size_t n;
+    const cpt_option_info *list = cpt_option_list(&n);
+    const json_t *recorded = json_object_get(s->manifest, "options");
+    for (size_t i = 0; i < n && status == CPT_OK; i++) {
+        const char *name = list[i].name;
+        const json_t *value = json_object_get(recorded, name);
+        char number[64];
+        if (given && cpt_options_given(given, name)) {
+            if (list[i].kind == CPT_OPTION_LIST) {
+                const char *const *items;
+                size_t m = cpt_options_list(given, name, &items);
+                for (size_t j = 0; j < m && status == CPT_OK; j++)
+                    status = cpt_options_set(s->options, name, items[j], e);
+            } else {
+                status = cpt_options_set(s->options, name, cpt_options_text(given, name), e);
+            }
+        } else if (json_is_string(value)) {
+            status = cpt_options_set(s->options, name, json_string_value(value), e);
+        } else if (json_is_boolean(value)) {
+            status = cpt_options_set(s->options, name, json_is_true(value) ? "yes" : "no", e);
+        } else if (json_is_number(value)) {
+            if (json_is_integer(value))
+                snprintf(number, sizeof number, "%lld", (long long)json_integer_value(value));
+            else
+                snprintf(number, sizeof number, "%.17g", json_real_value(value));
+            status = cpt_options_set(s->options, name, number, e);
+        } else if (json_is_array(value)) {
+            for (size_t j = 0; j < json_array_size(value) && status == CPT_OK; j++)
+                status = cpt_options_set(s->options, name,
+                                         json_string_value(json_array_get(value, j)), e);
+        }
+    }
+    s->own.seed = (uint64_t)cpt_options_integer(s->options, "seed");
+    return status;
+}
+
+/* Checksum of the input; taken over from the manifest when size and time of change are as recorded. */
+static cpt_status record_input(cpt_study *s, const char *input, cpt_err *e)
+{
+    char real[PATH_LIMIT], hex[65];
+    struct stat st;
+    if (!realpath(input, real) || stat(real, &st) != 0)
+        return cpt_fail(e, CPT_ERR_IO, "%s: %s", input, strerror(errno));
+    const json_t *old = json_object_get(s->manifest, "input");
+    const char *old_path = json_string_value(json_object_get(old, "path"));
+    int64_t stamp = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
+    bool same = old_path && strcmp(old_path, real) == 0 && S_ISREG(st.st_mode) &&
+                json_integer_value(json_object_get(old, "bytes")) == (json_int_t)st.st_size &&
+                json_integer_value(json_object_get(old, "changed_ns")) == (json_int_t)stamp;
+    if (!same) {
+        cpt_status status = cpt_sha256_path(real, hex, e);
+        if (status) return status;
+        json_object_set_new(s->manifest, "input",
+                            json_pack("{s:s, s:I, s:I, s:s}", "path", real, "bytes", (json_int_t)st.st_size,
+                                      "changed_ns", (json_int_t)stamp, "sha256", hex));
+    }
+    free(s->input);
+    s->input = cpt_strdup(real);
+    return s->input ? CPT_OK : cpt_fail(e, CPT_ERR_MEMORY, "out of memory");
+}
+
+static cpt_status begin_manifest(cpt_study *s, const char *input, const cpt_options *given, cpt_err *e)
+{
+    char path[PATH_LIMIT];
+    cpt_status status = cpt_study_path(s, "study.json", path, sizeof path, e);
+    if (status) return status;
+    if (cpt_path_exists(path)) {
+        status = manifest_read(s, e);
+    } else if (!input) {
+        status = cpt_fail(e, CPT_ERR_USAGE, "%s: not a study (study.json is absent); make one with "
+                          "`conceptome run CELLS -o %s`", s->folder, s->folder);
+    } else {
+        s->manifest = json_pack("{s:i, s:s, s:{}, s:{}}", "format", MANIFEST_VERSION, "conceptome",
+                                CPT_VERSION, "options", "stages");
+    }
+    if (status == CPT_OK) status = merge_options(s, given, e);
+    if (status) return status;
+    /* An absent input is no obstacle when only later stages run: the checksum stands in the manifest. */
+    const char *recorded = json_string_value(json_object_get(json_object_get(s->manifest, "input"), "path"));
+    if (input) status = record_input(s, input, e);
+    else if (recorded && cpt_path_exists(recorded)) status = record_input(s, recorded, e);
+    else if (recorded) s->input = cpt_strdup(recorded);
+    if (status) return status;
+    json_object_set_new(s->manifest, "conceptome", json_string(CPT_VERSION));
+    if (s->command) json_object_set_new(s->manifest, "command", json_string(s->command));
+    json_object_set_new(s->manifest, "options", options_json(s->options));
+    return manifest_write(s, e);
+}
+
+cpt_status cpt_study_begin(const char *folder, const char *input, const cpt_options *given,
+                           const char *command, const cpt_context *ctx, cpt_study **out, cpt_err *e)
+{
+    *out = NULL;
+    if (input && !cpt_path_exists(input))
+        return cpt_fail(e, CPT_ERR_IO, "%s: no such file or folder", input);
+    if (!input && !cpt_path_is_folder(folder))
+        return cpt_fail(e, CPT_ERR_IO, "%s: no such study; make one with `conceptome run CELLS -o %s`", folder,
+                        folder);
+    cpt_study *s = study_new(folder, ctx, e);
+    if (!s) return CPT_ERR_MEMORY;
+    s->command = command;
+    char path[PATH_LIMIT];
+    cpt_status status = input ? cpt_make_folder(folder, e) : CPT_OK;
+    if (status == CPT_OK) status = take_lock(s, e);
+    if (status == CPT_OK) status = begin_manifest(s, input, given, e);
+    if (status == CPT_OK) status = cpt_study_path(s, "cache", path, sizeof path, e);
+    if (status == CPT_OK) status = cpt_make_folder(path, e);
+    if (status) cpt_study_close(s);
+    else *out = s;
+    return status;
+}
+
+cpt_status cpt_study_open(const char *folder, const cpt_context *ctx, cpt_study **out, cpt_err *e)
+{
+    *out = NULL;
+    char path[PATH_LIMIT];
+    cpt_status status = cpt_path_join(path, sizeof path, folder, "study.json", e);
+    if (status) return status;
+    if (!cpt_path_exists(path))
+        return cpt_fail(e, CPT_ERR_IO, "%s: not a study (study.json is absent); make one with "
+                        "`conceptome run CELLS -o %s`", folder, folder);
+    cpt_study *s = study_new(folder, ctx, e);
+    if (!s) return CPT_ERR_MEMORY;
+    status = manifest_read(s, e);
+    if (status == CPT_OK) status = merge_options(s, NULL, e);
+    const char *recorded = json_string_value(json_object_get(json_object_get(s->manifest, "input"), "path"));
+    if (recorded) s->input = cpt_strdup(recorded);
+    if (status) cpt_study_close(s);
+    else *out = s;
+    return status;
+}
+
+/* ---- running stages ---- */
+
+static void hash_text(cpt_sha256 *h, const char *text)
+{
+    cpt_sha256_add(h, text, strlen(text) + 1);
+}
+
+/* A file named by an option counts with its content. */
+static cpt_status hash_option(cpt_study *s, cpt_sha256 *h, const char *name, cpt_err *e)
+{
+    static const char *const file_options[] = {"go", "annotation", "gmt", "model", "dictionary"};
+    const char *text = cpt_options_text(s->options, name);
+    hash_text(h, name);
+    hash_text(h, text);
+    for (size_t i = 0; i < sizeof file_options / sizeof *file_options; i++) {
+        if (strcmp(name, file_options[i]) != 0) continue;
+        const char *const *items = &text;
+        size_t n = strcmp(name, "gmt") == 0 ? cpt_options_list(s->options, name, &items) : 1;
+        for (size_t j = 0; j < n; j++) {
+            char hex[65];
+            if (!*items[j] || !cpt_path_exists(items[j])) continue;
+            cpt_status status = cpt_sha256_path(items[j], hex, e);
+            if (status) return status;
+            hash_text(h, hex);
+        }
+    }
+    return CPT_OK;
+}
+
+static cpt_status stage_key(cpt_study *s, const cpt_stage *stage, char hex[65], cpt_err *e)
+{
+    cpt_sha256 h;
+    char number[64];
+    const json_t *done = json_object_get(s->manifest, "stages");
+    cpt_sha256_init(&h);
+    hash_text(&h, stage->name);
+    snprintf(number, sizeof number, "%d %llu", stage->format,
+             stage->random ? (unsigned long long)s->ctx->seed : 0ULL);
+    hash_text(&h, number);
+    const char *input = json_string_value(json_object_get(json_object_get(s->manifest, "input"), "sha256"));
+    if (!stage->reads[0]) hash_text(&h, input ? input : "");
+    for (int i = 0; i < CPT_STAGE_MAX_READS && stage->reads[i]; i++) {
+        const char *key = json_string_value(json_object_get(json_object_get(done, stage->reads[i]), "key"));
+        hash_text(&h, key ? key : "");
+    }
+    for (int i = 0; i < CPT_STAGE_MAX_OPTIONS && stage->options[i]; i++) {
+        cpt_status status = hash_option(s, &h, stage->options[i], e);
+        if (status) return status;
+    }
+    cpt_sha256_hex(&h, hex);
+    return CPT_OK;
+}
+
+static bool stage_is_done(const cpt_study *s, const cpt_stage *stage, const char *key)
+{
+    const json_t *record = json_object_get(json_object_get(s->manifest, "stages"), stage->name);
+    const char *state = json_string_value(json_object_get(record, "state"));
+    const char *old = json_string_value(json_object_get(record, "key"));
+    if (!state || !old || strcmp(state, "done") != 0 || strcmp(old, key) != 0) return false;
+    const char *file;
+    json_t *output;
+    json_object_foreach(json_object_get(record, "outputs"), file, output)
+    {
+        char path[PATH_LIMIT];
+        struct stat st;
+        if (cpt_study_path(s, file, path, sizeof path, NULL) || stat(path, &st) != 0) return false;
+        if (S_ISREG(st.st_mode) &&
+            json_integer_value(json_object_get(output, "bytes")) != (json_int_t)st.st_size)
+            return false;
+    }
+    return true;
+}
+
+/* What a stage has rewritten must not be served from memory any more. */
+static void drop_loaded(cpt_study *s)
+{
+    cpt_cells_free(s->cells);
+    cpt_strings_free(&s->symbols);
+    cpt_model_free(s->model);
+    cpt_alignment_free(&s->alignment);
+    free(s->universe.columns);
+    free(s->universe.model_genes);
+    cpt_strings_free(&s->universe.names);
+    cpt_strings_free(&s->universe.symbols);
+    cpt_npy_close(&s->fixed);
+    cpt_npy_close(&s->embedding);
+    cpt_npy_close(&s->umap);
+    cpt_npy_close(&s->split);
+    cpt_dictionary_free(s->dictionary);
+    cpt_activations_free(s->activations);
+    cpt_pairs_free(s->pairs);
+    cpt_attribution_free(s->attribution);
+    cpt_expression_free(s->expression);
+    if (s->enrichment) {
+        free(s->enrichment->rows);
+        free(s->enrichment->first);
+        cpt_strings_free(&s->enrichment->texts);
+        free(s->enrichment);
+    }
+    json_decref(s->dictionary_report);
+    json_decref(s->evaluation);
+    s->cells = NULL;
+    s->have_symbols = s->have_universe = false;
+    s->model = NULL;
+    s->alignment = (cpt_alignment){0};
+    s->counts = (cpt_counts){0};
+    s->universe = (cpt_universe){0};
+    s->dictionary = NULL;
+    s->activations = NULL;
+    s->pairs = NULL;
+    s->attribution = NULL;
+    s->expression = NULL;
+    s->enrichment = NULL;
+    s->dictionary_report = s->evaluation = NULL;
+}
+
+static cpt_status record_output(const cpt_study *s, json_t *outputs, const char *file, cpt_err *e)
+{
+    char path[PATH_LIMIT], hex[65];
+    struct stat st;
+    cpt_status status = cpt_study_path(s, file, path, sizeof path, e);
+    if (status) return status;
+    if (stat(path, &st) != 0)
+        return cpt_fail(e, CPT_ERR_INTERNAL, "%s: a stage ended without writing it", path);
+    json_t *record = json_pack("{s:I}", "bytes", (json_int_t)(S_ISREG(st.st_mode) ? st.st_size : 0));
+    /* The cache can be many gigabytes and is checked on opening; results carry their checksum. */
+    if (strncmp(file, "cache/", 6) != 0) {
+        status = cpt_sha256_path(path, hex, e);
+        if (status == CPT_OK) json_object_set_new(record, "sha256", json_string(hex));
+    }
+    json_object_set_new(outputs, file, record);
+    return status;
+}
+
+static double seconds_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static cpt_status run_stage(cpt_study *s, const cpt_stage *stage, const char *key, cpt_err *e)
+{
+    char started[32];
+    time_t now = time(NULL);
+    struct tm utc;
+    strftime(started, sizeof started, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &utc));
+    json_t *all = json_object_get(s->manifest, "stages");
+    json_object_set_new(all, stage->name, json_pack("{s:s, s:s}", "state", "running", "started", started));
+    cpt_status status = manifest_write(s, e);
+    if (status) return status;
+    cpt_debug(s->ctx, "stage %s", stage->name);
+    double begin = seconds_now();
+    status = stage->run(s, e);
+    drop_loaded(s);
+    if (status) return status;
+    json_t *outputs = json_object();
+    for (int i = 0; i < CPT_STAGE_MAX_OUTPUTS && stage->outputs[i] && status == CPT_OK; i++)
+        status = record_output(s, outputs, stage->outputs[i], e);
+    json_object_set_new(all, stage->name,
+                        json_pack("{s:s, s:s, s:s, s:f, s:o}", "state", status ? "failed" : "done", "key", key,
+                                  "started", started, "seconds", seconds_now() - begin, "outputs", outputs));
+    return status ? status : manifest_write(s, e);
+}
+
+/* Which stages `last` needs, itself included: reads[] closed over. */
+static void mark_needed(const char *name, bool *needed)
+{
+    size_t n;
+    const cpt_stage *list = cpt_stage_list(&n);
+    const cpt_stage *stage = cpt_stage_find(name);
+    needed[stage - list] = true;
+    for (int i = 0; i < CPT_STAGE_MAX_READS && stage->reads[i]; i++) mark_needed(stage->reads[i], needed);
+}
+
+cpt_status cpt_study_advance(cpt_study *s, const char *last, bool force, cpt_err *e)
+{
+    size_t n;
+    const cpt_stage *list = cpt_stage_list(&n);
+    bool needed[64] = {false};
+    if (last && !cpt_stage_find(last))
+        return cpt_fail(e, CPT_ERR_USAGE, "there is no stage '%s'", last);
+    for (size_t i = 0; i < n; i++)
+        if (!last) needed[i] = true;
+    if (last) mark_needed(last, needed);
+    for (size_t i = 0; i < n; i++) {
+        char key[65];
+        if (!needed[i]) continue;
+        cpt_status status = cpt_check_stop(s->ctx, e);
+        if (status == CPT_OK) status = stage_key(s, &list[i], key, e);
+        if (status) return status;
+        bool again = force && last && strcmp(last, list[i].name) == 0;
+        if (!again && stage_is_done(s, &list[i], key)) {
+            cpt_debug(s->ctx, "%s: nothing has changed, kept", list[i].name);
+            continue;
+        }
+        status = run_stage(s, &list[i], key, e);
+        if (status) return status;
+    }
+    return CPT_OK;
+}
+
+void cpt_study_close(cpt_study *s)
+{
+    if (!s) return;
+    drop_loaded(s);
+    if (s->lock >= 0) close(s->lock);
+    json_decref(s->manifest);
+    cpt_options_free(s->options);
+    free(s->folder);
+    free(s->input);
+    free(s);
+}
+
+/* ---- the public calls ---- */
+
+cpt_status cpt_study_run(const char *cells, const char *study, const cpt_options *options,
+                         const char *command, const cpt_context *ctx, cpt_err *e)
+{
+    cpt_study *s;
+    cpt_status status = cpt_study_begin(study, cells, options, command, ctx, &s, e);
+    if (status) return status;
+    status = cpt_study_advance(s, NULL, false, e);
+    cpt_study_close(s);
+    return status;
+}
+
+cpt_status cpt_study_stage(const char *study, const char *stage, const cpt_options *options, bool force,
+                           const char *command, const cpt_context *ctx, cpt_err *e)
+{
+    cpt_study *s;
+    cpt_status status = cpt_study_begin(study, NULL, options, command, ctx, &s, e);
+    if (status) return status;
+    status = cpt_study_advance(s, stage, force, e);
+    cpt_study_close(s);
+    return status;
+}

@@ -1,0 +1,37 @@
+#!/bin/sh
+# Builds every test/fuzz/fuzz_*.c with libFuzzer and the address and undefined sanitizers into
+# build/fuzz/. Needs clang (any version from 11); CLANG names another. JOBS = 2 compilations at once.
+set -eu
+cd "$(dirname "$0")/../.."
+
+clang=${CLANG:-}
+for c in clang clang-19 clang-18 clang-17 clang-16 clang-15 clang-14 clang-13 clang-12 clang-11; do
+    [ -n "$clang" ] || ! command -v $c >/dev/null || clang=$c
+done
+[ -n "$clang" ] || { echo "fuzz: clang is not here; install it (apt-get install clang)" >&2; exit 1; }
+
+packages="hdf5 openblas jansson zlib libdeflate libcurl"
+# Kernels are built once, for any processor. OpenMP stays off: only its header and library are needed.
+gcc_include=$(gcc -print-file-name=include)
+gcc_library=$(dirname "$(gcc -print-file-name=libgomp.so)")
+flags="-std=c11 -g -O1 -fno-omit-frame-pointer -ffp-contract=off -fno-sanitize-recover=all
+    -D_GNU_SOURCE -DCPT_LEVELS=1 -DCPT_LEVEL=0 -Iinclude -Isrc -Itest/fuzz -idirafter $gcc_include
+    -Wno-unknown-pragmas -Wno-source-uses-openmp $(pkg-config --cflags $packages)"
+libraries="$(pkg-config --libs $packages) -L$gcc_library -lgomp -lm"
+
+out=build/fuzz
+mkdir -p $out/objects
+newest_header=$(ls -t include/*.h src/*/*.h | head -1)
+for source in src/*/*.c src/*/*/*.c; do
+    [ -f "$source" ] || continue
+    object=$out/objects/$(echo "$source" | tr / _ | sed 's/\.c$/.o/')
+    if [ "$object" -nt "$source" ] && [ "$object" -nt "$newest_header" ]; then continue; fi
+    echo "$source $object"
+done | xargs -r -n 2 -P "${JOBS:-2}" sh -c \
+    "$clang $(echo $flags) -fsanitize=fuzzer-no-link,address,undefined -c -o \$2 \$1" sh
+
+for target in test/fuzz/fuzz_*.c; do
+    echo "  FUZZ $out/$(basename "$target" .c)"
+    $clang $flags -fsanitize=fuzzer,address,undefined -o "$out/$(basename "$target" .c)" "$target" \
+        $out/objects/*.o $libraries
+done

@@ -1,0 +1,184 @@
+/* Exact neighbours against brute force in double, where the fast scan is most likely to be wrong. */
+#include "check.h"
+
+#include "base/memory.h"
+#include "base/random.h"
+#include "math/neighbours.h"
+
+static cpt_err err;
+
+static double distance2(const float *x, int32_t dim, int64_t i, int64_t j)
+{
+    double sum = 0;
+    for (int32_t d = 0; d < dim; d++) {
+        double v = (double)x[i * dim + d] - (double)x[j * dim + d];
+        sum += v * v;
+    }
+    return sum;
+}
+
+/* Selection by repeated minimum: ties by lower number come for free. */
+static void brute_row(const float *x, int64_t n, int32_t dim, int32_t k, int64_t i, int32_t *numbers,
+                      double *d2)
+{
+    bool *used = calloc((size_t)n, sizeof *used);
+    double *all = malloc((size_t)n * sizeof *all);
+    for (int64_t j = 0; j < n; j++) all[j] = distance2(x, dim, i, j);
+    used[i] = true;
+    for (int32_t t = 0; t < k; t++) {
+        numbers[t] = -1;
+        for (int64_t j = 0; j < n; j++)
+            if (!used[j] && (numbers[t] < 0 || all[j] < all[numbers[t]])) numbers[t] = (int32_t)j;
+        if (numbers[t] < 0) continue;
+        d2[t] = all[numbers[t]];
+        used[numbers[t]] = true;
+    }
+    free(used);
+    free(all);
+}
+
+/* exact_ties: sums are exact (small integers), so numbers must agree as well. */
+static void check_against_brute(const float *x, int64_t n, int32_t dim, int32_t k, bool exact_ties)
+{
+    int32_t *got = malloc((size_t)(n * k) * sizeof *got), *want = malloc((size_t)k * sizeof *want);
+    float *distances = malloc((size_t)(n * k) * sizeof *distances);
+    double *d2 = malloc((size_t)k * sizeof *d2);
+    cpt_context ctx = {.n_threads = 2};
+    assert_ok(cpt_neighbours(x, n, dim, k, got, distances, &ctx, &err));
+    for (int64_t i = 0; i < n; i += n > 500 ? 37 : 1) {
+        brute_row(x, n, dim, k, i, want, d2);
+        for (int32_t t = 0; t < k; t++) {
+            int64_t at = i * k + t;
+            if (want[t] < 0) {
+                assert_int_equal(got[at], -1);
+                assert_true(isinf(distances[at]));
+                continue;
+            }
+            assert_near(distances[at], sqrt(d2[t]), 1e-6 * sqrt(d2[t]));
+            if (exact_ties || fabs(d2[t] - distance2(x, dim, i, got[at])) > 1e-13 * d2[t])
+                assert_int_equal(got[at], want[t]);
+        }
+    }
+    free(got);
+    free(want);
+    free(distances);
+    free(d2);
+}
+
+static float *normal_points(int64_t n, int32_t dim, double offset, double spread, uint64_t item)
+{
+    float *x = malloc((size_t)(n * dim) * sizeof *x);
+    cpt_stream s;
+    cpt_stream_init(&s, 1, CPT_RANDOM_TEST, item);
+    for (int64_t i = 0; i < n * dim; i++) x[i] = (float)(offset + spread * cpt_stream_normal(&s));
+    return x;
+}
+
+static void random_points(void **state)
+{
+    const struct { int64_t n; int32_t dim, k; } cases[] = {
+        {1, 3, 2}, {2, 1, 1}, {2, 1, 5}, {50, 2, 60}, {130, 7, 1}, {300, 33, 15}, {2500, 50, 15}, {4500, 5, 30}};
+    for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
+        float *x = normal_points(cases[c].n, cases[c].dim, 0, 1, c);
+        check_against_brute(x, cases[c].n, cases[c].dim, cases[c].k, false);
+        free(x);
+    }
+}
+
+/* The norms trick in f32 alone gets these wrong: two tight clusters far from 0 and from each other. */
+static void far_from_origin(void **state)
+{
+    enum { N = 600, DIM = 20 };
+    float *x = normal_points(N, DIM, 1000, 1e-3, 7);
+    check_against_brute(x, N, DIM, 10, false);
+    for (int64_t i = 0; i < N / 2 * DIM; i++) x[i] += 5000;
+    check_against_brute(x, N, DIM, 10, false);
+    free(x);
+}
+
+static void huge_and_tiny_values(void **state)
+{
+    float *x = normal_points(200, 6, 0, 1e30, 8);
+    check_against_brute(x, 200, 6, 5, false);
+    for (int i = 0; i < 200 * 6; i++) x[i] *= 1e-38f;
+    for (int i = 0; i < 200 * 6; i++) x[i] *= 1e-30f;
+    x[0] = 1e30f; /* one outlier, everything else at the bottom of the range */
+    check_against_brute(x, 200, 6, 5, false);
+    free(x);
+}
+
+static void ties_go_to_the_lower_number(void **state)
+{
+    enum { N = 700, DIM = 3, K = 20 };
+    float *x = malloc(N * DIM * sizeof *x);
+    cpt_stream s;
+    cpt_stream_init(&s, 2, CPT_RANDOM_TEST, 0);
+    for (int i = 0; i < N * DIM; i++) x[i] = (float)cpt_stream_below(&s, 4); /* 64 places for 700 */
+    check_against_brute(x, N, DIM, K, true);
+    for (int i = 0; i < N * DIM; i++) x[i] = 3; /* all the same point */
+    check_against_brute(x, N, DIM, K, true);
+    free(x);
+}
+
+static void same_for_any_thread_count(void **state)
+{
+    enum { N = 1500, DIM = 10, K = 15 };
+    float *x = normal_points(N, DIM, 0, 1, 9), *d[2];
+    int32_t *nb[2];
+    for (int t = 0; t < 2; t++) {
+        cpt_context ctx = {.n_threads = t ? 3 : 1};
+        nb[t] = malloc(N * K * sizeof **nb);
+        d[t] = malloc(N * K * sizeof **d);
+        assert_ok(cpt_neighbours(x, N, DIM, K, nb[t], d[t], &ctx, &err));
+    }
+    assert_memory_equal(nb[0], nb[1], N * K * sizeof **nb);
+    assert_memory_equal(d[0], d[1], N * K * sizeof **d);
+    for (int t = 0; t < 2; t++) free(nb[t]), free(d[t]);
+    free(x);
+}
+
+static void wrong_input(void **state)
+{
+    float x[6] = {0, 1, 2, NAN, 4, 5}, d[6];
+    int32_t nb[6];
+    assert_int_equal(cpt_neighbours(x, 3, 2, 2, nb, d, NULL, &err), CPT_ERR_DATA);
+    assert_non_null(strstr(err.text, "row 1"));
+    assert_non_null(strstr(err.text, "column 1"));
+    x[3] = INFINITY;
+    assert_int_equal(cpt_neighbours(x, 3, 2, 2, nb, d, NULL, &err), CPT_ERR_DATA);
+    x[3] = 3;
+    assert_int_equal(cpt_neighbours(x, 3, 2, 0, nb, d, NULL, &err), CPT_ERR_USAGE);
+    assert_int_equal(cpt_neighbours(x, 3, 0, 2, nb, d, NULL, &err), CPT_ERR_USAGE);
+    assert_ok(cpt_neighbours(x, 0, 2, 2, nb, d, NULL, &err));
+
+    int stop = 1;
+    cpt_context ctx = {.n_threads = 1, .stop = &stop};
+    assert_int_equal(cpt_neighbours(x, 3, 2, 2, nb, d, &ctx, &err), CPT_ERR_INTERRUPTED);
+}
+
+static void median_distance(void **state)
+{
+    /* On a line: nearest distances 1 1 2 4 8 16. */
+    const float x[6] = {0, 1, 3, 7, 15, 31};
+    double median;
+    assert_ok(cpt_median_neighbour_distance(x, 6, 1, 100, &median, NULL, &err));
+    assert_near(median, 3, 0);
+    assert_ok(cpt_median_neighbour_distance(x, 6, 1, 3, &median, NULL, &err)); /* points 0, 2, 4 */
+    assert_near(median, 2, 0);
+    assert_int_equal(cpt_median_neighbour_distance(x, 1, 1, 3, &median, NULL, &err), CPT_ERR_DATA);
+    assert_int_equal(cpt_median_neighbour_distance(x, 6, 1, 0, &median, NULL, &err), CPT_ERR_USAGE);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(random_points),
+        cmocka_unit_test(far_from_origin),
+        cmocka_unit_test(huge_and_tiny_values),
+        cmocka_unit_test(ties_go_to_the_lower_number),
+        cmocka_unit_test(same_for_any_thread_count),
+        cmocka_unit_test(wrong_input),
+        cmocka_unit_test(median_distance),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
