@@ -1,5 +1,6 @@
-/* Replays the corpus of every fuzz target without a fuzzer: what was once found stays fixed, also where
- * there is no clang. A new target: include it under a name of its own and add a line to `targets`. */
+/* Replays the corpus of every fuzz target without a fuzzer: what was once found stays fixed, also
+ * where there is no clang. A new target: include it under a name of its own and add a line to
+ * `targets`. */
 #include "check.h"
 
 #include <dirent.h>

@@ -2,20 +2,24 @@
 #include "check.h"
 
 #include "base/file.h"
+#include "base/random.h"
 #include "io/import.h"
 
 #include <jansson.h>
 
-static char cache[256];
+static char cache[256], mutant[256];
 
 static int make_cache_name(void **state)
 {
-    snprintf(cache, sizeof cache, "/tmp/cpt-test-h5ad-%ld", (long)getpid());
+    const char *root = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
+    snprintf(cache, sizeof cache, "%s/cpt-test-h5ad-%ld", root, (long)getpid());
+    snprintf(mutant, sizeof mutant, "%s/cpt-test-h5ad-%ld.h5ad", root, (long)getpid());
     return 0;
 }
 
 static int remove_cache(void **state)
 {
+    remove(mutant);
     return cpt_remove_tree(cache, NULL);
 }
 
@@ -179,10 +183,140 @@ static void test_golden_set(void **state)
     assert_true(n_loaded >= 30 && n_refused >= 35);
 }
 
+/* ---- choices ---- */
+
+static cpt_cells *import_golden(const char *folder, const char *name, const cpt_import_options *options)
+{
+    cpt_err err;
+    char path[1200];
+    cpt_cells *c;
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    assert_ok(cpt_import(path, cache, options, NULL, &err));
+    assert_ok(cpt_cells_open(cache, &c, &err));
+    return c;
+}
+
+static void test_layer_choice(void **state)
+{
+    NEED_SHARED(folder, "golden/h5ad");
+    static const struct { const char *layer, *from; bool fractions; int32_t n_genes; } cases[] = {
+        {NULL, "X", false, 5}, {"X", "X", false, 5}, {"counts", "layers/counts", false, 5},
+        {"raw", "raw/X", false, 8}, {"norm", "layers/norm", true, 5},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        cpt_import_options o = {.need_counts = true, .layer = cases[i].layer, .allow_non_counts = cases[i].fractions};
+        cpt_cells *c = import_golden(folder, "anndata08_full.h5ad", &o);
+        assert_string_equal(c->counts_from, cases[i].from);
+        assert_int_equal(c->n_genes, cases[i].n_genes);
+        assert_int_equal(c->integer, !cases[i].fractions);
+        assert_int_equal(c->notes.n, cases[i].fractions);
+        cpt_cells_free(c);
+    }
+}
+
+static void test_without_counts(void **state)
+{
+    NEED_SHARED(folder, "golden/h5ad");
+    static const char *const files[] = {"anndata0114_no_X.h5ad", "bad_nan_count.h5ad", "fractional_count.h5ad"};
+    for (int i = 0; i < 3; i++) {
+        cpt_import_options o = {.need_counts = false};
+        cpt_cells *c = import_golden(folder, files[i], &o);
+        assert_false(c->has_counts);
+        assert_int_equal(c->notes.n, 1);
+        cpt_cells_free(c);
+    }
+    cpt_import_options o = {.need_counts = false, .layer = "none"};
+    cpt_cells *c = import_golden(folder, "anndata08_full.h5ad", &o);
+    assert_false(c->has_counts);
+    assert_int_equal(c->n_obsm, 1);
+    cpt_cells_free(c);
+}
+
+static void test_wrong_choice(void **state)
+{
+    NEED_SHARED(folder, "golden/h5ad");
+    cpt_err err;
+    char path[1200];
+    snprintf(path, sizeof path, "%s/anndata08_full.h5ad", folder);
+    cpt_import_options o = {.need_counts = true, .layer = "nothing"};
+    assert_int_equal(cpt_import(path, cache, &o, NULL, &err), CPT_ERR_DATA);
+    assert_non_null(strstr(err.text, "layers: has no nothing"));
+    o = (cpt_import_options){.need_counts = true, .obsm = "X_umap"};
+    assert_int_equal(cpt_import(path, cache, &o, NULL, &err), CPT_ERR_DATA);
+    assert_non_null(strstr(err.text, "obsm: has no X_umap; it has X_pca"));
+    o = (cpt_import_options){.need_counts = true, .layer = "norm"};
+    assert_int_equal(cpt_import(path, cache, &o, NULL, &err), CPT_ERR_DATA);
+    assert_non_null(strstr(err.text, "layers/norm: its values are not whole numbers"));
+    int stop = 1;
+    cpt_context ctx = {.n_threads = 1, .stop = &stop};
+    assert_int_equal(cpt_import(path, cache, NULL, &ctx, &err), CPT_ERR_INTERRUPTED);
+    assert_false(cpt_path_exists(cache));
+}
+
+static void test_inspect(void **state)
+{
+    NEED_SHARED(folder, "golden/h5ad");
+    cpt_err err;
+    char path[1200], *json;
+    json_error_t why;
+    snprintf(path, sizeof path, "%s/anndata08_full.h5ad", folder);
+    assert_ok(cpt_import_inspect(path, &json, &err));
+    json_t *root = json_loads(json, 0, &why);
+    assert_int_equal(json_integer_value(json_object_get(root, "n_cells")), 7);
+    assert_non_null(dig(root, "obsm", "X_pca"));
+    json_decref(root);
+    free(json);
+    snprintf(path, sizeof path, "%s/links.h5ad", folder);
+    assert_ok(cpt_import_inspect(path, &json, &err));
+    assert_non_null(strstr(json, "a link, not followed"));
+    free(json);
+}
+
+/* ---- damage ---- */
+
+/* Bytes changed at random, mostly in the first 4 KiB where the structure is. Whatever comes of it,
+ * this process lives and gets a status with a text. */
+static void test_mutants(void **state)
+{
+    NEED_SHARED(folder, "golden/h5ad");
+    static const char *const files[] = {"csr_gzip_chunks.h5ad", "newest_full.h5ad", "dense_lzf.h5ad",
+                                        "csr_f32_latest.h5ad", "layout_06_sparse.h5ad", "csc_u16_gzip.h5ad"};
+    enum { N_FILES = sizeof files / sizeof *files, PER_FILE = 50 };
+    const char *more = getenv("CPT_MUTANTS");
+    int per_file = more ? atoi(more) : PER_FILE, n_loaded = 0, n_crashed = 0;
+    for (int i = 0; i < N_FILES * per_file; i++) {
+        cpt_err err = {0};
+        cpt_map map;
+        cpt_stream s;
+        char path[1200];
+        snprintf(path, sizeof path, "%s/%s", folder, files[i % N_FILES]);
+        assert_ok(cpt_map_open(path, &map, &err));
+        unsigned char *bytes = malloc(map.size);
+        memcpy(bytes, map.bytes, map.size);
+        cpt_stream_init(&s, 11, CPT_RANDOM_TEST, (uint64_t)i);
+        for (uint64_t k = 1 + cpt_stream_below(&s, 8); k; k--) {
+            size_t span = cpt_stream_below(&s, 2) && map.size > 4096 ? 4096 : map.size;
+            bytes[cpt_stream_below(&s, span)] = (unsigned char)cpt_stream_below(&s, 256);
+        }
+        assert_ok(cpt_write_file(mutant, bytes, map.size, &err));
+        cpt_import_options options = {.need_counts = i & 1, .silence_limit_s = 3};
+        cpt_status status = cpt_import(mutant, cache, &options, NULL, &err);
+        if (status && (!strstr(err.text, mutant) || err.code != status)) fail_msg("mutant %d: %s", i, err.text);
+        n_loaded += status == CPT_OK;
+        n_crashed += status != CPT_OK && strstr(err.text, "crashed") != NULL;
+        free(bytes);
+        cpt_map_close(&map);
+    }
+    if (getenv("CPT_SHOW")) printf("%d loaded, %d crashed the child\n", n_loaded, n_crashed);
+    assert_true(n_loaded > 0 && n_loaded < N_FILES * per_file);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_golden_set),
+        cmocka_unit_test(test_golden_set),   cmocka_unit_test(test_layer_choice),
+        cmocka_unit_test(test_without_counts), cmocka_unit_test(test_wrong_choice),
+        cmocka_unit_test(test_inspect),      cmocka_unit_test(test_mutants),
     };
     return cmocka_run_group_tests(tests, make_cache_name, remove_cache);
 }

@@ -1,4 +1,5 @@
-/* .safetensors: golden files, round trips, exact conversion of every element type, hostile headers. */
+/* .safetensors: golden files, round trips, exact conversion of every element type, hostile headers.
+ */
 #include "check.h"
 
 #include "base/file.h"
@@ -40,7 +41,8 @@ static void refuse(const char *header, int64_t length, size_t n_data, cpt_status
     assert_int_equal(cpt_checkpoint_open(path, &c, &err), code);
     assert_null(c);
     if (!strstr(err.text, path) || !strstr(err.text, what)) {
-        print_error("header %s: error '%s' does not name the file or '%s'\n", header, err.text, what);
+        print_error("header %s: error '%s' does not name the file or '%s'\n", header, err.text,
+                    what);
         fail();
     }
     unlink(path);
@@ -88,7 +90,8 @@ static void check_against(const cpt_tensor *t, const json_t *want)
 {
     double sum = 0, *x = calloc((size_t)t->n_items + 1, sizeof *x);
     const json_t *shape = json_object_get(want, "shape");
-    assert_string_equal(cpt_dtype_name(t->dtype), json_string_value(json_object_get(want, "dtype")));
+    assert_string_equal(cpt_dtype_name(t->dtype),
+                        json_string_value(json_object_get(want, "dtype")));
     assert_int_equal(t->n_dims, json_array_size(shape));
     for (int i = 0; i < t->n_dims; i++)
         assert_int_equal(t->shape[i], json_integer_value(json_array_get(shape, (size_t)i)));
@@ -109,18 +112,17 @@ static void test_golden_manifest(void **state)
     snprintf(path, sizeof path, "%s/manifest.json", folder);
     json_t *manifest = json_load_file(path, 0, NULL);
     assert_non_null(manifest);
-    json_array_foreach(json_object_get(manifest, "files"), i, entry)
-    {
+    json_array_foreach(json_object_get(manifest, "files"), i, entry) {
         const char *file = json_string_value(json_object_get(entry, "file"));
         const char *outcome = json_string_value(json_object_get(entry, "outcome"));
         cpt_checkpoint *c;
         if (!strstr(file, ".safetensors")) continue;
         snprintf(path, sizeof path, "%s/%s", folder, file);
         cpt_status status = cpt_checkpoint_open(path, &c, &err);
-        if (strcmp(outcome, "either") != 0) assert_int_equal(status == CPT_OK, !strcmp(outcome, "load"));
+        if (strcmp(outcome, "either") != 0)
+            assert_int_equal(status == CPT_OK, !strcmp(outcome, "load"));
         if (status) assert_non_null(strstr(err.text, file));
-        json_object_foreach(json_object_get(entry, "tensors"), name, tensor)
-        {
+        json_object_foreach(json_object_get(entry, "tensors"), name, tensor) {
             if (status) continue;
             assert_non_null(cpt_checkpoint_find(c, name));
             check_against(cpt_checkpoint_find(c, name), tensor);
@@ -134,8 +136,14 @@ static void test_golden_manifest(void **state)
 
 static cpt_tensor tensor_of(const char *name, cpt_dtype dtype, int64_t n, const void *data)
 {
-    return (cpt_tensor){.name = name, .dtype = dtype, .n_dims = 1, .shape = {n}, .strides = {1},
-                        .n_items = n, .contiguous = true, .data = data};
+    return (cpt_tensor){.name = name,
+                        .dtype = dtype,
+                        .n_dims = 1,
+                        .shape = {n},
+                        .strides = {1},
+                        .n_items = n,
+                        .contiguous = true,
+                        .data = data};
 }
 
 /* Names and metadata with everything JSON must escape; odd sizes, so that data are unaligned. */
@@ -144,8 +152,9 @@ static void test_round_trip(void **state)
     unsigned char bytes[3] = {1, 2, 255};
     float floats[2] = {-0.0f, 3.5f};
     double doubles[1] = {0.1};
-    cpt_tensor t[] = {tensor_of("a\"b\\c\n\x01 \xc3\xa9", CPT_U8, 3, bytes), tensor_of("f", CPT_F32, 2, floats),
-                      tensor_of("", CPT_F64, 1, doubles), tensor_of("none", CPT_I64, 0, NULL)};
+    cpt_tensor t[] = {tensor_of("a\"b\\c\n\x01 \xc3\xa9", CPT_U8, 3, bytes),
+                      tensor_of("f", CPT_F32, 2, floats), tensor_of("", CPT_F64, 1, doubles),
+                      tensor_of("none", CPT_I64, 0, NULL)};
     const char *metadata[] = {"format", "pt", "q\"\t", "\xe2\x82\xac"};
     const char *path = scratch_path("round");
     cpt_checkpoint *c;
@@ -187,7 +196,8 @@ static void test_writer_refuses(void **state)
     assert_int_equal(cpt_safetensors_write(path, 1, twice, 0, NULL, &err), CPT_ERR_USAGE);
     assert_false(cpt_path_exists(path));
     twice[0] = tensor_of("w", CPT_F32, 2, x);
-    assert_int_equal(cpt_safetensors_write("/nonexistent/folder/x", 1, twice, 0, NULL, &err), CPT_ERR_IO);
+    assert_int_equal(cpt_safetensors_write("/nonexistent/folder/x", 1, twice, 0, NULL, &err),
+                     CPT_ERR_IO);
 }
 
 /* ---- conversion ---- */
@@ -210,7 +220,8 @@ static void test_half_and_bfloat_exactly(void **state)
     for (int i = 0; i < 65536; i++) {
         double want = half_value((uint16_t)i);
         if (isnan(want)) assert_true(isnan(f[i]));
-        else if (f[i] != want || !signbit(f[i]) != !signbit(want)) fail_msg("half %04x", (unsigned)i);
+        else if (f[i] != want || !signbit(f[i]) != !signbit(want))
+            fail_msg("half %04x", (unsigned)i);
     }
     t.dtype = CPT_BF16;
     assert_ok(cpt_tensor_read_f32(&t, f, &err));
@@ -264,8 +275,13 @@ static void test_strides_and_alignment(void **state)
         float x = (float)i;
         memcpy(raw + 1 + 4 * i, &x, sizeof x);
     }
-    cpt_tensor t = {.name = "v", .dtype = CPT_F32, .n_dims = 4, .shape = {2, 3, 4, 1},
-                    .strides = {1, 30, 7, 99}, .n_items = 24, .data = raw + 1};
+    cpt_tensor t = {.name = "v",
+                    .dtype = CPT_F32,
+                    .n_dims = 4,
+                    .shape = {2, 3, 4, 1},
+                    .strides = {1, 30, 7, 99},
+                    .n_items = 24,
+                    .data = raw + 1};
     assert_ok(cpt_tensor_read_f32(&t, out, &err));
     for (int i = 0; i < 24; i++)
         assert_near(out[i], (i / 12) * 1 + (i / 4 % 3) * 30 + (i % 4) * 7, 0);
@@ -291,11 +307,14 @@ static void test_need(void **state)
     assert_ok(cpt_checkpoint_open(path, &c, &err));
     assert_ok(cpt_checkpoint_need(c, "encoder.weight", 2, right, &got, &err));
     assert_int_equal(got->shape[1], 3);
-    assert_int_equal(cpt_checkpoint_need(c, "encoder.weight", 2, wrong, &got, &err), CPT_ERR_FORMAT);
+    assert_int_equal(cpt_checkpoint_need(c, "encoder.weight", 2, wrong, &got, &err),
+                     CPT_ERR_FORMAT);
     assert_null(got);
     assert_non_null(strstr(err.text, "'encoder.weight' has shape [2, 3], [3, any] was expected"));
-    assert_int_equal(cpt_checkpoint_need(c, "encoder.weight", 1, right, &got, &err), CPT_ERR_FORMAT);
-    assert_int_equal(cpt_checkpoint_need(c, "encoder.weihgt", 2, right, &got, &err), CPT_ERR_FORMAT);
+    assert_int_equal(cpt_checkpoint_need(c, "encoder.weight", 1, right, &got, &err),
+                     CPT_ERR_FORMAT);
+    assert_int_equal(cpt_checkpoint_need(c, "encoder.weihgt", 2, right, &got, &err),
+                     CPT_ERR_FORMAT);
     assert_non_null(strstr(err.text, "has no tensor 'encoder.weihgt'"));
     assert_non_null(strstr(err.text, "nearest is 'encoder.weight'"));
     assert_non_null(strstr(err.text, path));

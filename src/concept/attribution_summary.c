@@ -4,8 +4,8 @@
  * chance, and how sure is it.
  * Method: percentile bootstrap over pairs (Efron 1979) and a sign-flip permutation test of the mean
  * (Fisher 1935): under the null an attribution is as likely to be positive as negative. Resamples and
- * flips are drawn once per concept and shared by its genes, so that both are matrix products of a
- * chunk of genes with [pairs][resamples]. With at most 20 values that are not 0 all 2^n flips are
+ * flips are drawn once per concept and shared by its genes, so that both are products of a chunk of
+ * genes with [pairs][resamples]. With at most 20 values that are not 0 all 2^n flips are
  * counted, not drawn: the sums of two halves, each kept sorted by merging, meet in the middle
  * (Horowitz and Sahni 1974), O(2^(n/2)) instead of O(2^n).
  * Complexity: per gene O(pairs * (flips + resamples)) multiply-adds, or O(2^(n/2)).
@@ -22,14 +22,15 @@
 #include "base/memory.h"
 #include "base/random.h"
 #include "concept/failure.h"
-#include "math/blas.h"
+#include "math/resample.h"
 #include "math/statistics.h"
 
-enum { GENES = 64, TILE = 1024, EXACT_VALUES = 20, HALF_SUMS = 1024 };
+enum { GENES = 64, FLIP_TILE = 1024, EXACT_VALUES = 20, HALF_SUMS = 1024 };
 
 /* ---- exact sign flips ---- */
 
-/* All 2^n sums base + sum of +-values, ascending, into out [2^n]; other [2^n] is scratch. */
+/* All 2^n sums base + sum of +-values, ascending, into out; other is scratch. Both hold 2^n + 1: the
+ * last is a guard. Each value merges the list lowered by it with the list raised by it. */
 static void sorted_sums(int32_t n, const double *values, double base, double *out, double *other)
 {
     int32_t size = 1;
@@ -37,9 +38,13 @@ static void sorted_sums(int32_t n, const double *values, double base, double *ou
     from[0] = base;
     for (int32_t i = 0; i < n; i++) {
         double v = fabs(values[i]);
-        for (int32_t low = 0, high = 0, at = 0; at < 2 * size; at++) {
-            bool take_low = low < size && (high == size || from[low] - v <= from[high] + v);
-            to[at] = take_low ? from[low++] - v : from[high++] + v;
+        from[size] = INFINITY;
+        for (int32_t low = 0, high = 0, at = 0; at < 2 * size; at++) { /* without branches */
+            double lowered = from[low] - v, raised = from[high] + v;
+            bool take_low = lowered <= raised;
+            to[at] = take_low ? lowered : raised;
+            low += take_low;
+            high += !take_low;
         }
         double *swap = from;
         from = to;
@@ -80,7 +85,7 @@ double cpt_sign_flip_exact(int32_t n, const double *values, double *scratch)
     if (n == 0 || limit <= 0) return 1;
     /* All flips come in pairs of opposite sums: the first value keeps its sign, the others split. */
     int32_t n_a = (n - 1) / 2, n_b = n - 1 - n_a;
-    double *a = scratch, *b = scratch + HALF_SUMS, *other = scratch + 2 * HALF_SUMS;
+    double *a = scratch, *b = a + HALF_SUMS + 1, *other = b + HALF_SUMS + 1;
     sorted_sums(n_a, values + 1, values[0], a, other);
     sorted_sums(n_b, values + 1 + n_a, 0, b, other);
     int64_t count = count_at_least(a, 1 << n_a, b, 1 << n_b, limit) +
@@ -92,8 +97,9 @@ double cpt_sign_flip_exact(int32_t n, const double *values, double *scratch)
 
 typedef struct draws {
     int32_t n_pairs, n_resamples, n_flips;
-    float *weights; /* [n_pairs][n_resamples] share of each pair in each resample */
-    float *signs;   /* [n_pairs][n_flips] +1 or -1 */
+    int64_t weight_stride, sign_stride;
+    float *weights; /* [n_pairs][weight_stride] share of each pair in each resample */
+    float *signs;   /* [n_pairs][sign_stride] +1 or -1 */
 } draws;
 
 static void draw_weights(draws *d, uint64_t seed, int32_t concept)
@@ -102,7 +108,7 @@ static void draw_weights(draws *d, uint64_t seed, int32_t concept)
     cpt_stream_init(&s, seed, CPT_RANDOM_BOOTSTRAP, (uint64_t)concept);
     for (int32_t r = 0; r < d->n_resamples; r++)
         for (int32_t i = 0; i < d->n_pairs; i++)
-            d->weights[(int64_t)cpt_stream_below(&s, (uint64_t)d->n_pairs) * d->n_resamples + r] +=
+            d->weights[(int64_t)cpt_stream_below(&s, (uint64_t)d->n_pairs) * d->weight_stride + r] +=
                 1.0f / (float)d->n_pairs;
 }
 
@@ -114,7 +120,7 @@ static void draw_signs(draws *d, uint64_t seed, int32_t concept)
     for (int32_t f = 0; f < d->n_flips; f++)
         for (int32_t i = 0; i < d->n_pairs; i++) {
             if (i % 32 == 0) bits = cpt_stream_u32(&s);
-            d->signs[(int64_t)i * d->n_flips + f] = bits >> (i % 32) & 1 ? 1.0f : -1.0f;
+            d->signs[i * d->sign_stride + f] = bits >> (i % 32) & 1 ? 1.0f : -1.0f;
         }
 }
 
@@ -124,8 +130,10 @@ static cpt_status draws_make(draws *d, int32_t n_pairs, int32_t concept, const c
     cpt_status status;
     *d = (draws){.n_pairs = n_pairs, .n_resamples = o->n_bootstrap};
     if (n_pairs > EXACT_VALUES) d->n_flips = o->n_sign_flips;
-    CPT_TRY(cpt_alloc(&d->weights, (size_t)n_pairs * (size_t)d->n_resamples, sizeof *d->weights, e));
-    CPT_TRY(cpt_alloc(&d->signs, (size_t)n_pairs * (size_t)d->n_flips, sizeof *d->signs, e));
+    d->weight_stride = cpt_resample_stride(d->n_resamples);
+    d->sign_stride = cpt_resample_stride(d->n_flips);
+    CPT_TRY(cpt_alloc(&d->weights, (size_t)n_pairs * (size_t)d->weight_stride, sizeof *d->weights, e));
+    CPT_TRY(cpt_alloc(&d->signs, (size_t)n_pairs * (size_t)d->sign_stride, sizeof *d->signs, e));
     draw_weights(d, seed, concept);
     draw_signs(d, seed, concept);
 done:
@@ -145,16 +153,16 @@ typedef struct chunk {
     int32_t genes[GENES];
     int32_t n_nonzero[GENES];
     float *values;         /* [GENES][n_pairs] */
-    float *sums;           /* [GENES][TILE] */
-    float *means;          /* [GENES][n_resamples] */
+    float *means;          /* [GENES][weight_stride] */
+    float *tail;           /* [n_resamples] */
     double *scratch;       /* [4 * HALF_SUMS] */
 } chunk;
 
 static void chunk_free(chunk *k)
 {
     free(k->values);
-    free(k->sums);
     free(k->means);
+    free(k->tail);
     free(k->scratch);
 }
 
@@ -163,8 +171,8 @@ static cpt_status chunk_make(chunk *k, const draws *d, cpt_err *e)
     cpt_status status;
     *k = (chunk){0};
     CPT_TRY(cpt_alloc(&k->values, (size_t)GENES * (size_t)d->n_pairs, sizeof *k->values, e));
-    if (d->n_flips) CPT_TRY(cpt_alloc(&k->sums, (size_t)GENES * TILE, sizeof *k->sums, e));
-    CPT_TRY(cpt_alloc(&k->means, (size_t)GENES * (size_t)d->n_resamples, sizeof *k->means, e));
+    CPT_TRY(cpt_alloc(&k->means, (size_t)GENES * (size_t)d->weight_stride, sizeof *k->means, e));
+    CPT_TRY(cpt_alloc(&k->tail, (size_t)d->n_resamples, sizeof *k->tail, e));
     status = cpt_alloc(&k->scratch, 4 * HALF_SUMS, sizeof *k->scratch, e);
 done:
     return status;
@@ -239,30 +247,49 @@ static float select_nth(float *x, int32_t n, int32_t k)
     return x[k];
 }
 
-/* Quantile by linear interpolation between order statistics (type 7); reorders x. */
-static float quantile(float *x, int32_t n, double share)
+/* Copies the values that sign * x puts at or below `guess` to tail, sign applied; all of them when
+ * those are fewer than `need`. Returns how many. */
+static int32_t cut_tail(const float *x, int32_t n, float sign, float guess, int32_t need, float *tail)
+{
+    int32_t size = 0;
+    for (int32_t i = 0; i < n; i++) {
+        tail[size] = sign * x[i];
+        size += tail[size] <= guess;
+    }
+    if (size >= need) return size;
+    for (int32_t i = 0; i < n; i++) tail[i] = sign * x[i];
+    return n;
+}
+
+/* Quantile `share` (below one half) of sign * x by linear interpolation between order statistics
+ * (type 7). Only the tail is searched; a bad guess of where it begins costs time, nothing else. */
+static float tail_quantile(const float *x, int32_t n, float sign, float guess, double share, float *tail)
 {
     double position = share * (n - 1);
-    int32_t k = (int32_t)position;
-    float low = select_nth(x, n, k), high = low;
-    if (k + 1 < n) {
-        high = x[k + 1];
-        for (int32_t i = k + 2; i < n; i++)
-            if (x[i] < high) high = x[i];
+    int32_t k = (int32_t)position, next = k + 1 < n ? k + 1 : k;
+    int32_t size = cut_tail(x, n, sign, guess, next + 1, tail);
+    float low = select_nth(tail, size, k), high = low;
+    if (next > k) {
+        high = tail[next];
+        for (int32_t i = next + 1; i < size; i++)
+            if (tail[i] < high) high = tail[i];
     }
     return (float)(low + (position - k) * ((double)high - low));
 }
 
+/* The tails are guessed to begin 1.65 standard errors from the mean, where a normal distribution has
+ * twice the values that the quantiles need. */
 static void chunk_bootstrap(chunk *k, const draws *d, int64_t row, cpt_attribution *out)
 {
     int32_t n = d->n_resamples;
     if (n == 0) return;
-    cpt_gemm(false, false, k->n, n, d->n_pairs, 1, k->values, d->n_pairs, d->weights, n, 0, k->means,
-             n, 1);
+    cpt_resample_kernels_get()->sums(k->n, d->n_pairs, k->values, d->weight_stride, d->weights, k->means);
     for (int32_t g = 0; g < k->n; g++) {
-        float *means = k->means + (int64_t)g * n;
-        out->low[row + k->genes[g]] = quantile(means, n, 0.025);
-        out->high[row + k->genes[g]] = quantile(means, n, 0.975);
+        const float *means = k->means + g * d->weight_stride;
+        int64_t at = row + k->genes[g];
+        float mean = out->mean[at], reach = d->n_pairs > 1 ? 1.65f * out->sd[at] / sqrtf((float)d->n_pairs) : 0;
+        out->low[at] = tail_quantile(means, n, 1, mean - reach, 0.025, k->tail);
+        out->high[at] = -tail_quantile(means, n, -1, -mean - reach, 0.025, k->tail);
     }
 }
 
@@ -306,22 +333,20 @@ static void settle_exact(chunk *k, int32_t n_pairs, int64_t row, cpt_attribution
 static void chunk_flip(chunk *k, const draws *d, int64_t row, cpt_attribution *out)
 {
     float limits[GENES];
-    int32_t counts[GENES] = {0};
+    int64_t counts[GENES], tile_counts[GENES];
     settle_exact(k, d->n_pairs, row, out);
-    if (k->n == 0) return;
-    for (int32_t g = 0; g < k->n; g++)
+    for (int32_t g = 0; g < k->n; g++) {
         limits[g] = drawn_limit(k->values + (int64_t)g * d->n_pairs, d->n_pairs);
-    for (int32_t first = 0; first < d->n_flips; first += TILE) {
-        int32_t n = d->n_flips - first < TILE ? d->n_flips - first : TILE;
-        cpt_gemm(false, false, k->n, n, d->n_pairs, 1, k->values, d->n_pairs, d->signs + first,
-                 d->n_flips, 0, k->sums, TILE, 1);
-        for (int32_t g = 0; g < k->n; g++) {
-            const float *sums = k->sums + (int64_t)g * TILE;
-            for (int32_t i = 0; i < n; i++) counts[g] += fabsf(sums[i]) >= limits[g];
-        }
+        counts[g] = 0;
+    }
+    for (int32_t first = 0; first < d->n_flips; first += FLIP_TILE) { /* stays in the cache */
+        int32_t n = d->n_flips - first < FLIP_TILE ? d->n_flips - first : FLIP_TILE;
+        cpt_resample_kernels_get()->count_extreme(k->n, d->n_pairs, k->values, n, d->sign_stride,
+                                                  d->signs + first, limits, tile_counts);
+        for (int32_t g = 0; g < k->n; g++) counts[g] += tile_counts[g];
     }
     for (int32_t g = 0; g < k->n; g++)
-        out->p[row + k->genes[g]] = (1.0 + counts[g]) / (1.0 + d->n_flips);
+        out->p[row + k->genes[g]] = (1.0 + (double)counts[g]) / (1.0 + d->n_flips);
 }
 
 static cpt_status summarise_chunk(const cpt_pair_values *v, const draws *d, int32_t first, int32_t n,
@@ -351,7 +376,6 @@ cpt_status cpt_attribution_summarise(const cpt_pair_values *v, int32_t concept,
     int64_t row = (int64_t)concept * v->n_genes;
     cpt_status status;
 
-    cpt_blas_single_thread(); /* here, not first inside the parallel loop */
     CPT_TRY(draws_make(&d, v->n_pairs, concept, o, ctx ? ctx->seed : 0, e));
 #pragma omp parallel for schedule(dynamic) num_threads(cpt_threads(ctx))
     for (int32_t k = 0; k < n_chunks; k++) {

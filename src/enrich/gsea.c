@@ -14,6 +14,7 @@
 #include "base/memory.h"
 #include "enrich/enrich.h"
 #include "enrich/gsea_null.h"
+#include "enrich/multilevel.h"
 #include "enrich/ranking.h"
 #include "math/statistics.h"
 
@@ -31,6 +32,7 @@ struct cpt_gsea_engine {
     int32_t *set_of;      /* sets of each gene */
     int32_t largest;      /* size of the largest set */
     cpt_gsea_null null;   /* for lists of all n_universe genes */
+    bool *split;          /* [n_permutations + 1] n beyond: is multilevel splitting more exact? */
 };
 
 /* What is worked out about one set on one ranking. The numerator is over total * (n - size). */
@@ -160,6 +162,32 @@ done:
     return status;
 }
 
+/* Standard error of log2 p when n of N null scores lie beyond, by fgsea's rule: half the larger arm of
+ * the Clopper-Pearson interval. */
+static double interval_error(int32_t n, int32_t n_permutations)
+{
+    double N = n_permutations, crude = log2((n + 1) / (N + 1));
+    double left = n == 0 ? INFINITY : crude - log2(cpt_beta_quantile(0.025, n, N - n + 1));
+    double right = n == n_permutations ? -crude : log2(cpt_beta_quantile(0.975, n + 1, N - n)) - crude;
+    return 0.5 * fmax(left, right);
+}
+
+/* Which counts are worth splitting. The interval narrows with n and splitting's error steps down at powers
+ * of two; from the first decade without a yes on, the answer stays no. */
+static cpt_status compare_errors(cpt_gsea_engine *engine, cpt_err *e)
+{
+    int32_t n_permutations = engine->options.n_permutations, last = 0;
+    cpt_status status = cpt_alloc(&engine->split, (size_t)n_permutations + 1, sizeof *engine->split, e);
+    if (status || !engine->options.multilevel) return status;
+    for (int32_t n = 0; n <= n_permutations && n <= 10 * (last + 1); n++) {
+        double p = (n + 1.0) / (n_permutations + 1.0);
+        engine->split[n] = cpt_multilevel_error(p, engine->options.sample_size) <
+                           interval_error(n, n_permutations);
+        if (engine->split[n]) last = n;
+    }
+    return CPT_OK;
+}
+
 cpt_gsea_engine *cpt_gsea_engine_new(const cpt_genesets *sets, const cpt_gsea_options *o, cpt_err *e)
 {
     cpt_status status = CPT_OK;
@@ -170,6 +198,7 @@ cpt_gsea_engine *cpt_gsea_engine_new(const cpt_genesets *sets, const cpt_gsea_op
     engine->sets = sets;
     engine->options = *o;
     CPT_TRY(invert_sets(engine, e));
+    CPT_TRY(compare_errors(engine, e));
     CPT_TRY(cpt_gsea_null_make(sets->n_universe, engine->largest, o->n_permutations, o->seed,
                                &engine->null, e));
 done:
@@ -184,6 +213,7 @@ void cpt_gsea_engine_free(cpt_gsea_engine *engine)
     cpt_gsea_null_free(&engine->null);
     free(engine->first_set);
     free(engine->set_of);
+    free(engine->split);
     free(engine);
 }
 
@@ -293,31 +323,94 @@ static double simple_error(int32_t n, int32_t n_permutations)
     return sqrt(cpt_trigamma(n + 1.0) - cpt_trigamma(n_permutations + 1.0)) / M_LN2;
 }
 
+/* Which side of the null a set is compared with. */
+static bool rises(const run *r, int32_t s)
+{
+    cpt_score_type type = r->engine->options.score_type;
+    return type == CPT_SCORE_STD ? r->walks[s].es >= 0 : type == CPT_SCORE_POS;
+}
+
+static int32_t n_beyond(const run *r, int32_t s)
+{
+    return rises(r, s) ? r->targets[s].n_at_least : r->targets[s].n_at_most;
+}
+
+static int32_t n_same_sign(const run *r, int32_t s)
+{
+    const cpt_gsea_tally *tally = &r->tallies[r->targets[s].size];
+    return rises(r, s) ? tally->n_positive : tally->n_negative;
+}
+
 static void fill_row(const run *r, int32_t s, cpt_gsea_row *row)
 {
     const walk *w = &r->walks[s];
-    const cpt_gsea_target *target = &r->targets[s];
     *row = (cpt_gsea_row){.set = s, .size = w->size, .es = w->es, .nes = NAN, .p = NAN, .log10p = NAN,
                           .q = NAN, .log2err = NAN, .n_leading = w->n_leading};
-    if (target->size < 0) {
+    if (r->targets[s].size < 0) {
         row->reason = CPT_GSEA_ES_ZERO;
         return;
     }
-    const cpt_gsea_tally *tally = &r->tallies[target->size];
-    cpt_score_type type = r->engine->options.score_type;
-    bool up = type == CPT_SCORE_STD ? w->es >= 0 : type == CPT_SCORE_POS;
-    int32_t n_same = up ? tally->n_positive : tally->n_negative;
-    int32_t n_beyond = up ? target->n_at_least : target->n_at_most;
-    if (n_same < FEWEST_SAME_SIGN) {
+    const cpt_gsea_tally *tally = &r->tallies[r->targets[s].size];
+    int32_t beyond = n_beyond(r, s), same = n_same_sign(r, s);
+    if (same < FEWEST_SAME_SIGN) {
         row->reason = CPT_GSEA_FEW_SAME_SIGN;
         return;
     }
-    double mean = (up ? tally->sum_positive : -tally->sum_negative) / n_same;
+    double mean = (rises(r, s) ? tally->sum_positive : -tally->sum_negative) / same;
     if (mean > 0) row->nes = w->es / mean;
-    row->p = (1.0 + n_beyond) / (1.0 + n_same);
+    row->p = (1.0 + beyond) / (1.0 + same);
     row->log10p = log10(row->p);
-    row->log2err = simple_error(n_beyond, r->engine->options.n_permutations);
-    if (w->es == 0 && type == CPT_SCORE_STD) row->reason = CPT_GSEA_ES_ZERO;
+    row->log2err = simple_error(beyond, r->engine->options.n_permutations);
+    if (w->es == 0 && r->engine->options.score_type == CPT_SCORE_STD) row->reason = CPT_GSEA_ES_ZERO;
+}
+
+/* ---- small p ---- */
+
+static void take_multilevel(const run *r, const cpt_multilevel_query *q, cpt_gsea_row *row)
+{
+    const cpt_gsea_options *o = &r->engine->options;
+    row->multilevel = true;
+    if (q->failed) {
+        row->p = row->log10p = row->log2err = NAN;
+        row->reason = CPT_GSEA_NO_CONVERGENCE;
+        return;
+    }
+    /* Splitting gives P(score and sign); the p of the test is conditional on the sign. */
+    double log_sign = log((n_same_sign(r, row->set) + 1.0) / (o->n_permutations + 1.0));
+    double log_p = fmin(0, q->log_p - log_sign), log_eps = o->eps > 0 ? log(o->eps) : -INFINITY;
+    row->log2err = q->log2err;
+    row->below_eps = q->below_eps || log_p < log_eps;
+    if (row->below_eps) {
+        log_p = log_eps;
+        row->log2err = NAN;
+    }
+    row->p = fmax(exp(log_p), DBL_MIN);
+    row->log10p = log_p / M_LN10;
+}
+
+/* Replaces the p of the rows whose count beyond is too small to say more. */
+static cpt_status split_rows(const run *r, cpt_gsea *g, int n_threads, const cpt_context *ctx, cpt_err *e)
+{
+    cpt_status status = CPT_OK;
+    cpt_multilevel_query *queries = NULL;
+    int32_t *rows = NULL, n = 0;
+    const cpt_gsea_engine *engine = r->engine;
+    CPT_TRY(cpt_alloc(&queries, (size_t)g->n_rows, sizeof *queries, e));
+    CPT_TRY(cpt_alloc(&rows, (size_t)g->n_rows, sizeof *rows, e));
+    for (int32_t s = 0; s < g->n_rows; s++) {
+        const walk *w = &r->walks[s];
+        if (isnan(g->rows[s].p) || w->numerator == 0 || !engine->split[n_beyond(r, s)]) continue;
+        queries[n] = (cpt_multilevel_query){.size = w->size, .negative = !rises(r, s),
+                                            .numerator = fabs(w->numerator), .total = w->total};
+        rows[n++] = s;
+    }
+    CPT_TRY(cpt_multilevel_run(r->ranking.n, r->ranking.weight, &engine->options, n, queries,
+                               n_threads, ctx, e));
+    for (int32_t i = 0; i < n; i++) take_multilevel(r, &queries[i], &g->rows[rows[i]]);
+done:
+    free(queries);
+    free(rows);
+    return status;
 }
 
 static cpt_status fill_leading(const run *r, cpt_gsea *g, cpt_err *e)
@@ -368,6 +461,7 @@ static cpt_status run_ranking(const cpt_gsea_engine *engine, const double *stati
     g->n_rows = engine->sets->n_sets;
     CPT_TRY(cpt_alloc(&g->rows, (size_t)g->n_rows, sizeof *g->rows, e));
     for (int32_t s = 0; s < g->n_rows; s++) fill_row(&r, s, &g->rows[s]);
+    if (engine->options.multilevel) CPT_TRY(split_rows(&r, g, n_threads, ctx, e));
     CPT_TRY(fill_leading(&r, g, e));
     CPT_TRY(correct(g, e));
     *out = g;

@@ -1,7 +1,7 @@
 /* Opens model files: tells the format by the first bytes and hands over to its reader.
  *
- * Files that are no model file are the most frequent trouble of all (a web page or a Git LFS pointer
- * under the right name, an interrupted download), so what they are is said, and what to do. */
+ * Files that are no model file are the most frequent trouble of all (a web page or a Git LFS
+ * pointer under the right name, an interrupted download): what they are is said, and what to do. */
 #include "base/memory.h"
 #include "io/checkpoint_owned.h"
 
@@ -14,7 +14,8 @@ cpt_status cpt_checkpoint_add(struct checkpoint_owned *o, const cpt_tensor *t, c
     int64_t first;
     if (o->n_tensors >= INT32_MAX)
         return cpt_fail(e, CPT_ERR_UNSUPPORTED, "%s: too many tensors", o->path);
-    cpt_status status = cpt_grow(&o->tensors, &o->capacity, o->n_tensors + 1, sizeof *o->tensors, e);
+    cpt_status status =
+        cpt_grow(&o->tensors, &o->capacity, o->n_tensors + 1, sizeof *o->tensors, e);
     if (status) return status;
     status = cpt_index_add(o->names, t->name, (int64_t)o->n_tensors, &first, e);
     if (status) return status;
@@ -50,10 +51,12 @@ static bool is_web_page(const cpt_map *m)
 {
     static const char *const starts[] = {"<!doctype", "<html", "<?xml", "<head"};
     size_t at = 0;
-    while (at < m->size && at < 512 && strchr("\xef\xbb\xbf \t\r\n", m->bytes[at]) && m->bytes[at]) at++;
+    while (at < m->size && at < 512 && strchr("\xef\xbb\xbf \t\r\n", m->bytes[at]) && m->bytes[at])
+        at++;
     for (size_t i = 0; i < sizeof starts / sizeof *starts; i++) {
         size_t n = strlen(starts[i]);
-        if (m->size - at >= n && strncasecmp((const char *)m->bytes + at, starts[i], n) == 0) return true;
+        if (m->size - at >= n && strncasecmp((const char *)m->bytes + at, starts[i], n) == 0)
+            return true;
     }
     return false;
 }
@@ -63,22 +66,24 @@ static const char *mistaken_for(const struct checkpoint_owned *o)
 {
     if (o->map.size == 0) return "is empty; download it again";
     if (STARTS(0, "version https://git-lfs.github.com/"))
-        return "is a Git LFS pointer, not the file itself; run `git lfs pull`, or download the file "
-               "from the web page of the repository";
+        return "is a Git LFS pointer, not the file itself; run `git lfs pull`, or download the "
+               "file from the web page of the repository";
     if (is_web_page(&o->map))
-        return "is a web page, not a model; the download asked for a log-in or the address is wrong: "
-               "open the address in a browser";
+        return "is a web page, not a model; the download asked for a log-in or the address is "
+               "wrong: open the address in a browser";
     if (STARTS(0, "\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"))
-        return "is in the format of PyTorch before 1.6; open it with torch.load and save it again with "
-               "torch.save";
+        return "is in the format of PyTorch before 1.6; open it with torch.load and save it again "
+               "with torch.save";
     if (STARTS(0, "\x1f\x8b")) return "is compressed with gzip; unpack it with gunzip";
-    if (STARTS(0, "\xfd" "7zXZ")) return "is compressed with xz; unpack it with unxz";
+    if (STARTS(0, "\3757zXZ")) return "is compressed with xz; unpack it with unxz";
     if (STARTS(0, "BZh")) return "is compressed with bzip2; unpack it with bunzip2";
     if (STARTS(0, "\x28\xb5\x2f\xfd")) return "is compressed with zstd; unpack it with unzstd";
-    if (STARTS(257, "ustar")) return "is a tar archive; unpack it with tar -xf and give the file inside";
+    if (STARTS(257, "ustar"))
+        return "is a tar archive; unpack it with tar -xf and give the file inside";
     if (STARTS(0, "\x89HDF\r\n\x1a\n")) return "is an HDF5 file; is it the cells (.h5ad)?";
     if (STARTS(0, "\x93NUMPY")) return "is a NumPy array, not a model";
-    if (STARTS(0, "\0\0\0\0\0\0\0\0\0")) return "begins with zeros only; the download is not complete";
+    if (STARTS(0, "\0\0\0\0\0\0\0\0\0"))
+        return "begins with zeros only; the download is not complete";
     return NULL;
 }
 
@@ -89,10 +94,11 @@ static cpt_status read_by_content(struct checkpoint_owned *o, cpt_err *e)
     if (STARTS(0, "PK\3\4") || STARTS(0, "PK\5\6")) return cpt_torch_read(o, e);
     if (STARTS(0, "\x80")) return cpt_pickle_read(o, e);
     if (STARTS(8, "{") || o->map.size < 8) return cpt_safetensors_read(o, e);
-    return cpt_fail(e, CPT_ERR_FORMAT,
-                    "%s: is neither a PyTorch (.pt), nor a pickle (.pkl), nor a .safetensors file; is it "
-                    "the right one?",
-                    o->path);
+    return cpt_fail(
+        e, CPT_ERR_FORMAT,
+        "%s: is neither a PyTorch (.pt), nor a pickle (.pkl), nor a .safetensors file; is it "
+        "the right one?",
+        o->path);
 }
 
 /* ---- open and close ---- */
@@ -194,10 +200,11 @@ static cpt_status wrong_shape(const cpt_checkpoint *c, const cpt_tensor *t, int 
     cpt_text have = {0}, want = {0};
     add_shape(&have, t->n_dims, t->shape);
     add_shape(&want, n_dims, shape);
-    cpt_fail(e, CPT_ERR_FORMAT,
-             "%s: tensor '%s' has shape %s, %s was expected; the file is of another model or does not "
-             "fit its settings",
-             c->owned->path, t->name, cpt_text_str(&have), cpt_text_str(&want));
+    cpt_fail(
+        e, CPT_ERR_FORMAT,
+        "%s: tensor '%s' has shape %s, %s was expected; the file is of another model or does not "
+        "fit its settings",
+        c->owned->path, t->name, cpt_text_str(&have), cpt_text_str(&want));
     cpt_text_free(&have);
     cpt_text_free(&want);
     return CPT_ERR_FORMAT;
@@ -209,8 +216,9 @@ static cpt_status missing_tensor(const cpt_checkpoint *c, const char *name, cpt_
     const char *near = NULL;
     for (int32_t i = 0; names && i < c->n_tensors; i++) names[i] = c->tensors[i].name;
     if (names) near = cpt_nearest_word(name, names, (size_t)c->n_tensors);
-    cpt_fail(e, CPT_ERR_FORMAT, "%s: has no tensor '%s' among its %d%s%s%s; is it of another model?",
-             c->owned->path, name, c->n_tensors, near ? " (the nearest is '" : "", near ? near : "",
+    cpt_fail(e, CPT_ERR_FORMAT,
+             "%s: has no tensor '%s' among its %d%s%s%s; is it of another model?", c->owned->path,
+             name, c->n_tensors, near ? " (the nearest is '" : "", near ? near : "",
              near ? "')" : "");
     free(names);
     return CPT_ERR_FORMAT;

@@ -25,9 +25,9 @@ static void parse_dtype(const char *s, cpt_node *node)
         const char *name;
         cpt_dtype dtype;
     } types[] = {
-        {"u1", CPT_U8},  {"i1", CPT_I8},  {"u2", CPT_U16}, {"i2", CPT_I16}, {"u4", CPT_U32},
-        {"i4", CPT_I32}, {"u8", CPT_U64}, {"i8", CPT_I64}, {"f2", CPT_F16}, {"f4", CPT_F32},
-        {"f8", CPT_F64}, {"b1", CPT_BOOL},
+        {"u1", CPT_U8},  {"i1", CPT_I8},  {"u2", CPT_U16}, {"i2", CPT_I16},
+        {"u4", CPT_U32}, {"i4", CPT_I32}, {"u8", CPT_U64}, {"i8", CPT_I64},
+        {"f2", CPT_F16}, {"f4", CPT_F32}, {"f8", CPT_F64}, {"b1", CPT_BOOL},
     };
     int64_t width;
     bool foreign = *s == '>';
@@ -73,7 +73,8 @@ static const cpt_node *dtype_node(const cpt_value *v)
 /* The array's shape out of a tuple; *n = its items. */
 static bool set_shape(cpt_value *array, const cpt_value *shape, int64_t *n)
 {
-    if (!shape || shape->kind != CPT_VALUE_TUPLE || shape->as.list.n > CPT_TENSOR_MAX_DIMS) return false;
+    if (!shape || shape->kind != CPT_VALUE_TUPLE || shape->as.list.n > CPT_TENSOR_MAX_DIMS)
+        return false;
     *n = 1;
     for (int i = 0; i < shape->as.list.n; i++) {
         const cpt_value *length = shape->as.list.items[i];
@@ -101,7 +102,8 @@ static void next_fortran(int n_dims, const int64_t *shape, int64_t *at, int64_t 
 }
 
 /* Copies n items of `size` bytes from column-major to row-major order. */
-static void *transposed(cpt_arena *a, const cpt_value *array, int64_t n, size_t size, const void *from)
+static void *transposed(cpt_arena *a, const cpt_value *array, int64_t n, size_t size,
+                        const void *from)
 {
     char *to = cpt_arena_take(a, (size_t)n * size);
     int64_t at[CPT_TENSOR_MAX_DIMS] = {0}, position = 0;
@@ -124,11 +126,12 @@ static size_t put_utf8(char *out, uint32_t c)
     return n;
 }
 
-/* One item of a unicode array: UCS-4, padded with zeros. NULL: out of memory or no such character. */
+/* One item of a unicode array: UCS-4, padded with zeros. NULL: no memory or no such character. */
 static cpt_value *unicode_item(cpt_arena *a, const unsigned char *b, size_t width, char *scratch)
 {
     size_t n = 0, length = width;
-    while (length && !(b[4 * length - 1] | b[4 * length - 2] | b[4 * length - 3] | b[4 * length - 4]))
+    while (length &&
+           !(b[4 * length - 1] | b[4 * length - 2] | b[4 * length - 3] | b[4 * length - 4]))
         length--;
     for (size_t i = 0; i < length; i++) {
         uint32_t c = b[4 * i] | (uint32_t)b[4 * i + 1] << 8 | (uint32_t)b[4 * i + 2] << 16 |
@@ -150,8 +153,8 @@ static bool unicode_items(cpt_arena *a, const unsigned char *b, size_t size, int
     return fine;
 }
 
-/* Objects come as a list, which NumPy writes in row-major order whatever the order of the array. The
- * items are copied since the list can still grow. */
+/* Objects come as a list, which NumPy writes in row-major order whatever the order of the array.
+ * The items are copied since the list can still grow. */
 static cpt_status fill_objects(cpt_pickle *p, cpt_value *array, const cpt_value *data, int64_t n,
                                cpt_err *e)
 {
@@ -245,15 +248,19 @@ static cpt_status new_scalar(cpt_pickle *p, const cpt_value *arguments, cpt_valu
     if (!dtype || dtype->code >= OBJECTS || !data || data->kind != CPT_VALUE_BYTES) return CPT_OK;
     if (data->as.text.length != dtype->size)
         return cpt_pickle_fail(p, e, "a number has the wrong size");
-    cpt_tensor one = {.dtype = (cpt_dtype)dtype->code, .n_items = 1, .contiguous = true,
+    cpt_tensor one = {.dtype = (cpt_dtype)dtype->code,
+                      .n_items = 1,
+                      .contiguous = true,
                       .data = data->as.text.bytes};
     bool real = one.dtype == CPT_F16 || one.dtype == CPT_F32 || one.dtype == CPT_F64;
-    cpt_value *v = cpt_value_new(p->arena, real ? CPT_VALUE_FLOAT
-                                           : one.dtype == CPT_BOOL ? CPT_VALUE_BOOL : CPT_VALUE_INT);
+    cpt_value *v = cpt_value_new(p->arena, real                    ? CPT_VALUE_FLOAT
+                                           : one.dtype == CPT_BOOL ? CPT_VALUE_BOOL
+                                                                   : CPT_VALUE_INT);
     if (!v) return cpt_pickle_memory(p, e);
     if (real) (void)cpt_tensor_read_f64(&one, &v->as.number, NULL);
     else if (one.dtype == CPT_BOOL) v->as.boolean = data->as.text.bytes[0] != 0;
-    else if (cpt_tensor_read_i64(&one, &v->as.integer, NULL) != CPT_OK) return CPT_OK; /* above 2^63 */
+    else if (cpt_tensor_read_i64(&one, &v->as.integer, NULL) != CPT_OK)
+        return CPT_OK; /* above 2^63 */
     *out = v;
     return CPT_OK;
 }
@@ -283,7 +290,8 @@ cpt_status cpt_numpy_call(cpt_pickle *p, const cpt_value *name, const cpt_value 
     return *out ? CPT_OK : cpt_pickle_memory(p, e);
 }
 
-cpt_status cpt_numpy_build(cpt_pickle *p, cpt_value *object, cpt_value *state, bool *taken, cpt_err *e)
+cpt_status cpt_numpy_build(cpt_pickle *p, cpt_value *object, cpt_value *state, bool *taken,
+                           cpt_err *e)
 {
     cpt_role role = cpt_node_of(object)->role;
     *taken = role == CPT_ROLE_DTYPE || role == CPT_ROLE_NDARRAY;

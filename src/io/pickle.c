@@ -47,9 +47,9 @@ cpt_status cpt_pickle_fail(const cpt_pickle *p, cpt_err *e, const char *fmt, ...
 {
     va_list args;
     va_start(args, fmt);
-    cpt_status status = fail_at(p, e, CPT_ERR_FORMAT,
-                                "the file is damaged or not made by torch.save: download it again", fmt,
-                                args);
+    cpt_status status =
+        fail_at(p, e, CPT_ERR_FORMAT,
+                "the file is damaged or not made by torch.save: download it again", fmt, args);
     va_end(args);
     return status;
 }
@@ -66,10 +66,10 @@ cpt_status cpt_pickle_unsupported(const cpt_pickle *p, cpt_err *e, const char *f
 
 cpt_status cpt_pickle_memory(const cpt_pickle *p, cpt_err *e)
 {
-    return cpt_fail(e, CPT_ERR_MEMORY,
-                    "%s: %s%sbyte %zu: needs more memory than there is or than a file of this size may "
-                    "take",
-                    p->path, p->place, *p->place ? ", " : "", p->at);
+    return cpt_fail(
+        e, CPT_ERR_MEMORY,
+        "%s: %s%sbyte %zu: needs more memory than there is or than a file of this size may take",
+        p->path, p->place, *p->place ? ", " : "", p->at);
 }
 
 /* A constant, so that the compiler knows that the caller stops. */
@@ -79,8 +79,9 @@ cpt_status cpt_pickle_memory(const cpt_pickle *p, cpt_err *e)
 
 static cpt_status take_bytes(machine *m, uint64_t n, const unsigned char **bytes)
 {
-    if (n > m->p->size - m->at) return FAIL("%llu bytes announced, %zu are left", (unsigned long long)n,
-                                            m->p->size - m->at);
+    if (n > m->p->size - m->at)
+        return FAIL("%llu bytes announced, %zu are left", (unsigned long long)n,
+                    m->p->size - m->at);
     *bytes = m->p->bytes + m->at;
     m->at += (size_t)n;
     return CPT_OK;
@@ -100,7 +101,8 @@ static cpt_status take_number(machine *m, int n, uint64_t *number)
 static cpt_status push(machine *m, cpt_value *v)
 {
     if (!v) return cpt_pickle_memory(m->p, m->e);
-    cpt_status status = cpt_grow(&m->stack, &m->stack_capacity, m->height + 1, sizeof *m->stack, m->e);
+    cpt_status status =
+        cpt_grow(&m->stack, &m->stack_capacity, m->height + 1, sizeof *m->stack, m->e);
     if (status == CPT_OK) m->stack[m->height++] = v;
     return status;
 }
@@ -210,7 +212,7 @@ static cpt_status push_float(machine *m)
     uint64_t bits = 0;
     cpt_status status = take_bytes(m, 8, &b);
     if (status) return status;
-    for (int i = 0; i < 8; i++) bits = bits << 8 | b[i]; /* the only big-endian number of the format */
+    for (int i = 0; i < 8; i++) bits = bits << 8 | b[i]; /* the only big-endian number here */
     cpt_value *v = cpt_value_new(m->p->arena, CPT_VALUE_FLOAT);
     if (v) memcpy(&v->as.number, &bits, sizeof bits);
     return push(m, v);
@@ -225,7 +227,8 @@ static cpt_status push_bool(machine *m, bool b)
 
 /* ---- names ---- */
 
-static cpt_status push_name(machine *m, const char *module, size_t n, const char *name, size_t n_name)
+static cpt_status push_name(machine *m, const char *module, size_t n, const char *name,
+                            size_t n_name)
 {
     char whole[2 * LONGEST_NAME + 2];
     if (n > LONGEST_NAME || n_name > LONGEST_NAME || !n || !n_name)
@@ -241,7 +244,8 @@ static cpt_status take_line(machine *m, const char **line, size_t *n)
 {
     const unsigned char *from = m->p->bytes + m->at;
     size_t left = m->p->size - m->at;
-    const unsigned char *end = memchr(from, '\n', left < LONGEST_NAME + 1 ? left : LONGEST_NAME + 1);
+    const unsigned char *end =
+        memchr(from, '\n', left < LONGEST_NAME + 1 ? left : LONGEST_NAME + 1);
     if (!end) return FAIL("a name does not end");
     *line = (const char *)from;
     *n = (size_t)(end - from);
@@ -275,7 +279,8 @@ static cpt_status push_stack_global(machine *m)
 static cpt_status check_put(machine *m, cpt_put put)
 {
     if (put == CPT_PUT_MEMORY) return cpt_pickle_memory(m->p, m->e);
-    if (put == CPT_PUT_TOO_DEEP) return FAIL("values are nested more than %d deep", CPT_MOST_NESTED);
+    if (put == CPT_PUT_TOO_DEEP)
+        return FAIL("values are nested more than %d deep", CPT_MOST_NESTED);
     return CPT_OK;
 }
 
@@ -287,6 +292,7 @@ static cpt_status append(machine *m, cpt_value *list, cpt_value *item)
 static cpt_status append_all(machine *m, cpt_value *list, cpt_value **items, size_t n)
 {
     cpt_status status = CPT_OK;
+    if (!cpt_value_reserve(m->p->arena, list, (int64_t)n)) return cpt_pickle_memory(m->p, m->e);
     for (size_t i = 0; i < n && !status; i++) status = append(m, list, items[i]);
     return status;
 }
@@ -363,6 +369,8 @@ static cpt_status set_marked(machine *m)
     if (!status) status = top(m, &dict);
     if (status) return status;
     if (n % 2) return FAIL("sets a key without a value");
+    if (dict->kind == CPT_VALUE_DICT && !cpt_value_reserve(m->p->arena, dict, (int64_t)n))
+        return cpt_pickle_memory(m->p, m->e);
     for (size_t i = 0; i < n && !status; i += 2) status = set_pair(m, dict, items[i], items[i + 1]);
     return status;
 }
@@ -419,7 +427,9 @@ static cpt_status build(machine *m)
     if (status || taken) return status;
     switch (object->kind) {
     case CPT_VALUE_OPAQUE: return append(m, object, state);
-    case CPT_VALUE_DICT: case CPT_VALUE_LIST: case CPT_VALUE_TENSOR: return CPT_OK;
+    case CPT_VALUE_DICT:
+    case CPT_VALUE_LIST:
+    case CPT_VALUE_TENSOR: return CPT_OK;
     default: return FAIL("gives a state to what can have none");
     }
 }
@@ -429,7 +439,9 @@ static cpt_status persistent(machine *m)
     cpt_value *id, *made = NULL;
     cpt_status status = pop(m, &id);
     if (status) return status;
-    if (!m->p->persistent) return FAIL("refers to data outside of the file");
+    if (!m->p->persistent)
+        return FAIL(
+            "refers to tensors outside of this file (of an unpacked .pt, give the .pt itself)");
     status = m->p->persistent(m->p, id, &made, m->e);
     return status ? status : push(m, made);
 }
@@ -442,7 +454,8 @@ static cpt_status protocol(machine *m)
     cpt_status status = take_number(m, 1, &version);
     if (status) return status;
     if (version >= 2 && version <= 5) return CPT_OK;
-    return cpt_pickle_unsupported(m->p, m->e, "pickle protocol %d is not one of 2 to 5", (int)version);
+    return cpt_pickle_unsupported(m->p, m->e, "pickle protocol %d is not one of 2 to 5",
+                                  (int)version);
 }
 
 static cpt_status mark(machine *m)
@@ -487,22 +500,28 @@ static cpt_status step(machine *m, unsigned char opcode)
     case 0x8d: return push_text(m, CPT_VALUE_TEXT, 8);
     case 'C': return push_text(m, CPT_VALUE_BYTES, 1);
     case 'B': return push_text(m, CPT_VALUE_BYTES, 4);
-    case 0x8e: case 0x96: return push_text(m, CPT_VALUE_BYTES, 8);
+    case 0x8e:
+    case 0x96: return push_text(m, CPT_VALUE_BYTES, 8);
     case 'U': return push_string(m, 1);
     case 'T': return push_string(m, 4);
     case 'c': return push_global(m);
     case 0x93: return push_stack_global(m);
     case ')': return push(m, cpt_value_new(a, CPT_VALUE_TUPLE));
     case 't': return push_marked(m, CPT_VALUE_TUPLE);
-    case 0x85: case 0x86: case 0x87: return push_short_tuple(m, opcode - 0x84u);
-    case ']': case 0x8f: return push(m, cpt_value_new(a, CPT_VALUE_LIST)); /* list, set */
-    case 0x91: return push_marked(m, CPT_VALUE_LIST);                      /* frozenset */
+    case 0x85:
+    case 0x86:
+    case 0x87: return push_short_tuple(m, opcode - 0x84u);
+    case ']':
+    case 0x8f: return push(m, cpt_value_new(a, CPT_VALUE_LIST)); /* list, set */
+    case 0x91: return push_marked(m, CPT_VALUE_LIST);            /* frozenset */
     case 'a': return append_one(m);
-    case 'e': case 0x90: return append_marked(m);
+    case 'e':
+    case 0x90: return append_marked(m);
     case '}': return push(m, cpt_value_new(a, CPT_VALUE_DICT));
     case 's': return set_one(m);
     case 'u': return set_marked(m);
-    case 'R': case 0x81: return reduce(m);
+    case 'R':
+    case 0x81: return reduce(m);
     case 0x92: return new_object_with_keywords(m);
     case 'b': return build(m);
     case 'Q': return persistent(m);

@@ -22,7 +22,8 @@ struct cpt_pickle {
     cpt_status (*call)(cpt_pickle *p, const cpt_value *name, const cpt_value *arguments,
                        cpt_value **out, cpt_err *e);
     /* *taken = false when the object is not one of the reader's. */
-    cpt_status (*build)(cpt_pickle *p, cpt_value *object, cpt_value *state, bool *taken, cpt_err *e);
+    cpt_status (*build)(cpt_pickle *p, cpt_value *object, cpt_value *state, bool *taken,
+                        cpt_err *e);
     cpt_status (*persistent)(cpt_pickle *p, const cpt_value *id, cpt_value **out, cpt_err *e);
 
     size_t at; /* byte of the current opcode */

@@ -6,8 +6,8 @@
  *
  * The header is a claim that is checked in full before anything is believed: every range lies
  * inside the data, has exactly the size that dtype and shape ask for, and the ranges tile the data
- * without hole or overlap (as the reference implementation demands). Tensors are views into the map.
- * O(n log n) in the number of tensors. Trap: data are not aligned in files of other writers. */
+ * without hole or overlap (as the reference implementation demands). Tensors are views into the
+ * map. O(n log n) in the number of tensors. Trap: other writers do not align the data. */
 #include "base/memory.h"
 #include "io/checkpoint_owned.h"
 
@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A JSON tree takes some fifty times the room of its text; real headers have 100 bytes per tensor. */
+/* A JSON tree takes some fifty times the room of its text; real ones have 100 bytes per tensor. */
 static const uint64_t LONGEST_HEADER = 32u << 20;
 
 static const struct {
@@ -67,8 +67,8 @@ static cpt_status parse_tensor(struct checkpoint_owned *o, const char *name, con
     const char *type = json_string_value(json_object_get(json, "dtype"));
     if (!find_type(type, &t.dtype))
         return cpt_fail(e, CPT_ERR_UNSUPPORTED,
-                        "%s: tensor '%s': element type '%s' is not known; convert it to F32", o->path,
-                        name, type ? type : "");
+                        "%s: tensor '%s': element type '%s' is not known; convert it to F32",
+                        o->path, name, type ? type : "");
     int n_dims = parse_lengths(json_object_get(json, "shape"), shape, CPT_TENSOR_MAX_DIMS);
     if (n_dims < 0 || !cpt_tensor_lay_out(&t, n_dims, shape, NULL))
         return bad_tensor(o, name, e, "its shape is not one");
@@ -92,8 +92,7 @@ static cpt_status parse_metadata(struct checkpoint_owned *o, json_t *json, cpt_e
     json_t *value;
     if (!json_is_object(json))
         return cpt_fail(e, CPT_ERR_FORMAT, "%s: __metadata__ is not an object", o->path);
-    json_object_foreach(json, key, value)
-    {
+    json_object_foreach(json, key, value) {
         const char *text = json_string_value(value);
         if (!text)
             return cpt_fail(e, CPT_ERR_FORMAT, "%s: __metadata__ '%s' is not a text", o->path, key);
@@ -113,34 +112,34 @@ static int by_position(const void *a, const void *b)
     return strcmp(x->name, y->name);
 }
 
-/* Sorted by position, the tensors must follow each other from the first byte of data to the last. */
-static cpt_status check_tiling(struct checkpoint_owned *o, const unsigned char *data, size_t data_size,
-                               cpt_err *e)
+/* Sorted by position, the tensors must follow each other from the first byte to the last. */
+static cpt_status check_tiling(struct checkpoint_owned *o, const unsigned char *data,
+                               size_t data_size, cpt_err *e)
 {
     if (o->n_tensors) qsort(o->tensors, o->n_tensors, sizeof *o->tensors, by_position);
     const unsigned char *at = data;
     for (size_t i = 0; i < o->n_tensors; i++) {
         const cpt_tensor *t = &o->tensors[i];
         const unsigned char *begin = t->data;
-        if (begin < at) return bad_tensor(o, t->name, e, "its data overlap those of another tensor");
+        if (begin < at)
+            return bad_tensor(o, t->name, e, "its data overlap those of another tensor");
         if (begin > at) return bad_tensor(o, t->name, e, "there is a hole in front of its data");
         at = begin + (size_t)t->n_items * cpt_dtype_size(t->dtype);
     }
     if (at != data + data_size)
         return cpt_fail(e, CPT_ERR_FORMAT,
-                        "%s: %zu bytes at the end belong to no tensor; download or save it again", o->path,
-                        (size_t)(data + data_size - at));
+                        "%s: %zu bytes at the end belong to no tensor; download or save it again",
+                        o->path, (size_t)(data + data_size - at));
     return CPT_OK;
 }
 
-static cpt_status parse_header(struct checkpoint_owned *o, json_t *header, const unsigned char *data,
-                               size_t data_size, cpt_err *e)
+static cpt_status parse_header(struct checkpoint_owned *o, json_t *header,
+                               const unsigned char *data, size_t data_size, cpt_err *e)
 {
     const char *name;
     json_t *value;
     cpt_status status = CPT_OK;
-    json_object_foreach(header, name, value)
-    {
+    json_object_foreach(header, name, value) {
         if (strcmp(name, "__metadata__") == 0) status = parse_metadata(o, value, e);
         else status = parse_tensor(o, name, value, data, data_size, e);
         if (status) return status;
@@ -153,8 +152,8 @@ cpt_status cpt_safetensors_read(struct checkpoint_owned *o, cpt_err *e)
     const unsigned char *b = o->map.bytes;
     uint64_t length = 0;
     if (o->map.size < 8)
-        return cpt_fail(e, CPT_ERR_FORMAT, "%s: only %zu bytes long; download or save it again", o->path,
-                        o->map.size);
+        return cpt_fail(e, CPT_ERR_FORMAT, "%s: only %zu bytes long; download or save it again",
+                        o->path, o->map.size);
     for (int i = 7; i >= 0; i--) length = length << 8 | b[i];
     if (length > o->map.size - 8)
         return cpt_fail(e, CPT_ERR_FORMAT,
@@ -162,15 +161,18 @@ cpt_status cpt_safetensors_read(struct checkpoint_owned *o, cpt_err *e)
                         "download it again",
                         o->path, (unsigned long long)length, o->map.size);
     if (length > LONGEST_HEADER)
-        return cpt_fail(e, CPT_ERR_UNSUPPORTED, "%s: a header of %llu bytes is too long (limit %llu)",
-                        o->path, (unsigned long long)length, (unsigned long long)LONGEST_HEADER);
+        return cpt_fail(e, CPT_ERR_UNSUPPORTED,
+                        "%s: a header of %llu bytes is too long (limit %llu)", o->path,
+                        (unsigned long long)length, (unsigned long long)LONGEST_HEADER);
     json_error_t problem;
-    json_t *header = json_loadb((const char *)b + 8, (size_t)length, JSON_REJECT_DUPLICATES, &problem);
+    json_t *header =
+        json_loadb((const char *)b + 8, (size_t)length, JSON_REJECT_DUPLICATES, &problem);
     if (!header)
-        return cpt_fail(e, CPT_ERR_FORMAT,
-                        "%s: header, byte %d: %s; the file is damaged or no safetensors file: download "
-                        "or save it again",
-                        o->path, problem.position, problem.text);
+        return cpt_fail(
+            e, CPT_ERR_FORMAT,
+            "%s: header, byte %d: %s; the file is damaged or no safetensors file: download "
+            "or save it again",
+            o->path, problem.position, problem.text);
     cpt_status status;
     if (json_is_object(header))
         status = parse_header(o, header, b + 8 + length, o->map.size - 8 - (size_t)length, e);
@@ -251,8 +253,8 @@ static size_t tensor_bytes(const cpt_tensor *t)
 }
 
 /* Ends in blanks so that the data begin at a multiple of 64 bytes. */
-static cpt_status compose_header(cpt_text *h, int32_t n, const cpt_tensor *tensors, int32_t n_metadata,
-                                 const char *const *metadata, cpt_err *e)
+static cpt_status compose_header(cpt_text *h, int32_t n, const cpt_tensor *tensors,
+                                 int32_t n_metadata, const char *const *metadata, cpt_err *e)
 {
     uint64_t at = 0;
     cpt_text_add(h, "{");

@@ -100,7 +100,10 @@ static void run_i64(cpt_dtype dtype, const unsigned char *in, int64_t step, int6
     int64_t *out = to;
     switch (dtype) {
         INTEGER_RUNS(int64_t)
-    case CPT_F16: case CPT_BF16: case CPT_F32: case CPT_F64: return; /* refused before */
+    case CPT_F16:
+    case CPT_BF16:
+    case CPT_F32:
+    case CPT_F64: return; /* refused before */
     }
 }
 
@@ -151,13 +154,15 @@ cpt_status cpt_tensor_read_f64(const cpt_tensor *t, double *out, cpt_err *e)
 cpt_status cpt_tensor_read_i64(const cpt_tensor *t, int64_t *out, cpt_err *e)
 {
     if (t->dtype == CPT_F16 || t->dtype == CPT_BF16 || t->dtype == CPT_F32 || t->dtype == CPT_F64)
-        return cpt_fail(e, CPT_ERR_FORMAT,
-                        "tensor '%s' holds %s where whole numbers were expected; is this the right file?",
-                        t->name ? t->name : "", cpt_dtype_name(t->dtype));
+        return cpt_fail(
+            e, CPT_ERR_FORMAT,
+            "tensor '%s' holds %s where whole numbers were expected; is this the right file?",
+            t->name ? t->name : "", cpt_dtype_name(t->dtype));
     copy_runs(t, run_i64, out, sizeof *out);
     for (int64_t i = 0; t->dtype == CPT_U64 && i < t->n_items; i++)
         if (out[i] < 0)
-            return cpt_fail(e, CPT_ERR_FORMAT, "tensor '%s' holds a number above 2^63 at position %lld",
+            return cpt_fail(e, CPT_ERR_FORMAT,
+                            "tensor '%s' holds a number above 2^63 at position %lld",
                             t->name ? t->name : "", (long long)i);
     return CPT_OK;
 }

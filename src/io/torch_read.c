@@ -21,9 +21,9 @@
 #include <string.h>
 
 enum {
-    MOST_VISITS = 20000000,   /* values looked at while tensors are listed */
-    LONGEST_PATH = 4096,      /* of a tensor */
-    MOST_REPEATED = 1 << 24   /* items of a tensor that shows a smaller storage repeatedly */
+    MOST_VISITS = 20000000, /* values looked at while tensors are listed */
+    LONGEST_PATH = 4096,    /* of a tensor */
+    MOST_REPEATED = 1 << 24 /* items of a tensor that shows a smaller storage repeatedly */
 };
 
 typedef struct storage {
@@ -36,7 +36,7 @@ typedef struct storage {
 typedef struct reader {
     struct checkpoint_owned *o;
     cpt_zip zip;
-    char *folder; /* "P/data/" */
+    char *folder;   /* "P/data/" */
     bool *verified; /* per entry of the archive */
     int64_t n_rebuilt;
 } reader;
@@ -47,10 +47,12 @@ static const struct {
     const char *storage, *name; /* torch.FloatStorage, torch.float32 */
     cpt_dtype dtype;
 } types[] = {
-    {"Float", "float32", CPT_F32}, {"Double", "float64", CPT_F64}, {"Half", "float16", CPT_F16},
-    {"BFloat16", "bfloat16", CPT_BF16}, {"Long", "int64", CPT_I64}, {"Int", "int32", CPT_I32},
-    {"Short", "int16", CPT_I16}, {"Char", "int8", CPT_I8}, {"Byte", "uint8", CPT_U8},
-    {"Bool", "bool", CPT_BOOL}, {"", "uint16", CPT_U16}, {"", "uint32", CPT_U32},
+    {"Float", "float32", CPT_F32}, {"Double", "float64", CPT_F64},
+    {"Half", "float16", CPT_F16},  {"BFloat16", "bfloat16", CPT_BF16},
+    {"Long", "int64", CPT_I64},    {"Int", "int32", CPT_I32},
+    {"Short", "int16", CPT_I16},   {"Char", "int8", CPT_I8},
+    {"Byte", "uint8", CPT_U8},     {"Bool", "bool", CPT_BOOL},
+    {"", "uint16", CPT_U16},       {"", "uint32", CPT_U32},
     {"", "uint64", CPT_U64},
 };
 enum { N_TYPES = sizeof types / sizeof *types };
@@ -134,7 +136,8 @@ static cpt_status load_storage(cpt_pickle *p, const cpt_value *id, cpt_value **o
     cpt_value *v = cpt_value_new(p->arena, CPT_VALUE_OPAQUE);
     if (!s || !v) return cpt_pickle_memory(p, e);
     if (!storage_type(type->as.text.bytes, s))
-        return cpt_pickle_unsupported(p, e, "element type '%s' is not supported", type->as.text.bytes);
+        return cpt_pickle_unsupported(p, e, "element type '%s' is not supported",
+                                      type->as.text.bytes);
     cpt_status status = find_storage(p, key, n_items->as.integer, s, e);
     cpt_node_of(v)->role = CPT_ROLE_STORAGE;
     cpt_node_of(v)->extra = s;
@@ -146,7 +149,8 @@ static cpt_status load_storage(cpt_pickle *p, const cpt_value *id, cpt_value **o
 
 static int take_lengths(const cpt_value *tuple, int64_t out[CPT_TENSOR_MAX_DIMS])
 {
-    if (!tuple || tuple->kind != CPT_VALUE_TUPLE || tuple->as.list.n > CPT_TENSOR_MAX_DIMS) return -1;
+    if (!tuple || tuple->kind != CPT_VALUE_TUPLE || tuple->as.list.n > CPT_TENSOR_MAX_DIMS)
+        return -1;
     for (int64_t i = 0; i < tuple->as.list.n; i++) {
         const cpt_value *v = tuple->as.list.items[i];
         if (v->kind != CPT_VALUE_INT) return -1;
@@ -238,7 +242,8 @@ static cpt_status new_dict(cpt_pickle *p, const cpt_value *pairs, cpt_value **ou
 }
 
 /* Protocol 2 has no bytes: each is written as the character of the same number. */
-static cpt_status encode_latin1(cpt_pickle *p, const cpt_value *arguments, cpt_value **out, cpt_err *e)
+static cpt_status encode_latin1(cpt_pickle *p, const cpt_value *arguments, cpt_value **out,
+                                cpt_err *e)
 {
     const cpt_value *text = cpt_value_item(arguments, 0), *code = cpt_value_item(arguments, 1);
     if (!cpt_value_text(text) || !cpt_value_is_text(code, "latin1")) return CPT_OK;
@@ -286,7 +291,8 @@ static cpt_status call_python(cpt_pickle *p, const cpt_value *name, const cpt_va
     if ((strcmp(builtin, "set") == 0 || strcmp(builtin, "frozenset") == 0) && first &&
         first->kind == CPT_VALUE_LIST)
         *out = first;
-    if (cpt_value_is_text(name, "torch.Size") && first && first->kind == CPT_VALUE_TUPLE) *out = first;
+    if (cpt_value_is_text(name, "torch.Size") && first && first->kind == CPT_VALUE_TUPLE)
+        *out = first;
     return CPT_OK;
 }
 
@@ -318,13 +324,15 @@ static void extend_path(cpt_text *path, const frame *f, const cpt_value *contain
     path->length = f->path;
     if (path->bytes) path->bytes[path->length] = '\0';
     if (path->length > LONGEST_PATH) return;
-    const cpt_value *key = container->kind == CPT_VALUE_DICT ? container->as.list.items[2 * i] : NULL;
+    const cpt_value *key =
+        container->kind == CPT_VALUE_DICT ? container->as.list.items[2 * i] : NULL;
     if (f->path) cpt_text_add(path, ".");
     if (!key) cpt_text_addf(path, "%lld", (long long)i);
     else if (key->kind == CPT_VALUE_INT) cpt_text_addf(path, "%lld", (long long)key->as.integer);
     else if (key->kind == CPT_VALUE_TEXT)
         cpt_text_add_bytes(path, key->as.text.bytes,
-                           key->as.text.length <= LONGEST_PATH ? key->as.text.length : LONGEST_PATH + 1);
+                           key->as.text.length <= LONGEST_PATH ? key->as.text.length
+                                                               : LONGEST_PATH + 1);
     else cpt_text_addf(path, "#%lld", (long long)i); /* a key that is no text: by position */
 }
 
@@ -332,8 +340,8 @@ static cpt_status list_tensor(struct checkpoint_owned *o, const cpt_value *v, co
                               cpt_err *e)
 {
     if (path->length > LONGEST_PATH)
-        return cpt_fail(e, CPT_ERR_UNSUPPORTED, "%s: the name of a tensor has more than %d bytes", o->path,
-                        LONGEST_PATH);
+        return cpt_fail(e, CPT_ERR_UNSUPPORTED, "%s: the name of a tensor has more than %d bytes",
+                        o->path, LONGEST_PATH);
     cpt_tensor *t = (cpt_tensor *)(uintptr_t)v->as.tensor; /* in the arena */
     cpt_tensor named = *t;
     if (!(named.name = cpt_arena_copy(&o->arena, cpt_text_str(path), path->length)))
@@ -363,13 +371,16 @@ static cpt_status list_tensors(struct checkpoint_owned *o, const cpt_value *root
             continue;
         }
         int64_t i = f->next++;
-        const cpt_value *v = f->value->as.list.items[f->value->kind == CPT_VALUE_DICT ? 2 * i + 1 : i];
-        if (!is_searched(v) && v->kind != CPT_VALUE_TENSOR) continue;
-        if (++n_visits > MOST_VISITS || depth > CPT_MOST_NESTED) {
-            status = cpt_fail(e, CPT_ERR_FORMAT,
-                              "%s: a list in it contains itself or is repeated without end; the file is "
-                              "not made by torch.save: download it again",
-                              o->path);
+        const cpt_value *v =
+            f->value->as.list.items[f->value->kind == CPT_VALUE_DICT ? 2 * i + 1 : i];
+        bool too_many = ++n_visits > MOST_VISITS;
+        if (!is_searched(v) && v->kind != CPT_VALUE_TENSOR && !too_many) continue;
+        if (too_many || depth > CPT_MOST_NESTED) {
+            status =
+                cpt_fail(e, CPT_ERR_FORMAT,
+                         "%s: a list in it contains itself or is repeated without end; the file is "
+                         "not made by torch.save: download it again",
+                         o->path);
             break;
         }
         extend_path(&path, f, f->value, i);
@@ -386,7 +397,8 @@ static cpt_status list_tensors(struct checkpoint_owned *o, const cpt_value *root
 /* What values may take for a pickle of this size: no real one needs a tenth of it. */
 static void limit_memory(struct checkpoint_owned *o, size_t pickle_size)
 {
-    o->arena.limit = ((size_t)64 << 20) + (pickle_size < SIZE_MAX / 1024 ? 256 * pickle_size : SIZE_MAX / 4);
+    o->arena.limit =
+        ((size_t)64 << 20) + (pickle_size < SIZE_MAX / 1024 ? 256 * pickle_size : SIZE_MAX / 4);
 }
 
 static bool ends_in(const char *s, const char *end)
@@ -403,17 +415,19 @@ static cpt_status find_pickle(reader *r, const cpt_zip_entry **out, cpt_err *e)
         const cpt_zip_entry *entry = &r->zip.entries[i];
         if (!ends_in(entry->name, "/data.pkl")) continue;
         if (*out)
-            return cpt_fail(e, CPT_ERR_FORMAT,
-                            "%s: %s and %s: two models in one archive; the file is damaged: download it "
-                            "again",
-                            path, (*out)->name, entry->name);
+            return cpt_fail(
+                e, CPT_ERR_FORMAT,
+                "%s: %s and %s: two models in one archive; the file is damaged: download it "
+                "again",
+                path, (*out)->name, entry->name);
         *out = entry;
     }
     if (*out) return CPT_OK;
-    return cpt_fail(e, CPT_ERR_FORMAT,
-                    "%s: is a ZIP archive, but not one written by torch.save (no data.pkl among its %zu "
-                    "entries); unpack it if the model is inside",
-                    path, r->zip.n);
+    return cpt_fail(
+        e, CPT_ERR_FORMAT,
+        "%s: is a ZIP archive, but not one written by torch.save (no data.pkl among its %zu "
+        "entries); unpack it if the model is inside",
+        path, r->zip.n);
 }
 
 static cpt_status check_byte_order(reader *r, const char *prefix, size_t n_prefix, cpt_err *e)
@@ -426,9 +440,10 @@ static cpt_status check_byte_order(reader *r, const char *prefix, size_t n_prefi
         cpt_status status = verify_once(r, entry, e);
         if (status) return status;
         if (entry->size != 6 || memcmp(entry->bytes, "little", 6) != 0)
-            return cpt_fail(e, CPT_ERR_UNSUPPORTED,
-                            "%s: %s: was written on a big-endian machine; save it again on a common one",
-                            r->o->path, entry->name);
+            return cpt_fail(
+                e, CPT_ERR_UNSUPPORTED,
+                "%s: %s: was written on a big-endian machine; save it again on a common one",
+                r->o->path, entry->name);
     }
     return CPT_OK;
 }
@@ -455,16 +470,23 @@ static cpt_status run_archive(reader *r, cpt_err *e)
     CPT_TRY(check_byte_order(r, pickle->name, prefix, e));
     CPT_TRY(verify_once(r, pickle, e));
     limit_memory(r->o, pickle->size);
-    cpt_pickle p = {.path = r->o->path, .place = pickle->name, .bytes = pickle->bytes,
-                    .size = pickle->size, .arena = &r->o->arena, .data = r, .call = call,
-                    .build = cpt_numpy_build, .persistent = load_storage};
+    cpt_pickle p = {.path = r->o->path,
+                    .place = pickle->name,
+                    .bytes = pickle->bytes,
+                    .size = pickle->size,
+                    .arena = &r->o->arena,
+                    .data = r,
+                    .call = call,
+                    .build = cpt_numpy_build,
+                    .persistent = load_storage};
     CPT_TRY(cpt_pickle_run(&p, &root, e));
     CPT_TRY(finish(r, root, e));
     if (r->o->n_tensors == 0)
-        status = cpt_fail(e, CPT_ERR_FORMAT,
-                          "%s: %s: holds no tensor in a dictionary or list; save the model's state_dict, "
-                          "not the model itself",
-                          r->o->path, pickle->name);
+        status = cpt_fail(
+            e, CPT_ERR_FORMAT,
+            "%s: %s: holds no tensor in a dictionary or list; save the model's state_dict, "
+            "not the model itself",
+            r->o->path, pickle->name);
 done:
     free(r->folder);
     free(r->verified);
@@ -485,8 +507,14 @@ cpt_status cpt_pickle_read(struct checkpoint_owned *o, cpt_err *e)
     reader r = {.o = o};
     cpt_value *root = NULL;
     limit_memory(o, o->map.size);
-    cpt_pickle p = {.path = o->path, .place = "", .bytes = o->map.bytes, .size = o->map.size,
-                    .arena = &o->arena, .data = &r, .call = call, .build = cpt_numpy_build};
+    cpt_pickle p = {.path = o->path,
+                    .place = "",
+                    .bytes = o->map.bytes,
+                    .size = o->map.size,
+                    .arena = &o->arena,
+                    .data = &r,
+                    .call = call,
+                    .build = cpt_numpy_build};
     cpt_status status = cpt_pickle_run(&p, &root, e);
     return status ? status : finish(&r, root, e);
 }

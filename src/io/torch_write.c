@@ -1,5 +1,5 @@
-/* Writes what torch.save writes: a ZIP of stored entries, archive/data.pkl as a pickle of protocol 2
- * first, then archive/byteorder, one archive/data/<i> per tensor, and archive/version.
+/* Writes what torch.save writes: a ZIP of stored entries, archive/data.pkl as a pickle of protocol
+ * 2 first, then archive/byteorder, one archive/data/<i> per tensor, and archive/version.
  *
  * The pickle uses only names that torch.load(weights_only=True) allows, as long as the tree holds
  * nothing but plain values and tensors; NumPy arrays need weights_only=False or torch >= 2.5 with
@@ -150,8 +150,8 @@ static cpt_status add_tensor(writer *w, const cpt_tensor *t, cpt_err *e)
 static const char *numpy_name(cpt_dtype dtype)
 {
     static const char *const names[] = {
-        [CPT_U8] = "u1",  [CPT_I8] = "i1",  [CPT_U16] = "u2", [CPT_I16] = "i2",  [CPT_U32] = "u4",
-        [CPT_I32] = "i4", [CPT_U64] = "u8", [CPT_I64] = "i8", [CPT_F16] = "f2",  [CPT_BF16] = NULL,
+        [CPT_U8] = "u1",  [CPT_I8] = "i1",  [CPT_U16] = "u2",  [CPT_I16] = "i2", [CPT_U32] = "u4",
+        [CPT_I32] = "i4", [CPT_U64] = "u8", [CPT_I64] = "i8",  [CPT_F16] = "f2", [CPT_BF16] = NULL,
         [CPT_F32] = "f4", [CPT_F64] = "f8", [CPT_BOOL] = "b1",
     };
     return names[dtype];
@@ -237,7 +237,8 @@ static cpt_status add_value(writer *w, const cpt_value *v, int depth, cpt_err *e
     cpt_text *p = &w->pickle;
     if (depth > CPT_MOST_NESTED)
         return cpt_fail(e, CPT_ERR_USAGE, "%s: values are nested too deep to be written", w->path);
-    if ((v->kind == CPT_VALUE_TEXT || v->kind == CPT_VALUE_BYTES) && v->as.text.length > UINT32_MAX / 2)
+    if ((v->kind == CPT_VALUE_TEXT || v->kind == CPT_VALUE_BYTES) &&
+        v->as.text.length > UINT32_MAX / 2)
         return cpt_fail(e, CPT_ERR_USAGE, "%s: a text is too long to be written", w->path);
     switch (v->kind) {
     case CPT_VALUE_NONE: add_op(p, 'N'); break;
@@ -253,7 +254,8 @@ static cpt_status add_value(writer *w, const cpt_value *v, int depth, cpt_err *e
                             v->as.text.bytes);
         add_text(p, v->as.text.bytes, v->as.text.length);
         break;
-    case CPT_VALUE_LIST: case CPT_VALUE_TUPLE: return add_list(w, v, depth + 1, e);
+    case CPT_VALUE_LIST:
+    case CPT_VALUE_TUPLE: return add_list(w, v, depth + 1, e);
     case CPT_VALUE_DICT: return add_dict(w, v, depth + 1, e);
     case CPT_VALUE_TENSOR: return add_tensor(w, v->as.tensor, e);
     case CPT_VALUE_ARRAY: return add_array(w, v, depth + 1, e);

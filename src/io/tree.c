@@ -1,5 +1,5 @@
-/* Trees of values for cpt_torch_write: one arena, freed at once. Every function accepts NULL for the
- * values it is given and then fails, so that a chain of calls needs one test at its end. */
+/* Trees of values for cpt_torch_write: one arena, freed at once. Every function accepts NULL for
+ * the values it is given and then fails, so that a chain of calls needs one test at its end. */
 #include "io/checkpoint_owned.h"
 #include "io/value.h"
 
@@ -112,7 +112,8 @@ cpt_value *cpt_tree_int_array(cpt_tree *t, const int64_t *values, int64_t n)
 
 bool cpt_tree_append(cpt_tree *t, cpt_value *list, cpt_value *item)
 {
-    if (!list || !item || (list->kind != CPT_VALUE_LIST && list->kind != CPT_VALUE_TUPLE)) return false;
+    if (!list || !item || (list->kind != CPT_VALUE_LIST && list->kind != CPT_VALUE_TUPLE))
+        return false;
     return cpt_value_append(&t->arena, list, item) == CPT_PUT_DONE;
 }
 

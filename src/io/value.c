@@ -7,13 +7,13 @@
 static size_t content_size(cpt_value_kind kind)
 {
     switch (kind) {
-    case CPT_VALUE_NONE: case CPT_VALUE_BOOL: case CPT_VALUE_INT: case CPT_VALUE_FLOAT:
-    case CPT_VALUE_TENSOR:
-        return sizeof(int64_t);
-    case CPT_VALUE_ARRAY:
-        return sizeof(((cpt_value *)0)->as);
-    default:
-        return sizeof(((cpt_value *)0)->as.list);
+    case CPT_VALUE_NONE:
+    case CPT_VALUE_BOOL:
+    case CPT_VALUE_INT:
+    case CPT_VALUE_FLOAT:
+    case CPT_VALUE_TENSOR: return sizeof(int64_t);
+    case CPT_VALUE_ARRAY: return sizeof(((cpt_value *)0)->as);
+    default: return sizeof(((cpt_value *)0)->as.list);
     }
 }
 
@@ -44,13 +44,19 @@ static bool make_room(cpt_arena *a, cpt_value *list, int64_t need)
 {
     cpt_node *node = cpt_node_of(list);
     if (need <= node->capacity) return true;
-    int64_t capacity = node->capacity ? 2 * node->capacity : 4;
+    int64_t capacity = 2 * node->capacity < need ? need : 2 * node->capacity;
     cpt_value **items = cpt_arena_take(a, (size_t)capacity * sizeof *items);
     if (!items) return false;
     if (node->capacity) memcpy(items, list->as.list.items, (size_t)node->capacity * sizeof *items);
     list->as.list.items = items;
     node->capacity = capacity;
     return true;
+}
+
+bool cpt_value_reserve(cpt_arena *a, cpt_value *list, int64_t n)
+{
+    int64_t have = list->kind == CPT_VALUE_DICT ? 2 * list->as.list.n : list->as.list.n;
+    return make_room(a, list, have + n);
 }
 
 /* The container becomes at least one taller than what is put into it. */
@@ -90,7 +96,8 @@ cpt_value *cpt_value_item(const cpt_value *v, int64_t i)
 bool cpt_value_is_text(const cpt_value *v, const char *text)
 {
     return v && (v->kind == CPT_VALUE_TEXT || v->kind == CPT_VALUE_NAME) &&
-           v->as.text.length == strlen(text) && memcmp(v->as.text.bytes, text, v->as.text.length) == 0;
+           v->as.text.length == strlen(text) &&
+           memcmp(v->as.text.bytes, text, v->as.text.length) == 0;
 }
 
 /* From the back, so that of two equal keys the later one counts, as in Python. */
@@ -99,7 +106,8 @@ const cpt_value *cpt_value_get(const cpt_value *dict, const char *key)
     if (!dict || dict->kind != CPT_VALUE_DICT) return NULL;
     for (int64_t i = dict->as.list.n - 1; i >= 0; i--) {
         const cpt_value *k = dict->as.list.items[2 * i];
-        if (k->kind == CPT_VALUE_TEXT && cpt_value_is_text(k, key)) return dict->as.list.items[2 * i + 1];
+        if (k->kind == CPT_VALUE_TEXT && cpt_value_is_text(k, key))
+            return dict->as.list.items[2 * i + 1];
     }
     return NULL;
 }

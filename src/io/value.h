@@ -40,6 +40,8 @@ cpt_value *cpt_value_new_bytes(cpt_arena *a, cpt_value_kind kind, const void *by
 cpt_value *cpt_value_new_int(cpt_arena *a, int64_t i);
 
 typedef enum cpt_put { CPT_PUT_DONE, CPT_PUT_MEMORY, CPT_PUT_TOO_DEEP } cpt_put;
+/* Room for n more items (DICT: twice as many as pairs) at once; false when out of memory. */
+bool cpt_value_reserve(cpt_arena *a, cpt_value *list, int64_t n);
 /* To the items of a LIST, TUPLE or OPAQUE. */
 cpt_put cpt_value_append(cpt_arena *a, cpt_value *list, cpt_value *item);
 /* A pair to a DICT; a key that is there already is not looked for. */

@@ -72,7 +72,8 @@ static cpt_status read_end64(cpt_zip *z, const cpt_map *map, directory *d, cpt_e
         return damaged(z, e, "ZIP64 end record", "not where it should be");
     const unsigned char *p = map->bytes + at;
     directory wide = {little(p + 32, 8), little(p + 48, 8), little(p + 40, 8), at};
-    if ((d->n != 0xffff && d->n != wide.n) || (d->offset != 0xffffffff && d->offset != wide.offset) ||
+    if ((d->n != 0xffff && d->n != wide.n) ||
+        (d->offset != 0xffffffff && d->offset != wide.offset) ||
         (d->size != 0xffffffff && d->size != wide.size))
         return damaged(z, e, "directory of the archive", "its two descriptions disagree");
     *d = wide;
@@ -83,10 +84,11 @@ static cpt_status find_directory(cpt_zip *z, const cpt_map *map, directory *d, c
 {
     uint64_t at;
     if (!find_end(map, &at))
-        return cpt_fail(e, CPT_ERR_FORMAT,
-                        "%s: the end of the archive is missing after %zu bytes; the file is cut off: "
-                        "download or copy it again",
-                        z->path, map->size);
+        return cpt_fail(
+            e, CPT_ERR_FORMAT,
+            "%s: the end of the archive is missing after %zu bytes; the file is cut off: "
+            "download or copy it again",
+            z->path, map->size);
     const unsigned char *p = map->bytes + at;
     *d = (directory){little(p + 10, 2), little(p + 16, 4), little(p + 12, 4), at};
     if (little(p + 4, 2) != 0 || little(p + 6, 2) != 0 || little(p + 8, 2) != d->n)
@@ -176,13 +178,14 @@ static cpt_status read_entry(cpt_zip *z, const cpt_map *map, const directory *d,
     if (status) return status;
     const char *name = cpt_strings_get(&z->names, z->names.n - 1);
     if (flags & 1)
-        return cpt_fail(e, CPT_ERR_UNSUPPORTED, "%s: %s: is encrypted; decrypt the file first", z->path,
-                        name);
-    if (method != 0 || packed != size)
-        return cpt_fail(e, CPT_ERR_UNSUPPORTED,
-                        "%s: %s: is compressed, which PyTorch never does; open the file with torch.load "
-                        "and save it again",
+        return cpt_fail(e, CPT_ERR_UNSUPPORTED, "%s: %s: is encrypted; decrypt the file first",
                         z->path, name);
+    if (method != 0 || packed != size)
+        return cpt_fail(
+            e, CPT_ERR_UNSUPPORTED,
+            "%s: %s: is compressed, which PyTorch never does; open the file with torch.load "
+            "and save it again",
+            z->path, name);
     cpt_zip_entry *entry = &z->entries[z->n];
     *entry = (cpt_zip_entry){.size = size, .crc32 = (uint32_t)little(p + 16, 4)};
     status = locate(z, map, d, name, name_length, offset, entry, e);

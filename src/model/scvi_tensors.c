@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "base/memory.h"
-#include "io/checkpoint.h"
+#include "base/random.h"
 #include "model/scvi_files.h"
 
 typedef struct reader {
@@ -219,5 +219,173 @@ cpt_status scvi_read_tensors(const char *path, const cpt_checkpoint *file, const
 done:
     if (m) cpt_model_free(&m->base);
     free(r.scratch);
+    return status;
+}
+
+/* ---- writing ---- */
+
+/* Walks over the tensors twice: to count, and to fill. */
+typedef struct writer {
+    scvi_export *x;
+    bool filling;
+    int64_t n_values, n_counters;
+    cpt_stream random; /* for the unused tensors */
+    cpt_status status;
+    cpt_err *e;
+} writer;
+
+/* Names one more tensor; returns where its values go, NULL while counting. */
+static void *add_tensor(writer *w, cpt_dtype dtype, int n_dims, int64_t rows, int64_t cols,
+                        const char *name)
+{
+    const int64_t n = n_dims == 0 ? 1 : n_dims == 1 ? rows : rows * cols;
+    int64_t *used = dtype == CPT_I64 ? &w->n_counters : &w->n_values, at = *used;
+    *used += n;
+    if (!w->filling) {
+        if (!w->status) w->status = cpt_strings_add(&w->x->names, name, strlen(name), w->e);
+        return NULL;
+    }
+    cpt_tensor *t = &w->x->tensors[w->x->n];
+    void *data = dtype == CPT_I64 ? (void *)(w->x->counters + at) : (void *)(w->x->values + at);
+    *t = (cpt_tensor){.name = cpt_strings_get(&w->x->names, w->x->n), .dtype = dtype,
+                      .n_dims = n_dims, .shape = {rows, cols}, .strides = {n_dims == 2 ? cols : 1, 1},
+                      .n_items = n, .contiguous = true, .data = data};
+    w->x->n++;
+    return data;
+}
+
+static void put_vector(writer *w, const char *name, const float *values, int64_t n)
+{
+    float *to = add_tensor(w, CPT_F32, 1, n, 0, name);
+    if (to) memcpy(to, values, sizeof *to * (size_t)n);
+}
+
+static void put_matrix(writer *w, const char *name, const float *values, int64_t rows, int64_t cols)
+{
+    float *to = add_tensor(w, CPT_F32, 2, rows, cols, name);
+    if (to) memcpy(to, values, sizeof *to * (size_t)(rows * cols));
+}
+
+/* [n_in][n_out] -> [n_out][n_in] of the file */
+static void put_transposed(writer *w, const char *name, const float *values, int64_t n_in,
+                           int64_t n_out)
+{
+    float *to = add_tensor(w, CPT_F32, 2, n_out, n_in, name);
+    for (int64_t j = 0; to && j < n_out; j++)
+        for (int64_t i = 0; i < n_in; i++) to[j * n_in + i] = values[i * n_out + j];
+}
+
+static void put_constant(writer *w, const char *name, float value, int64_t n)
+{
+    float *to = add_tensor(w, CPT_F32, 1, n, 0, name);
+    for (int64_t i = 0; to && i < n; i++) to[i] = value;
+}
+
+/* Weight and bias of a torch.nn.Linear at its start. */
+static void put_fresh(writer *w, const char *stem, int64_t n_in, int64_t n_out)
+{
+    char name[NAME];
+    const double bound = 1 / sqrt((double)n_in);
+    snprintf(name, sizeof name, "%s.weight", stem);
+    float *to = add_tensor(w, CPT_F32, 2, n_out, n_in, name);
+    for (int64_t i = 0; to && i < n_in * n_out; i++)
+        to[i] = (float)(bound * (2 * cpt_stream_uniform(&w->random) - 1));
+    snprintf(name, sizeof name, "%s.bias", stem);
+    to = add_tensor(w, CPT_F32, 1, n_out, 0, name);
+    for (int64_t i = 0; to && i < n_out; i++)
+        to[i] = (float)(bound * (2 * cpt_stream_uniform(&w->random) - 1));
+}
+
+static void put_counter(writer *w, const char *name, int64_t value)
+{
+    int64_t *to = add_tensor(w, CPT_I64, 0, 0, 0, name);
+    if (to) *to = value;
+}
+
+static void put_layer(writer *w, const char *stem, int32_t index, const scvi_layer *l)
+{
+    char name[NAME];
+    snprintf(name, sizeof name, "%s.fc_layers.Layer %d.0.weight", stem, index);
+    put_transposed(w, name, l->weight, l->n_in, l->n_out);
+    snprintf(name, sizeof name, "%s.fc_layers.Layer %d.0.bias", stem, index);
+    put_vector(w, name, l->bias, l->n_out);
+    if (!l->bn_weight) return;
+    const struct { const char *key; const float *from; } rest[] = {{"weight", l->bn_weight},
+        {"bias", l->bn_bias}, {"running_mean", l->running_mean}, {"running_var", l->running_var}};
+    for (size_t i = 0; i < sizeof rest / sizeof *rest; i++) {
+        snprintf(name, sizeof name, "%s.fc_layers.Layer %d.1.%s", stem, index, rest[i].key);
+        put_vector(w, name, rest[i].from, l->n_out);
+    }
+    snprintf(name, sizeof name, "%s.fc_layers.Layer %d.1.num_batches_tracked", stem, index);
+    put_counter(w, name, l->n_tracked);
+}
+
+/* The library-size encoder: one layer, one output. Never run with observed library sizes. */
+static void put_library_encoder(writer *w, const cpt_scvi *m)
+{
+    const int64_t h = m->shape.n_hidden;
+    const char *const stem = "l_encoder.encoder.fc_layers.Layer 0";
+    put_fresh(w, "l_encoder.encoder.fc_layers.Layer 0.0", m->shape.n_genes, h);
+    if (m->shape.encoder_norm) {
+        char name[NAME];
+        static const struct { const char *key; float value; } rest[] = {{"weight", 1}, {"bias", 0},
+            {"running_mean", 0}, {"running_var", 1}};
+        for (size_t i = 0; i < sizeof rest / sizeof *rest; i++) {
+            snprintf(name, sizeof name, "%s.1.%s", stem, rest[i].key);
+            put_constant(w, name, rest[i].value, h);
+        }
+        snprintf(name, sizeof name, "%s.1.num_batches_tracked", stem);
+        put_counter(w, name, 0);
+    }
+    put_fresh(w, "l_encoder.mean_encoder", h, 1);
+    put_fresh(w, "l_encoder.var_encoder", h, 1);
+}
+
+static void put_model(writer *w, const cpt_scvi *m, bool unused)
+{
+    const int64_t genes = m->shape.n_genes, h = m->shape.n_hidden, latent = m->shape.n_latent;
+    if (m->px_r) put_vector(w, "px_r", m->px_r, genes);
+    for (int32_t i = 0; i < m->shape.n_layers; i++) put_layer(w, ENCODER, i, &m->encoder[i]);
+    put_transposed(w, "z_encoder.mean_encoder.weight", m->mean_weight, h, latent);
+    put_vector(w, "z_encoder.mean_encoder.bias", m->mean_bias, latent);
+    put_transposed(w, "z_encoder.var_encoder.weight", m->var_weight, h, latent);
+    put_vector(w, "z_encoder.var_encoder.bias", m->var_bias, latent);
+    if (unused) put_library_encoder(w, m);
+    for (int32_t i = 0; i < m->shape.n_layers; i++) put_layer(w, DECODER, i, &m->decoder[i]);
+    put_matrix(w, "decoder.px_scale_decoder.0.weight", m->scale_weight, genes, h);
+    put_vector(w, "decoder.px_scale_decoder.0.bias", m->scale_bias, genes);
+    if (unused) put_fresh(w, "decoder.px_r_decoder", h, genes);
+    if (m->dropout_weight) {
+        put_matrix(w, "decoder.px_dropout_decoder.weight", m->dropout_weight, genes, h);
+        put_vector(w, "decoder.px_dropout_decoder.bias", m->dropout_bias, genes);
+    } else if (unused) {
+        put_fresh(w, "decoder.px_dropout_decoder", h, genes);
+    }
+}
+
+void scvi_export_free(scvi_export *x)
+{
+    free(x->tensors);
+    free(x->values);
+    free(x->counters);
+    cpt_strings_free(&x->names);
+    *x = (scvi_export){0};
+}
+
+cpt_status scvi_export_init(scvi_export *x, const cpt_scvi *m, bool unused, cpt_err *e)
+{
+    writer w = {.x = x, .e = e};
+    cpt_status status;
+    *x = (scvi_export){0};
+    put_model(&w, m, unused);
+    CPT_TRY(w.status);
+    CPT_TRY(cpt_alloc(&x->tensors, (size_t)x->names.n, sizeof *x->tensors, e));
+    CPT_TRY(cpt_alloc(&x->values, (size_t)w.n_values, sizeof *x->values, e));
+    CPT_TRY(cpt_alloc(&x->counters, (size_t)w.n_counters, sizeof *x->counters, e));
+    w = (writer){.x = x, .e = e, .filling = true};
+    cpt_stream_init(&w.random, 0, CPT_RANDOM_SCVI_INIT, 1);
+    put_model(&w, m, unused);
+done:
+    if (status) scvi_export_free(x);
     return status;
 }

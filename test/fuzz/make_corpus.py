@@ -1,4 +1,5 @@
-"""Writes the seeds in corpus/torch that only Python, NumPy and PyTorch can write.
+"""Writes the seeds in corpus/torch: what only Python, NumPy and PyTorch can write, and an archive whose
+directory keeps all sizes in ZIP64 fields, as those of files over 4 GiB do.
 
     python make_corpus.py corpus/torch
 
@@ -6,8 +7,12 @@ test_torch.c checks the values of attr_protocol4.pkl and attr_protocol5.pkl.
 """
 import collections
 import os
+import io
 import pickle
+import struct
 import sys
+import zipfile
+import zlib
 
 import numpy as np
 import torch
@@ -55,3 +60,27 @@ torch.save({"a": shared, "b": shared[1:3], "p": torch.nn.Parameter(torch.ones(2,
             "u": torch.tensor([1, 65535], dtype=torch.uint16), "size": shared.shape},
            os.path.join(folder, "shared.pt"))
 torch.save(torch.nn.Linear(2, 1), os.path.join(folder, "module.pt"))
+
+
+def saturated(path):
+    buffer = io.BytesIO()
+    torch.save({"w": torch.arange(3.0)}, buffer)
+    entries = [(i.filename, zipfile.ZipFile(buffer).read(i)) for i in zipfile.ZipFile(buffer).infolist()]
+    body = directory = b""
+    for name, data in entries:
+        raw, crc, at, full = name.encode(), zlib.crc32(data), len(body), 0xFFFFFFFF
+        extra = struct.pack("<HHQQ", 1, 16, len(data), len(data))
+        body += b"PK\3\4" + struct.pack("<HHHHHIIIHH", 45, 0, 0, 0, 33, crc, full, full, len(raw), len(extra))
+        body += raw + extra + data
+        extra = struct.pack("<HHH", 0x4246, 2, 0) + struct.pack("<HHQQQ", 1, 24, len(data), len(data), at)
+        directory += b"PK\1\2" + struct.pack("<HHHHHHIIIHHHHHII", 45, 45, 0, 0, 0, 33, crc, full, full,
+                                             len(raw), len(extra), 0, 0, 0, 0, full) + raw + extra
+    n, start = len(entries), len(body)
+    end = b"PK\6\6" + struct.pack("<QHHIIQQQQ", 44, 45, 45, 0, 0, n, n, len(directory), start)
+    end += b"PK\6\7" + struct.pack("<IQI", 0, start + len(directory), 1)
+    end += b"PK\5\6" + struct.pack("<HHHHIIH", 0, 0, 0xFFFF, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF, 0)
+    with open(path, "wb") as f:
+        f.write(body + directory + end)
+
+
+saturated(os.path.join(folder, "zip64.pt"))

@@ -1,5 +1,5 @@
-/* walk_checkpoint.h - touches all that a parsed checkpoint offers, for the fuzz targets: every tensor
- * is read, every value looked at (with limits, since values may be shared or cyclic). */
+/* walk_checkpoint.h - touches all that a parsed checkpoint offers, for the fuzz targets: every
+ * tensor is read, every value looked at (with limits, since values may be shared or cyclic). */
 #ifndef CPT_FUZZ_WALK_CHECKPOINT_H
 #define CPT_FUZZ_WALK_CHECKPOINT_H
 
@@ -32,22 +32,25 @@ static inline void fuzz_touch(const void *bytes, size_t n)
 static inline void fuzz_walk(const cpt_value *v, int depth, int *visits)
 {
     if (++*visits > FUZZ_MOST_VISITS || depth > FUZZ_DEEPEST) return;
-    int64_t n = v->as.list.n;
+    int64_t n;
     switch (v->kind) {
-    case CPT_VALUE_NONE: case CPT_VALUE_BOOL: case CPT_VALUE_INT: case CPT_VALUE_FLOAT: return;
-    case CPT_VALUE_TEXT: case CPT_VALUE_NAME: case CPT_VALUE_BYTES:
-        fuzz_touch(v->as.text.bytes, v->as.text.length + 1);
-        return;
+    case CPT_VALUE_NONE:
+    case CPT_VALUE_BOOL:
+    case CPT_VALUE_INT:
+    case CPT_VALUE_FLOAT: return;
+    case CPT_VALUE_TEXT:
+    case CPT_VALUE_NAME:
+    case CPT_VALUE_BYTES: fuzz_touch(v->as.text.bytes, v->as.text.length + 1); return;
     case CPT_VALUE_TENSOR: fuzz_read_tensor(v->as.tensor); return;
     case CPT_VALUE_ARRAY:
         n = 1;
         for (int i = 0; i < v->as.array.n_dims; i++) n *= v->as.array.shape[i];
-        if (!v->as.array.objects) fuzz_touch(v->as.array.data, (size_t)n * cpt_dtype_size(v->as.array.dtype));
+        if (!v->as.array.objects)
+            fuzz_touch(v->as.array.data, (size_t)n * cpt_dtype_size(v->as.array.dtype));
         for (int64_t i = 0; v->as.array.objects && i < n; i++)
             fuzz_walk(v->as.array.objects[i], depth + 1, visits);
         return;
-    case CPT_VALUE_DICT: n *= 2; break;
-    default: break;
+    default: n = v->kind == CPT_VALUE_DICT ? 2 * v->as.list.n : v->as.list.n;
     }
     for (int64_t i = 0; i < n; i++) fuzz_walk(v->as.list.items[i], depth + 1, visits);
 }

@@ -1,0 +1,254 @@
+/* Count likelihoods: the kernels of every instruction set against the plain reference in double, and the
+ * reference against its own derivatives by differences. */
+#include "check.h"
+
+#include "base/cpu.h"
+#include "base/random.h"
+#include "math/likelihood.h"
+#include "math/network.h"
+
+/* ---- the reference ---- */
+
+static void test_reference_derivatives(void **state)
+{
+    static const double counts[] = {0, 1, 7, 300}, means[] = {1e-3, 0.7, 40}, thetas[] = {0.05, 1, 80};
+    static const double logits[] = {-3, 0.4, 6};
+    for (int i = 0; i < 4 * 3 * 3 * 4; i++) {
+        double x = counts[i % 4], mu = means[i / 4 % 3], theta = thetas[i / 12 % 3], d_mu, d_theta, d_pi;
+        double pi = i / 36 < 3 ? logits[i / 36] : 0, h = 1e-5;
+        const bool zero_inflated = i / 36 < 3;
+        const double *p = zero_inflated ? &pi : NULL;
+        cpt_log_likelihood(x, mu, theta, p, &d_mu, &d_theta, &d_pi);
+#define SLOPE(a, b) (-((a) - (b)) / (2 * h))
+#define AT(m, t, q) cpt_log_likelihood(x, (m) * mu, (t) * theta, (q), NULL, NULL, NULL)
+        double slope = SLOPE(AT(1 + h, 1, p), AT(1 - h, 1, p)) / mu;
+        assert_near(d_mu, slope, 2e-6 * (1 + fabs(slope)));
+        slope = SLOPE(AT(1, 1 + h, p), AT(1, 1 - h, p)) / theta;
+        assert_near(d_theta, slope, 2e-6 * (1 + fabs(slope)));
+        if (!zero_inflated) continue;
+        double up = pi + h, down = pi - h;
+        slope = SLOPE(AT(1, 1, &up), AT(1, 1, &down));
+        assert_near(d_pi, slope, 2e-6 * (1 + fabs(slope)));
+    }
+}
+
+/* Probabilities of all counts sum to one. */
+static void test_reference_sums_to_one(void **state)
+{
+    for (int k = 0; k < 2; k++) {
+        double sum = 0, pi = 0.3;
+        for (int x = 0; x < 4000; x++)
+            sum += exp(cpt_log_likelihood(x, 12, 0.8, k ? &pi : NULL, NULL, NULL, NULL));
+        assert_near(sum, 1, 1e-6); /* the eps inside the logarithms costs 1e-8 */
+    }
+}
+
+/* ---- the kernels ---- */
+
+enum { GENES = 1037 };
+
+typedef struct cell_case {
+    const char *name;
+    double density, theta_from, theta_to, spread, count_scale;
+} cell_case;
+
+typedef struct buffers {
+    float log_theta[GENES], logits[GENES], pi[GENES], counts[GENES], work[GENES], d_pi[GENES];
+    float theta[GENES], inverse[GENES], d_theta[GENES], sum_logits[GENES], sum_pi[GENES], scratch[GENES];
+    double lgamma[GENES], digamma[GENES], nonzero[4 * GENES];
+    int32_t genes[GENES];
+    float nonzero_counts[GENES];
+} buffers;
+
+static int32_t fill_case(buffers *b, const cell_case *c, uint64_t item)
+{
+    cpt_stream s;
+    int32_t n = 0;
+    cpt_stream_init(&s, 11, CPT_RANDOM_TEST, item);
+    for (int g = 0; g < GENES; g++) {
+        double u = cpt_stream_uniform(&s);
+        b->log_theta[g] = (float)(log(c->theta_from) + u * log(c->theta_to / c->theta_from));
+        b->logits[g] = (float)(c->spread * cpt_stream_normal(&s));
+        b->pi[g] = (float)(4 * cpt_stream_normal(&s));
+        if (cpt_stream_uniform(&s) >= c->density) continue;
+        b->genes[n] = g;
+        b->nonzero_counts[n++] = (float)(1 + floor(c->count_scale * -log(1 - cpt_stream_uniform(&s))));
+    }
+    return n;
+}
+
+static void check_case(int level, const cell_case *c, bool zero_inflated, uint64_t item)
+{
+    const cpt_likelihood_kernels *k = cpt_likelihood_kernels_at(level);
+    static buffers b;
+    const int32_t n = fill_case(&b, c, item);
+    double library = 0, sum = 0, want = 0, largest = -INFINITY, q = 0;
+    float x[GENES] = {0};
+    for (int32_t i = 0; i < n; i++) {
+        library += b.nonzero_counts[i];
+        x[b.genes[i]] = b.nonzero_counts[i];
+    }
+    if (n == 0) library = 5; /* a cell whose counts are all in other genes */
+    cpt_gene_tables t = {0, b.theta, b.inverse, b.lgamma, b.digamma};
+    k->genes(GENES, b.log_theta, &t);
+    cpt_cell_counts cell = {n, b.genes, b.nonzero_counts, library, k->log_factorials(n, b.nonzero_counts)};
+    memcpy(b.work, b.logits, sizeof b.work);
+    memcpy(b.d_pi, b.pi, sizeof b.d_pi);
+    memset(b.d_theta, 0, sizeof b.d_theta);
+    memset(b.sum_logits, 0, sizeof b.sum_logits);
+    memset(b.sum_pi, 0, sizeof b.sum_pi);
+    const double scale = 0.25;
+    cpt_likelihood_out out = {scale, b.work, zero_inflated ? b.d_pi : NULL, b.d_theta, b.sum_logits, b.sum_pi,
+                              b.scratch, b.nonzero};
+    double got = k->cell(&t, &cell, &out);
+
+    static double d_mu[GENES], d_theta[GENES], d_pi[GENES], mu[GENES];
+    for (int g = 0; g < GENES; g++) largest = fmax(largest, b.logits[g]);
+    for (int g = 0; g < GENES; g++) sum += exp((double)b.logits[g] - largest);
+    for (int g = 0; g < GENES; g++) {
+        double pi = b.pi[g];
+        mu[g] = library * exp((double)b.logits[g] - largest) / sum;
+        want -= cpt_log_likelihood(x[g], mu[g], exp((double)b.log_theta[g]), zero_inflated ? &pi : NULL,
+                                   &d_mu[g], &d_theta[g], &d_pi[g]);
+        q += mu[g] * d_mu[g];
+    }
+    assert_near(got / want, 1, 2e-6);
+    for (int g = 0; g < GENES; g++) {
+        /* float mu is good to 4e-7; what that moves in a derivative is bounded by its terms */
+        double logit = mu[g] * d_mu[g] - mu[g] / library * q;
+        double terms = mu[g] + x[g] + mu[g] / library * (fabs(q) + library);
+        double theta_terms = 1 + x[g] / (exp(b.log_theta[g]) + mu[g]) + fabs(d_theta[g]);
+        assert_near(b.work[g] / scale, logit, 3e-6 * terms + 1e-7);
+        assert_near(b.sum_logits[g], b.work[g], 0);
+        assert_near(b.d_theta[g] / scale, d_theta[g], 3e-6 * theta_terms);
+        if (!zero_inflated) continue;
+        assert_near(b.d_pi[g] / scale, d_pi[g], 2e-6 * (1 + mu[g]));
+        assert_near(b.sum_pi[g], b.d_pi[g], 0);
+    }
+}
+
+static void test_kernels(void **state)
+{
+    static const cell_case cases[] = {
+        {"usual", 0.1, 0.1, 10, 1.5, 2},       {"dense", 1, 0.5, 5, 1, 30},
+        {"no counts", 0, 0.5, 5, 1, 1},        {"huge counts", 0.3, 0.1, 10, 2, 30000},
+        {"large theta", 0.2, 100, 1e5, 1, 4},  {"small theta", 0.2, 1e-4, 1e-2, 1, 4},
+        {"peaked", 0.2, 0.1, 10, 12, 4},
+    };
+    for (int level = 0; level <= 2; level++) {
+        if (!cpt_likelihood_kernels_at(level)) {
+            print_message("level %s is not here\n", cpt_cpu_level_name(level));
+            continue;
+        }
+        for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+            for (int zero_inflated = 0; zero_inflated < 2; zero_inflated++)
+                check_case(level, &cases[i], zero_inflated, i);
+    }
+}
+
+static void test_special_functions(void **state)
+{
+    for (int level = 0; level <= 2 && cpt_likelihood_kernels_at(level); level++) {
+        const cpt_likelihood_kernels *k = cpt_likelihood_kernels_at(level);
+        float log_theta[200], theta[200], inverse[200];
+        double lgamma_[200], digamma_[200];
+        cpt_gene_tables t = {0, theta, inverse, lgamma_, digamma_};
+        for (int i = 0; i < 200; i++) log_theta[i] = -20 + 0.2f * (float)i;
+        k->genes(200, log_theta, &t);
+        for (int i = 0; i < 200; i++) {
+            int sign;
+            double x = theta[i], want = lgamma_r(x, &sign), h = 1e-4 * x;
+            assert_near(x / exp((double)log_theta[i]), 1, 1e-7);
+            assert_near(lgamma_[i], want, 1e-13 * (1 + fabs(want)));
+            double slope = (-lgamma_r(x + 2 * h, &sign) + 8 * lgamma_r(x + h, &sign) -
+                            8 * lgamma_r(x - h, &sign) + lgamma_r(x - 2 * h, &sign)) / (12 * h);
+            assert_near(digamma_[i], slope, 1e-8 * (1 + fabs(slope)) + 1e-10 * fabs(want) / h * 1e-2);
+        }
+        for (float count = 1; count < 3e6f; count *= 3) { /* lgamma(x + 1) */
+            int sign;
+            double want = lgamma_r((double)count + 1, &sign);
+            assert_near(k->log_factorials(1, &count), want, 1e-13 * (1 + want));
+        }
+        float logits[5] = {-200, 0, 1, 2, -90};
+        k->softmax(5, logits);
+        double sum = 0;
+        for (int i = 0; i < 5; i++) sum += logits[i];
+        assert_near(sum, 1, 1e-6);
+        assert_near(logits[3] / logits[2], exp(1), 1e-6);
+        assert_near(logits[0], 0, 0);
+    }
+}
+
+static void test_log1p_and_adam(void **state)
+{
+    for (int level = 0; level <= 2 && cpt_network_kernels_at(level); level++) {
+        const cpt_network_kernels *k = cpt_network_kernels_at(level);
+        float x[333], y[333], worst = 0;
+        for (int i = 0; i < 333; i++) x[i] = i < 100 ? (float)i : powf(10, -30 + 0.15f * (float)(i - 100));
+        k->log1p(333, x, y);
+        for (int i = 0; i < 333; i++) {
+            double want = log1p((double)x[i]);
+            if (want > 0) worst = fmaxf(worst, (float)fabs(y[i] / want - 1));
+        }
+        assert_true(worst < 3 * 6e-8);
+        assert_near(y[0], 0, 0);
+        float p[40], g[40], m[40] = {0}, v[40] = {0};
+        for (int i = 0; i < 40; i++) p[i] = (float)i - 20, g[i] = 0.1f * (float)(i % 7 - 3);
+        const cpt_adam_step step = {0.01f, 30, 0.9f, 0.1f, 0.999f, 0.001f, 0.01f, 0.5f};
+        k->adam(40, &step, p, g, m, v);
+        for (int i = 0; i < 40; i++) {
+            double start = i - 20, d = 0.1f * (float)(i % 7 - 3) + 0.5 * start;
+            assert_near(m[i], 0.1 * d, 1e-6);
+            assert_near(v[i], 0.001 * d * d, 1e-7);
+            assert_near(p[i], start - 0.01 * 0.1 * d / (30 * sqrt(0.001) * fabs(d) + 0.01), 3e-6);
+        }
+    }
+}
+
+/* Products against plain loops; and rows do not feel each other. */
+static void test_products(void **state)
+{
+    static const int32_t sizes[][3] = {{1, 1, 1}, {9, 13, 16}, {17, 40, 100}, {8, 128, 128}, {3, 5, 70}};
+    for (int level = 0; level <= 2 && cpt_network_kernels_at(level); level++)
+        for (size_t c = 0; c < sizeof sizes / sizeof *sizes; c++) {
+            const cpt_network_kernels *k = cpt_network_kernels_at(level);
+            const int32_t n = sizes[c][0], n_in = sizes[c][1], n_out = sizes[c][2];
+            float *in = malloc(sizeof *in * (size_t)(n * n_in)), *w = malloc(sizeof *w * (size_t)(n_in * n_out));
+            float *bias = malloc(sizeof *bias * (size_t)n_out), *out = malloc(sizeof *out * (size_t)(n * n_out));
+            float *one = malloc(sizeof *one * (size_t)n_out);
+            int32_t *rows = malloc(sizeof *rows * (size_t)n_in);
+            cpt_stream s;
+            cpt_stream_init(&s, 3, CPT_RANDOM_TEST, c);
+            for (int32_t i = 0; i < n * n_in; i++) in[i] = (float)cpt_stream_normal(&s);
+            for (int32_t i = 0; i < n_in * n_out; i++) w[i] = (float)cpt_stream_normal(&s);
+            for (int32_t i = 0; i < n_out; i++) bias[i] = (float)cpt_stream_normal(&s);
+            for (int32_t i = 0; i < n_in; i++) rows[i] = i;
+            k->dense(n, n_in, n_out, in, w, bias, out);
+            for (int32_t i = 0; i < n; i++) {
+                for (int32_t j = 0; j < n_out; j++) {
+                    double want = bias[j];
+                    for (int32_t q = 0; q < n_in; q++) want += (double)in[i * n_in + q] * w[q * n_out + j];
+                    assert_near(out[i * n_out + j], want, 1e-6 * n_in);
+                }
+                k->dense(1, n_in, n_out, in + i * n_in, w, bias, one);
+                assert_memory_equal(one, out + i * n_out, sizeof *one * (size_t)n_out);
+                memcpy(one, bias, sizeof *one * (size_t)n_out);
+                k->accumulate(n_in, rows, in + i * n_in, w, n_out, one);
+                for (int32_t j = 0; j < n_out; j++) assert_near(one[j], out[i * n_out + j], 1e-6 * n_in);
+            }
+            free(in), free(w), free(bias), free(out), free(one), free(rows);
+        }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_reference_derivatives),
+        cmocka_unit_test(test_reference_sums_to_one),
+        cmocka_unit_test(test_kernels),
+        cmocka_unit_test(test_special_functions),
+        cmocka_unit_test(test_log1p_and_adam),
+        cmocka_unit_test(test_products),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
