@@ -83,19 +83,22 @@ static void keeps_neighbours_together(void **state)
     free(x), free(y), free(d), free(nb);
 }
 
+/* Enough points that threads are really used. */
 static void same_for_any_thread_count(void **state)
 {
-    enum { N = 700, DIM = 6 };
-    float *x = clustered(N, DIM, 5, 1), y[3][2 * N];
+    enum { N = 4200, DIM = 3 };
+    float *x = clustered(N, DIM, 5, 1), *y[3];
     cpt_umap_options o;
     cpt_umap_options_init(&o);
-    o.n_epochs = 60;
+    o.n_epochs = 12;
     for (int t = 0; t < 3; t++) {
         cpt_context ctx = {.n_threads = t == 1 ? 3 : 1, .seed = t == 2};
+        y[t] = malloc(2 * N * sizeof **y);
         assert_ok(cpt_umap(x, N, DIM, &o, y[t], &ctx, &err));
     }
-    assert_memory_equal(y[0], y[1], sizeof y[0]);
-    assert_memory_not_equal(y[0], y[2], sizeof y[0]); /* another seed */
+    assert_memory_equal(y[0], y[1], 2 * N * sizeof **y);
+    assert_memory_not_equal(y[0], y[2], 2 * N * sizeof **y); /* another seed */
+    for (int t = 0; t < 3; t++) free(y[t]);
     free(x);
 }
 

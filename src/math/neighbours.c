@@ -84,28 +84,46 @@ static double exact_distance2(const float *a, const float *b, int32_t dim)
     return ((lane[0] + lane[4]) + (lane[2] + lane[6])) + ((lane[1] + lane[5]) + (lane[3] + lane[7]));
 }
 
-static int compare_candidates(const void *pa, const void *pb)
+static inline bool is_nearer(const candidate *a, const candidate *b)
 {
-    const candidate *a = pa, *b = pb;
-    if (a->distance2 != b->distance2) return a->distance2 < b->distance2 ? -1 : 1;
-    return (a->number > b->number) - (a->number < b->number);
+    return a->distance2 < b->distance2 || (a->distance2 == b->distance2 && a->number < b->number);
 }
 
-/* Measures the candidates that are new, keeps the k best and lowers the row's threshold. */
+/* Puts `c` in its place among the best so far, which are sorted; the list keeps at most k. */
+static int32_t insert(candidate *best, int32_t n, int32_t k, candidate c)
+{
+    if (n == k) {
+        if (!is_nearer(&c, &best[n - 1])) return n;
+        n--;
+    }
+    int32_t low = 0, high = n;
+    while (low < high) {
+        int32_t middle = low + (high - low) / 2;
+        if (is_nearer(&c, &best[middle])) high = middle;
+        else low = middle + 1;
+    }
+    memmove(best + low + 1, best + low, (size_t)(n - low) * sizeof *best);
+    best[low] = c;
+    return n + 1;
+}
+
+/* Measures the candidates that are new, keeps the k best and lowers the row's threshold. The sorted
+ * part grows over new candidates that have been read already. */
 static void settle(const search *s, workspace *w, int32_t row, int64_t query)
 {
     candidate *list = w->lists + (size_t)row * (size_t)s->capacity;
     const float *a = s->x + query * s->dim;
-    int32_t length = w->lengths[row];
-    for (int32_t i = w->settled[row]; i < length; i++)
-        list[i].distance2 = exact_distance2(a, s->x + (int64_t)list[i].number * s->dim, s->dim);
-    qsort(list, (size_t)length, sizeof *list, compare_candidates);
-    if (length > s->k) length = s->k;
-    w->lengths[row] = w->settled[row] = length;
-    if (length < s->k) return;
+    int32_t length = w->lengths[row], n = w->settled[row];
+    for (int32_t i = n; i < length; i++) {
+        int32_t number = list[i].number;
+        double distance2 = exact_distance2(a, s->x + (int64_t)number * s->dim, s->dim);
+        n = insert(list, n, s->k, (candidate){distance2, number});
+    }
+    w->lengths[row] = w->settled[row] = n;
+    if (n < s->k) return;
 
     /* product + |a|^2 (1 - margin) is a lower bound of the scaled squared distance; see prepare(). */
-    double bound = list[length - 1].distance2 * s->scale * s->scale * (1 + 1e-12);
+    double bound = list[n - 1].distance2 * s->scale * s->scale * (1 + 1e-12);
     w->thresholds[row] = nextafterf((float)(bound - s->norms2[query] * (1 - s->margin) + 0x1p-100), INFINITY);
 }
 
