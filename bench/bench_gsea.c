@@ -16,7 +16,7 @@ enum { N_GENES = 14700, N_SETS = 2467, SMALLEST = 15, LARGEST = 500, SHIFTED = 5
 static double now(void)
 {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t); /* one thread: not disturbed by other work */
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 

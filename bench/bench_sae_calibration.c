@@ -24,7 +24,9 @@ static void base(cpt_sae_recipe *r, int32_t dim)
 {
     r->k_start = 0;
     r->revive = CPT_SAE_REVIVE_NONE;
+    r->revive_rounds = 0;
     r->init = CPT_SAE_INIT_SPHERE;
+    r->aux = CPT_SAE_AUX_NORMALISED;
     r->aux_weight = 1.0 / 32;
     r->k_aux = 0;
 }
@@ -123,6 +125,71 @@ static void cells_anneal_revive(cpt_sae_recipe *r, int32_t dim)
     cells_anneal(r, dim);
     revive(r, CPT_SAE_REVIVE_INPUT, 1, 0.8);
 }
+static void no_aux_revive(cpt_sae_recipe *r, int32_t dim)
+{
+    no_aux(r, dim);
+    revive(r, CPT_SAE_REVIVE_INPUT, 1, 0.8);
+}
+static void no_aux_revive_late(cpt_sae_recipe *r, int32_t dim)
+{
+    no_aux(r, dim);
+    revive(r, CPT_SAE_REVIVE_INPUT, 1, 0.95);
+}
+static void no_aux_revive_half(cpt_sae_recipe *r, int32_t dim)
+{
+    no_aux(r, dim);
+    revive(r, CPT_SAE_REVIVE_INPUT, 1, 0.5);
+}
+static void no_aux_revive_residual(cpt_sae_recipe *r, int32_t dim)
+{
+    no_aux(r, dim);
+    revive(r, CPT_SAE_REVIVE_RESIDUAL, 1, 0.8);
+}
+static void cells_no_aux_revive(cpt_sae_recipe *r, int32_t dim)
+{
+    no_aux_revive(r, dim);
+    r->init = CPT_SAE_INIT_CELLS;
+}
+static void cells_no_aux_revive_late(cpt_sae_recipe *r, int32_t dim)
+{
+    no_aux_revive_late(r, dim);
+    r->init = CPT_SAE_INIT_CELLS;
+}
+static void no_aux_anneal_revive(cpt_sae_recipe *r, int32_t dim)
+{
+    no_aux_revive(r, dim);
+    anneal_from(r, dim, 0.3);
+}
+static void rounds_input(cpt_sae_recipe *r, int32_t dim)
+{
+    no_aux_revive(r, dim);
+    r->revive_rounds = 40;
+}
+static void rounds_residual(cpt_sae_recipe *r, int32_t dim)
+{
+    no_aux_revive_residual(r, dim);
+    r->revive_rounds = 40;
+}
+static void cells_rounds_input(cpt_sae_recipe *r, int32_t dim)
+{
+    cells_no_aux_revive(r, dim);
+    r->revive_rounds = 40;
+}
+static void cells_rounds_residual(cpt_sae_recipe *r, int32_t dim)
+{
+    rounds_residual(r, dim);
+    r->init = CPT_SAE_INIT_CELLS;
+}
+static void cells_rounds_rate_2(cpt_sae_recipe *r, int32_t dim)
+{
+    cells_rounds_input(r, dim);
+    r->learning_rate *= 2;
+}
+static void residual_late(cpt_sae_recipe *r, int32_t dim)
+{
+    no_aux_revive_residual(r, dim);
+    r->revive_until = 0.95;
+}
 static void rate_3(cpt_sae_recipe *r, int32_t dim)
 {
     base(r, dim);
@@ -152,6 +219,19 @@ static const struct {
     {"anneal+revive", anneal_revive},
     {"anneal+revive-residual", anneal_revive_residual},
     {"cells+anneal+revive", cells_anneal_revive},
+    {"no-aux+revive", no_aux_revive},
+    {"no-aux+revive-95%", no_aux_revive_late},
+    {"no-aux+revive-50%", no_aux_revive_half},
+    {"no-aux+revive-residual", no_aux_revive_residual},
+    {"no-aux+anneal+revive", no_aux_anneal_revive},
+    {"cells+no-aux+revive", cells_no_aux_revive},
+    {"cells+no-aux+revive-95%", cells_no_aux_revive_late},
+    {"no-aux+revive-residual-95%", residual_late},
+    {"no-aux+revive/40", rounds_input},
+    {"no-aux+revive-residual/40", rounds_residual},
+    {"cells+no-aux+revive/40", cells_rounds_input},
+    {"cells+no-aux+revive-residual/40", cells_rounds_residual},
+    {"cells+no-aux+revive/40+rate-x2", cells_rounds_rate_2},
 };
 enum { N_VARIANTS = sizeof variants / sizeof *variants, MAX_SEEDS = 10 };
 

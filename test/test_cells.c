@@ -50,7 +50,8 @@ static float value_at(int64_t i, int64_t j)
 }
 
 /* Rows in a shuffled order of columns, with every zero stored when `zeros`. */
-static void add_rows(cpt_cells_writer *w, int64_t n_rows, int64_t n_cols, bool transposed, bool zeros)
+static void add_rows(cpt_cells_writer *w, int64_t n_rows, int64_t n_cols, bool transposed,
+                     bool zeros)
 {
     cpt_err err;
     int32_t indices[64];
@@ -177,7 +178,8 @@ static void refuse_row(int32_t n, const int32_t *indices, const float *values, c
 
 static void test_bad_rows(void **state)
 {
-    refuse_row(2, (int32_t[]){0, 3}, (float[]){1, NAN}, "row 1, column 3: the count is not a number");
+    refuse_row(2, (int32_t[]){0, 3}, (float[]){1, NAN},
+               "row 1, column 3: the count is not a number");
     refuse_row(2, (int32_t[]){0, 3}, (float[]){-1, 1}, "row 1, column 0: the count is negative");
     refuse_row(2, (int32_t[]){0, 3}, (float[]){1, INFINITY}, "column 3: the count is infinite");
     refuse_row(3, (int32_t[]){2, 0, 2}, (float[]){1, 1, 1}, "column 2: the entry occurs twice");
@@ -267,7 +269,8 @@ static void test_json_leads_nowhere(void **state)
     static const char *const texts[] = {
         "{\"version\": 2}",
         "{\"version\": 1, \"n_cells\": -1, \"n_genes\": 1, \"nnz\": 0}",
-        "{\"version\": 1, \"n_cells\": 61, \"n_genes\": 23, \"nnz\": 0, \"obs\": [{\"name\": \"a\", "
+        "{\"version\": 1, \"n_cells\": 61, \"n_genes\": 23, \"nnz\": 0, \"obs\": [{\"name\": "
+        "\"a\", "
         "\"kind\": \"number\", \"file\": \"../x.npy\"}], \"var\": [], \"obsm\": [], \"notes\": []}",
         "{\"version\": 1, \"n_cells\": 61, \"n_genes\": 23, \"nnz\": 0, \"obs\": [], \"var\": [], "
         "\"obsm\": [], \"notes\": [1]}",

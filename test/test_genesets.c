@@ -83,6 +83,9 @@ static void test_gmt(void **state)
     assert_int_equal(s->n_sets, 0);
     assert_int_equal(s->first[0], 0);
     cpt_genesets_free(s);
+    s = gmt("a\t\tQ\nb\t\tR\n", &u, NULL, 1, 20); /* no gene of any set is known */
+    assert_int_equal(s->n_too_small, 2);
+    cpt_genesets_free(s);
     cpt_strings_free(&u);
 }
 

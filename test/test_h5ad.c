@@ -79,7 +79,8 @@ static bool same_column(const cpt_table *t, const char *name, const json_t *want
             continue;
         }
         snprintf(text, sizeof text, "%s", json_is_string(x) ? json_string_value(x) : "");
-        if (json_is_integer(x)) snprintf(text, sizeof text, "%lld", (long long)json_integer_value(x));
+        if (json_is_integer(x))
+            snprintf(text, sizeof text, "%lld", (long long)json_integer_value(x));
         if (strcmp(cpt_strings_get(&c->categories, c->codes[i]), text) != 0) return false;
     }
     return true;
@@ -89,7 +90,8 @@ static bool same_ids(const cpt_strings *ids, const json_t *want)
 {
     if ((size_t)ids->n != json_array_size(want)) return false;
     for (int64_t i = 0; i < ids->n; i++)
-        if (strcmp(cpt_strings_get(ids, i), json_string_value(json_array_get(want, (size_t)i))) != 0)
+        if (strcmp(cpt_strings_get(ids, i), json_string_value(json_array_get(want, (size_t)i))) !=
+            0)
             return false;
     return true;
 }
@@ -114,12 +116,15 @@ static const char *compare(const cpt_cells *c, const json_t *content, const json
 {
     const char *what = json_string_value(json_object_get(file, "content"));
     const json_t *extra = json_object_get(file, "extra"), *raw = json_object_get(content, "raw");
-    static const char *const obs[] = {"cell_type", "donor", "n_counts", "score", "is_ok", "stage", "flag"};
+    static const char *const obs[] = {"cell_type", "donor", "n_counts", "score",
+                                      "is_ok",     "stage", "flag"};
     const char *name = json_string_value(json_object_get(file, "file"));
-    bool from_raw = strcmp(name, "raw_counts.h5ad") == 0, full = what && strncmp(what, "full", 4) == 0;
+    bool from_raw = strcmp(name, "raw_counts.h5ad") == 0,
+         full = what && strncmp(what, "full", 4) == 0;
     bool old = strncmp(name, "layout_06", 9) == 0, only_07 = strcmp(name, "layout_07.h5ad") == 0;
     if (!same_ids(&c->cell_ids, json_object_get(content, "obs_names"))) return "obs_names";
-    if (!same_ids(&c->gene_ids, json_object_get(from_raw ? raw : content, "var_names"))) return "var_names";
+    if (!same_ids(&c->gene_ids, json_object_get(from_raw ? raw : content, "var_names")))
+        return "var_names";
     if (!same_matrix(c, json_object_get(from_raw ? raw : content, "X"))) return "X";
     if (!c->has_counts || !c->integer) return "has_counts, integer";
     for (int i = 0; i < 7; i++) {
@@ -134,9 +139,11 @@ static const char *compare(const cpt_cells *c, const json_t *content, const json
     const json_t *cluster = json_object_get(extra, "obs.cluster");
     if (cluster && !same_column(&c->obs, "cluster", cluster)) return "obs.cluster";
     bool symbols = (what && strstr(what, "var.gene_symbol")) || full || old;
-    const char *symbol = strcmp(name, "var_feature_name.h5ad") == 0 ? "feature_name" : "gene_symbol";
+    const char *symbol =
+        strcmp(name, "var_feature_name.h5ad") == 0 ? "feature_name" : "gene_symbol";
     if (symbols && !same_column(&c->var, symbol, dig(content, "var", "gene_symbol"))) return symbol;
-    if ((full || old) && !same_column(&c->var, "highly_variable", dig(content, "var", "highly_variable")))
+    if ((full || old) &&
+        !same_column(&c->var, "highly_variable", dig(content, "var", "highly_variable")))
         return "highly_variable";
     if ((full || old) && !same_obsm(c, dig(content, "obsm", "X_pca"))) return "obsm.X_pca";
     return NULL;
@@ -159,17 +166,20 @@ static void test_golden_set(void **state)
         cpt_err err = {0};
         cpt_cells *c = NULL;
         const char *outcome = json_string_value(json_object_get(file, "outcome"));
-        snprintf(path, sizeof path, "%s/%s", folder, json_string_value(json_object_get(file, "file")));
+        snprintf(path, sizeof path, "%s/%s", folder,
+                 json_string_value(json_object_get(file, "file")));
         cpt_import_options options = {.need_counts = true, .silence_limit_s = 20};
         cpt_status status = cpt_import(path, cache, &options, NULL, &err);
         if (status == CPT_OK) assert_ok(cpt_cells_open(cache, &c, &err));
         const char *differs = NULL;
         if (strcmp(outcome, "load") == 0) differs = status ? err.text : compare(c, content, file);
         if (strcmp(outcome, "refuse") == 0 && !status) differs = "was not refused";
-        if (status && (!good_message(err.text, path) || strstr(err.text, "crashed"))) differs = err.text;
+        if (status && (!good_message(err.text, path) || strstr(err.text, "crashed")))
+            differs = err.text;
         if (getenv("CPT_SHOW")) printf("%s %s\n", status ? "-" : "+", status ? err.text : path);
         if (getenv("CPT_SHOW") && c)
-            for (int64_t k = 0; k < c->notes.n; k++) printf("    %s\n", cpt_strings_get(&c->notes, k));
+            for (int64_t k = 0; k < c->notes.n; k++)
+                printf("    %s\n", cpt_strings_get(&c->notes, k));
         if (differs) {
             print_error("%s: %s\n", path, differs);
             n_bad++;
@@ -185,7 +195,8 @@ static void test_golden_set(void **state)
 
 /* ---- choices ---- */
 
-static cpt_cells *import_golden(const char *folder, const char *name, const cpt_import_options *options)
+static cpt_cells *import_golden(const char *folder, const char *name,
+                                const cpt_import_options *options)
 {
     cpt_err err;
     char path[1200];
@@ -204,7 +215,8 @@ static void test_layer_choice(void **state)
         {"raw", "raw/X", false, 8}, {"norm", "layers/norm", true, 5},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        cpt_import_options o = {.need_counts = true, .layer = cases[i].layer, .allow_non_counts = cases[i].fractions};
+        cpt_import_options o = {
+            .need_counts = true, .layer = cases[i].layer, .allow_non_counts = cases[i].fractions};
         cpt_cells *c = import_golden(folder, "anndata08_full.h5ad", &o);
         assert_string_equal(c->counts_from, cases[i].from);
         assert_int_equal(c->n_genes, cases[i].n_genes);
@@ -217,7 +229,8 @@ static void test_layer_choice(void **state)
 static void test_without_counts(void **state)
 {
     NEED_SHARED(folder, "golden/h5ad");
-    static const char *const files[] = {"anndata0114_no_X.h5ad", "bad_nan_count.h5ad", "fractional_count.h5ad"};
+    static const char *const files[] = {"anndata0114_no_X.h5ad", "bad_nan_count.h5ad",
+                                        "fractional_count.h5ad"};
     for (int i = 0; i < 3; i++) {
         cpt_import_options o = {.need_counts = false};
         cpt_cells *c = import_golden(folder, files[i], &o);
@@ -279,8 +292,9 @@ static void test_inspect(void **state)
 static void test_mutants(void **state)
 {
     NEED_SHARED(folder, "golden/h5ad");
-    static const char *const files[] = {"csr_gzip_chunks.h5ad", "newest_full.h5ad", "dense_lzf.h5ad",
-                                        "csr_f32_latest.h5ad", "layout_06_sparse.h5ad", "csc_u16_gzip.h5ad"};
+    static const char *const files[] = {"csr_gzip_chunks.h5ad",  "newest_full.h5ad",
+                                        "dense_lzf.h5ad",        "csr_f32_latest.h5ad",
+                                        "layout_06_sparse.h5ad", "csc_u16_gzip.h5ad"};
     enum { N_FILES = sizeof files / sizeof *files, PER_FILE = 50 };
     const char *more = getenv("CPT_MUTANTS");
     int per_file = more ? atoi(more) : PER_FILE, n_loaded = 0, n_crashed = 0;
@@ -301,7 +315,8 @@ static void test_mutants(void **state)
         assert_ok(cpt_write_file(mutant, bytes, map.size, &err));
         cpt_import_options options = {.need_counts = i & 1, .silence_limit_s = 3};
         cpt_status status = cpt_import(mutant, cache, &options, NULL, &err);
-        if (status && (!strstr(err.text, mutant) || err.code != status)) fail_msg("mutant %d: %s", i, err.text);
+        if (status && (!strstr(err.text, mutant) || err.code != status))
+            fail_msg("mutant %d: %s", i, err.text);
         n_loaded += status == CPT_OK;
         n_crashed += status != CPT_OK && strstr(err.text, "crashed") != NULL;
         free(bytes);

@@ -1,5 +1,6 @@
-/* Writing .h5ad: read back by our own reader; same bytes again; anndata itself is asked by
- * test/peers (see h5ad_roundtrip.py). */
+/* Writing .h5ad: read back by our own reader; the same bytes again, for any number of threads.
+ * `test_h5ad_write FILE` writes an example; test/check_anndata.py asks anndata what it reads there.
+ */
 #include "check.h"
 
 #include "base/file.h"
@@ -111,11 +112,15 @@ static void write_example(const example *x, const char *path)
     assert_ok(cpt_h5ad_column(f, 'o', &x->label, &err));
     assert_ok(cpt_h5ad_numbers(f, 'o', "score", x->numbers, &err));
     assert_ok(cpt_h5ad_integers(f, 'o', "n", x->integers, &err));
+    assert_ok(cpt_h5ad_integers(f, 'o', "a/b", x->integers, &err));
     assert_ok(cpt_h5ad_flags(f, 'o', "dead", x->flags, &err));
     assert_ok(cpt_h5ad_texts(f, 'o', "words", &x->texts, &err));
     assert_ok(cpt_h5ad_matrix(f, "obsm/X_pca", 3, x->pca, &err));
-    assert_ok(cpt_h5ad_uns_json(f, "settings", "{\"seed\": 1, \"rate\": 0.5, \"name\": \"k\\u00e4se\", \"on\": true,"
-                                "\"none\": null, \"inner\": {\"list\": [1, 2], \"mix\": [1, \"a\"], \"w\": [\"a\"]}}", &err));
+    assert_ok(cpt_h5ad_uns_json(
+        f, "settings",
+        "{\"seed\": 1, \"rate\": 0.5, \"name\": \"k\\u00e4se\", \"on\": true,"
+        "\"none\": null, \"inner\": {\"list\": [1, 2], \"mix\": [1, \"a\"], \"w\": [\"a\"]}}",
+        &err));
     assert_ok(cpt_h5ad_uns_json(f, "version", "\"0.1\"", &err));
     assert_ok(cpt_h5ad_finish(f, &err));
 }
@@ -140,19 +145,61 @@ static void test_round_trip(void **state)
     assert_memory_equal(c->by_cell.indices, x.counts.indices, (size_t)nnz * 4);
     assert_memory_equal(c->by_cell.values, x.counts.values, (size_t)nnz * 4);
     assert_string_equal(cpt_strings_get(&c->cell_ids, 299), "cell\xce\xb1" "299");
-    const cpt_column *label = cpt_table_find(&c->obs, "cell_type"), *n = cpt_table_find(&c->obs, "n");
+    const cpt_column *label = cpt_table_find(&c->obs, "cell_type"),
+                     *n = cpt_table_find(&c->obs, "n");
     assert_memory_equal(label->codes, x.codes, 300 * 4);
     assert_int_equal(label->categories.n, 3);
     assert_true(n->numbers[49] == (double)((int64_t)1 << 49));
-    const cpt_column *score = cpt_table_find(&c->obs, "score"), *dead = cpt_table_find(&c->obs, "dead");
+    const cpt_column *score = cpt_table_find(&c->obs, "score"),
+                     *dead = cpt_table_find(&c->obs, "dead");
     for (int i = 0; i < 300; i++) {
-        assert_true(isnan(x.numbers[i]) ? isnan(score->numbers[i]) : score->numbers[i] == x.numbers[i]);
+        assert_true(isnan(x.numbers[i]) ? isnan(score->numbers[i])
+                                        : score->numbers[i] == x.numbers[i]);
         assert_true(dead->numbers[i] == (double)x.flags[i]);
     }
+    assert_memory_equal(cpt_table_find(&c->obs, "a/b")->numbers, n->numbers, 300 * 8);
     assert_memory_equal(cpt_cells_obsm(c, "X_pca")->values, x.pca, 900 * 4);
     assert_int_equal(c->notes.n, 0);
     cpt_cells_free(c);
     free_example(&x);
+}
+
+/* Several chunks of whole rows, wider than a float: the importer's direct way. */
+static void test_dense_counts(void **state)
+{
+    enum { N = 900, M = 300 };
+    cpt_err err;
+    char path[300], cache[300];
+    cpt_strings obs = {0}, var = {0};
+    cpt_cells *c;
+    double *x = calloc(N * M, sizeof *x);
+    for (int i = 0; i < N * M; i++) x[i] = i % 7 == 0 ? i % 1000 : 0;
+    x[5] = 16777217; /* no float holds it */
+    add_names(&obs, "c", N);
+    add_names(&var, "g", M);
+    snprintf(path, sizeof path, "%s/dense.h5ad", folder);
+    snprintf(cache, sizeof cache, "%s/cache", folder);
+    cpt_h5ad *f = cpt_h5ad_create(path, &obs, &var, &err);
+    assert_non_null(f);
+    assert_ok(cpt_h5ad_dense(f, "X", CPT_F64, x, &err));
+    assert_ok(cpt_h5ad_finish(f, &err));
+    assert_ok(cpt_import(path, cache, NULL, NULL, &err));
+    assert_ok(cpt_cells_open(cache, &c, &err));
+    for (int64_t i = 0; i < N; i++) {
+        int64_t p = c->by_cell.indptr[i];
+        for (int64_t j = 0; j < M; j++) {
+            if (x[i * M + j] == 0) continue;
+            assert_true(c->by_cell.indices[p] == j && c->by_cell.values[p] == (float)x[i * M + j]);
+            p++;
+        }
+        assert_int_equal(p, c->by_cell.indptr[i + 1]);
+    }
+    assert_int_equal(c->notes.n, 1);
+    assert_non_null(strstr(cpt_strings_get(&c->notes, 0), "rounded"));
+    cpt_cells_free(c);
+    cpt_strings_free(&obs);
+    cpt_strings_free(&var);
+    free(x);
 }
 
 static void test_same_bytes(void **state)
@@ -219,6 +266,7 @@ int main(int argc, char **argv)
     }
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_dense_counts),
         cmocka_unit_test(test_same_bytes),
         cmocka_unit_test(test_empty),
         cmocka_unit_test(test_wrong_use),

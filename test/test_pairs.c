@@ -155,6 +155,7 @@ static void finds_what_brute_force_finds(void **state)
     assert_int_equal(o.n_prototypes, 32);
     assert_int_equal(o.n_counterfactuals, 1);
     o.n_prototypes = 12;
+    o.min_share = 0;
     for (int variant = 0; variant < 3; variant++) {
         fixture f;
         fixture_make(&f, variant == 1 ? 300 : 0, variant == 2);
@@ -238,6 +239,7 @@ static void spreads_prototypes(void **state)
     fixture_make(&f, 0, false);
     cpt_pair_options_init(&o);
     o.n_prototypes = 8;
+    o.min_share = 0;
     o.choice = CPT_PROTOTYPES_QUANTILES;
     assert_ok(cpt_pairs_find(f.u, f.a, DIM, &o, &p, &ctx, &err));
     for (int32_t c = 0; c < F; c++) {
@@ -265,6 +267,33 @@ static void spreads_prototypes(void **state)
             assert_true(p->pairs[k].activation == f.u->stats[c].max);
     }
     cpt_pairs_free(p);
+    fixture_free(&f);
+}
+
+static void leaves_out_weak_prototypes(void **state)
+{
+    (void)state;
+    cpt_err err;
+    fixture f;
+    cpt_pairs *p;
+    cpt_pair_options o;
+    float column[N];
+    fixture_make(&f, 0, false);
+    cpt_pair_options_init(&o);
+    assert_near(o.min_share, 0.1, 0);
+    o.n_prototypes = N;
+    o.min_share = 0.6;
+    assert_ok(cpt_pairs_find(f.u, f.a, DIM, &o, &p, NULL, &err));
+    for (int32_t c = 0; c < F; c++) {
+        int64_t strong = 0;
+        if (c == 4) continue;
+        cpt_activations_column(f.u, c, column);
+        for (int x = 0; x < N; x++) strong += column[x] > 0 && column[x] >= 0.6 * f.u->stats[c].max;
+        assert_int_equal(p->first[c + 1] - p->first[c], strong);
+    }
+    cpt_pairs_free(p);
+    o.min_share = 1.5;
+    assert_int_equal(cpt_pairs_find(f.u, f.a, DIM, &o, &p, NULL, &err), CPT_ERR_USAGE);
     fixture_free(&f);
 }
 
@@ -321,6 +350,7 @@ int main(void)
         cmocka_unit_test(serves_the_least_active_where_all_are_active),
         cmocka_unit_test(relates_distances_to_the_median),
         cmocka_unit_test(spreads_prototypes),
+        cmocka_unit_test(leaves_out_weak_prototypes),
         cmocka_unit_test(refuses_bad_options),
         cmocka_unit_test(handles_a_single_cell),
     };

@@ -3,6 +3,7 @@
 
 #include "base/file.h"
 #include "base/random.h"
+#include "io/import.h"
 #include "scvi_golden.h"
 
 /* ---- models of scvi-tools ---- */
@@ -91,6 +92,38 @@ static void test_scanvi(void **state)
     cpt_model_free(m);
 }
 
+/* Its cells, embedded by the real SCANVI.load. */
+static void test_scanvi_embedding(void **state)
+{
+    cpt_err err;
+    NEED_SHARED(model_path, "weights/scvi-family/pre_logits_fix_scanvi.pt");
+    NEED_SHARED(cells_path, "weights/scvi-family/pre_logits_fix_scanvi.h5ad");
+    NEED_SHARED(golden, "golden/scvi");
+    char folder[] = "/tmp/cpt_scvi_XXXXXX";
+    const cpt_import_options options = {.need_counts = true, .allow_non_counts = true};
+    cpt_context ctx;
+    cpt_cells *cells;
+    cpt_model *m;
+    cpt_counts counts;
+    cpt_context_init(&ctx);
+    assert_non_null(mkdtemp(folder));
+    assert_ok(cpt_import(cells_path, folder, &options, &ctx, &err));
+    assert_ok(cpt_cells_open(folder, &cells, &err));
+    assert_ok(cpt_model_open(model_path, &m, &ctx, &err));
+    for (int g = 0; g < 100; g++)
+        assert_string_equal(cpt_strings_get(&cells->gene_ids, g), cpt_strings_get(&m->gene_names, g));
+    assert_ok(cpt_counts_init(&counts, &cells->by_cell, NULL, m->n_genes, &err));
+    cpt_checkpoint *c = golden_file(golden, ".", "scanvi_pre_logits_fix.safetensors");
+    float *want = golden_f32(c, "q_m"), out[400];
+    assert_ok(m->ops->embed(m, &counts, 0, 40, out, &ctx, &err));
+    for (int i = 0; i < 400; i++) assert_near(out[i], want[i], 5e-6);
+    free(want);
+    cpt_checkpoint_free(c);
+    cpt_model_free(m);
+    cpt_cells_free(cells);
+    assert_ok(cpt_remove_tree(folder, &err));
+}
+
 static void test_other_classes_are_refused(void **state)
 {
     cpt_err err;
@@ -174,6 +207,31 @@ static void test_round_trips(void **state)
         check_same(&m->base, again);
         cpt_model_free(again);
         cpt_model_free(&m->base);
+    }
+    assert_ok(cpt_remove_tree(folder, &err));
+}
+
+/* With $CPT_SCVI_CASES, the folders stay there for test/golden/check_scvi_save.py. */
+static void test_golden_models_saved_again(void **state)
+{
+    cpt_err err;
+    NEED_SHARED(golden, "golden/scvi");
+    const char *keep = getenv("CPT_SCVI_CASES");
+    char folder[] = "/tmp/cpt_scvi_XXXXXX", path[1200], saved[1200];
+    assert_non_null(mkdtemp(folder));
+    for (int which = 0; which < 2; which++) {
+        cpt_model *m, *again;
+        snprintf(path, sizeof path, "%s/%s", golden, which ? "zinb2" : "nb1");
+        snprintf(saved, sizeof saved, "%s/%s", keep ? keep : folder, which ? "zinb2" : "nb1");
+        assert_ok(cpt_model_open(path, &m, NULL, &err));
+        assert_ok(cpt_scvi_save(m, saved, &err));
+        assert_ok(cpt_model_open(saved, &again, NULL, &err));
+        assert_memory_equal(scvi_of(m)->parameters, scvi_of(again)->parameters,
+                            sizeof(float) * (size_t)scvi_of(m)->n_parameters);
+        assert_memory_equal(scvi_of(m)->encoder[0].shift, scvi_of(again)->encoder[0].shift,
+                            12 * sizeof(float));
+        cpt_model_free(m);
+        cpt_model_free(again);
     }
     assert_ok(cpt_remove_tree(folder, &err));
 }
@@ -265,8 +323,10 @@ int main(void)
         cmocka_unit_test(test_golden_models),
         cmocka_unit_test(test_golden_query),
         cmocka_unit_test(test_scanvi),
+        cmocka_unit_test(test_scanvi_embedding),
         cmocka_unit_test(test_other_classes_are_refused),
         cmocka_unit_test(test_round_trips),
+        cmocka_unit_test(test_golden_models_saved_again),
         cmocka_unit_test(test_damaged_files),
         cmocka_unit_test(test_paths_that_are_no_model),
     };

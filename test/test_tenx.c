@@ -42,7 +42,8 @@ static const char barcodes[] = "AAA-1\nCCC-1\nGGG-1\n";
 static const char genes_v2[] = "ENSG1\tCD3D\nENSG2\tLYZ\nENSG3\tNKG7\nENSG4\tCD4\n";
 static const char features_v3[] = "ENSG1\tCD3D\tGene Expression\nENSG2\tLYZ\tGene Expression\n"
                                   "AB1\tCD19_prot\tAntibody Capture\nENSG4\tCD4\tGene Expression\n";
-static const char banner[] = "%%MatrixMarket matrix coordinate integer general\n%metadata_json: {}\n";
+static const char banner[] =
+    "%%MatrixMarket matrix coordinate integer general\n%metadata_json: {}\n";
 /* cell 0: gene 0 = 3, gene 3 = 1; cell 2: gene 1 = 70000, gene 2 = 5 */
 static const char sorted[] = "4 3 4\n1 1 3\n4 1 1\n2 3 70000\n3 3 5\n";
 static const char by_gene[] = "4 3 4\n1 1 3\n2 3 70000\n3 3 5\n4 1 1\n";
@@ -120,7 +121,8 @@ static void refuse(const char *matrix, const char *says)
     make_folder_of(folder, "", false, false);
     put(folder, "matrix.mtx", matrix);
     if (cpt_import(folder, cache, NULL, NULL, &err) == CPT_OK) fail_msg("not refused: %s", says);
-    if (!strstr(err.text, says) || !strstr(err.text, folder)) fail_msg("\"%s\" does not say \"%s\"", err.text, says);
+    if (!strstr(err.text, says) || !strstr(err.text, folder))
+        fail_msg("\"%s\" does not say \"%s\"", err.text, says);
     assert_false(cpt_path_exists(cache));
 }
 
@@ -183,7 +185,8 @@ static void test_missing_files(void **state)
 
 /* ---- .h5 ---- */
 
-static void put_numbers(hid_t file, const char *name, hid_t stored, hid_t memory, hsize_t n, const void *values)
+static void put_numbers(hid_t file, const char *name, hid_t stored, hid_t memory, hsize_t n,
+                        const void *values)
 {
     hid_t space = H5Screate_simple(1, &n, NULL);
     hid_t id = H5Dcreate2(file, name, stored, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);

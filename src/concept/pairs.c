@@ -3,7 +3,8 @@
  * Problem: cells that show a concept best, each beside the most similar cell that does not show it.
  * Method: prototypes by activation (or spread over its ranks, or over donors); counterfactuals by the
  * exact search of pairs_search.c over all concepts at once.
- * Traps: a concept that no usable cell leaves inactive has no counterfactual; the nearest of its least
+ * Traps: a cell that barely activates the concept is no prototype: everything is divided by its
+ * activation, and one divisor near 0 would outweigh all other pairs. A concept that no usable cell leaves inactive has no counterfactual; the nearest of its least
  * active cells serve instead and the concept is flagged. Two equal activations are told apart by cell
  * number, or the choice would depend on the sort. Cells with a NaN embedding activate nothing and must
  * not pass for "inactive". */
@@ -24,7 +25,8 @@ enum { NEIGHBOUR_SAMPLE = 2000 };
 
 void cpt_pair_options_init(cpt_pair_options *o)
 {
-    *o = (cpt_pair_options){.n_prototypes = 32, .n_counterfactuals = 1, .choice = CPT_PROTOTYPES_TOP};
+    *o = (cpt_pair_options){.n_prototypes = 32, .n_counterfactuals = 1, .min_share = 0.1,
+                            .choice = CPT_PROTOTYPES_TOP};
 }
 
 /* An active cell on its way to becoming a prototype. */
@@ -59,7 +61,7 @@ static cpt_status deal_rounds(candidate *list, int64_t n, const cpt_column *spre
     return CPT_OK;
 }
 
-/* Prototypes of one concept into cells [<= n_prototypes]; `list` holds its active cells. */
+/* Prototypes of one concept into cells [<= n_prototypes]; `list` has room for its active cells. */
 static cpt_status choose_prototypes(const cpt_activations *u, int32_t concept, const cpt_pair_options *o,
                                     candidate *list, int64_t *cells, int32_t *n_chosen, cpt_err *e)
 {
@@ -68,6 +70,7 @@ static cpt_status choose_prototypes(const cpt_activations *u, int32_t concept, c
     for (int64_t i = 0; i < n; i++)
         list[i] = (candidate){m->values[from + i], 0, m->indices[from + i]};
     qsort(list, (size_t)n, sizeof *list, by_activation);
+    while (n > 0 && list[n - 1].activation < o->min_share * list[0].activation) n--;
     if (o->choice == CPT_PROTOTYPES_SPREAD) {
         cpt_status status = deal_rounds(list, n, o->spread, e);
         if (status != CPT_OK) return status;
@@ -248,6 +251,9 @@ static cpt_status check_options(const cpt_pair_options *o, cpt_err *e)
     if (o->n_prototypes < 1 || o->n_counterfactuals < 1)
         return cpt_fail(e, CPT_ERR_USAGE, "%d prototypes with %d counterfactuals each: both must be at "
                         "least 1", o->n_prototypes, o->n_counterfactuals);
+    if (!(o->min_share >= 0 && o->min_share <= 1))
+        return cpt_fail(e, CPT_ERR_USAGE, "least share of the largest activation %g: must be from 0 to 1",
+                        o->min_share);
     if (o->choice == CPT_PROTOTYPES_SPREAD && !o->spread)
         return cpt_fail(e, CPT_ERR_USAGE, "prototypes are to be spread over a column, but none is "
                         "given; name a column of categories such as the donor");

@@ -13,6 +13,8 @@ typedef enum cpt_prototype_choice {
 typedef struct cpt_pair_options {
     int32_t n_prototypes;      /* 32 */
     int32_t n_counterfactuals; /* m nearest per prototype; 1 = the paper, 5 recommended */
+    double min_share;          /* a prototype has at least this share of the concept's largest
+                                  activation, 0.1 (ours): attributions are divided by it; 0 = any */
     cpt_prototype_choice choice;
     const cpt_column *spread;  /* for SPREAD */
     const cpt_column *match;   /* NULL, or a CATEGORY column that both cells must share */

@@ -18,7 +18,8 @@ typedef struct cpt_dictionary_ops {
     const char *kind; /* "topk", "neurons", "pca", ... */
 
     /* n embeddings a [n][dim] -> the active concepts of each, concept ascending, value > 0:
-     * row i has counts[i] <= max_active entries at concepts/values [i * max_active ...]. */
+     * row i has counts[i] <= max_active entries at concepts/values [i * max_active ...].
+     * Single-threaded; blocks of rows may be encoded by different threads at once. */
     cpt_status (*encode)(const cpt_dictionary *d, int64_t n, const float *a, int32_t *counts,
                          int32_t *concepts, float *values, cpt_err *e);
 
@@ -53,8 +54,8 @@ typedef struct cpt_dictionary_options {
     int32_t expansion;     /* concepts per dimension; 0 = 8 for dim >= 256, else 16 */
     int32_t n_concepts;    /* overrides expansion when > 0 */
     int32_t k;             /* 0 = min(32 for dim >= 256, 8 for dim <= 64; between: 16), at most dim / 2 */
-    int32_t epochs;        /* 0 = 20..200 so that at least 5,000 steps are made */
-    int32_t batch;         /* 0 = 4,096, or N / 8 when smaller */
+    int32_t epochs;        /* 0 = 20, or as many as make 5,000 steps */
+    int32_t batch;         /* 0 = 4,096, or N / 8 when smaller (at least 32) */
     double learning_rate;  /* 0 = 2e-4 / sqrt(F / 2^14) */
     bool ema;              /* average the weights, 0.999 */
 } cpt_dictionary_options;

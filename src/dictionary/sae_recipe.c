@@ -14,6 +14,10 @@ static double automatic_rate(int32_t n_concepts)
     return 2e-4 / sqrt((double)n_concepts / (1 << 14));
 }
 
+/* In narrow embeddings AuxK was seen to make more dead latents than it saved, and revival does its work;
+ * in wide ones neither was measured here, and AuxK stays as Gao et al. (2024) have it. */
+enum { WIDE = 256 };
+
 static void ours(cpt_sae_recipe *r, int32_t dim)
 {
     r->scale_input = true;
@@ -22,13 +26,16 @@ static void ours(cpt_sae_recipe *r, int32_t dim)
     r->bias = CPT_SAE_BIAS_MEDIAN;
     r->decoder = CPT_SAE_DECODER_UNIT;
     r->loss = CPT_SAE_LOSS_FVU;
-    r->aux = CPT_SAE_AUX_NORMALISED;
+    r->aux = dim >= WIDE ? CPT_SAE_AUX_NORMALISED : CPT_SAE_AUX_NONE;
     r->aux_weight = 1.0 / 32;
     r->learning_rate = automatic_rate(r->n_concepts);
     r->adam_eps = 6.25e-10;
     r->warm_up = 0.05;
     r->decay = 0.2;
     r->clip = 1;
+    r->revive = CPT_SAE_REVIVE_RESIDUAL;
+    r->revive_encoder = 1;
+    r->revive_until = 0.95;
 }
 
 /* sparse_autoencoder 4965b94, train.py, with the gradients cleared between steps (as shipped they never
@@ -37,6 +44,7 @@ static void openai(cpt_sae_recipe *r, int32_t dim)
 {
     ours(r, dim);
     r->scale_input = false;
+    r->aux = CPT_SAE_AUX_NORMALISED;
     r->loss = CPT_SAE_LOSS_FIXED;
     r->decoder = CPT_SAE_DECODER_UNIT_FIRST;
     r->aux_bias_gradient = true;

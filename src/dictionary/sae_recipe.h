@@ -74,6 +74,7 @@ typedef struct cpt_sae_recipe {
     double k_anneal;          /* ... to k, linearly over this share of the steps */
     cpt_sae_revive revive;    /* of dead latents, at the end of an epoch ... */
     double revive_until;      /* ... in this share of the steps */
+    int32_t revive_rounds;    /* ... at most so often in a training; 0 = every epoch */
     double revive_encoder;    /* the new encoder row = this times the new decoder row */
 } cpt_sae_recipe;
 

@@ -27,7 +27,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BLOCK_ROWS = 64, LATENT_CHUNK = 32 };
+enum { BLOCK_ROWS = 128, LATENT_CHUNK = 32 };
 
 /* A step with fewer multiply-adds than this runs in one thread: waking another costs as much. */
 static const double SERIAL_WORK = 4e6;

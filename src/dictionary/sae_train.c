@@ -108,12 +108,15 @@ static cpt_status one_epoch(run *r, int64_t epoch, cpt_err *e)
 static cpt_status all_epochs(run *r, int64_t n_epochs, cpt_err *e)
 {
     const cpt_sae_recipe *recipe = &r->t->recipe;
+    const int64_t pause = recipe->revive_rounds > 0 ? r->n_steps / recipe->revive_rounds : 0;
+    int64_t last = 0;
     for (int64_t epoch = 0; epoch < n_epochs; epoch++) {
         cpt_status status = one_epoch(r, epoch, e);
         if (status != CPT_OK) return status;
         bool early = (double)r->t->n_steps < recipe->revive_until * (double)r->n_steps;
-        if (recipe->revive == CPT_SAE_REVIVE_NONE || !early) continue;
+        if (recipe->revive == CPT_SAE_REVIVE_NONE || !early || r->t->n_steps < last + pause) continue;
         int64_t n_revived;
+        last = r->t->n_steps;
         status = cpt_sae_revive_dead(r->t, r->data, r->scale, r->row_error, r->seed, &n_revived, e);
         if (status != CPT_OK) return status;
         r->report->n_resampled += n_revived;

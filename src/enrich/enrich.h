@@ -19,8 +19,10 @@ typedef struct cpt_gsea_options {
 } cpt_gsea_options;
 void cpt_gsea_options_init(cpt_gsea_options *o);
 
-/* Why a set has no p, or only the trivial one. ES_ZERO: the score is exactly 0 (p = 1), or no walk is
- * possible because none or all of the ranked genes are members (p = NaN). */
+/* Why a set has no p, or not its own. ES_ZERO: the score is exactly 0 (p = 1), or no walk is possible
+ * because none or all of the ranked genes are members (p = NaN). FEW_SAME_SIGN: fewer than 10 null scores
+ * of its sign (p = NaN). NO_CONVERGENCE: the multilevel chain could not reach the score; p is an upper
+ * bound, log2err NaN. */
 typedef enum cpt_gsea_reason {
     CPT_GSEA_TESTED, CPT_GSEA_FEW_SAME_SIGN, CPT_GSEA_ES_ZERO, CPT_GSEA_NO_CONVERGENCE
 } cpt_gsea_reason;

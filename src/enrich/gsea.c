@@ -370,11 +370,7 @@ static void take_multilevel(const run *r, const cpt_multilevel_query *q, cpt_gse
 {
     const cpt_gsea_options *o = &r->engine->options;
     row->multilevel = true;
-    if (q->failed) {
-        row->p = row->log10p = row->log2err = NAN;
-        row->reason = CPT_GSEA_NO_CONVERGENCE;
-        return;
-    }
+    if (q->stuck) row->reason = CPT_GSEA_NO_CONVERGENCE;
     /* Splitting gives P(score and sign); the p of the test is conditional on the sign. */
     double log_sign = log((n_same_sign(r, row->set) + 1.0) / (o->n_permutations + 1.0));
     double log_p = fmin(0, q->log_p - log_sign), log_eps = o->eps > 0 ? log(o->eps) : -INFINITY;

@@ -9,7 +9,7 @@
  * Complexity log2(1/p) levels of about sample * k accepted swaps (walker.c). Rulers are independent and
  *            run in parallel, each on its own stream keyed by (seed, size, side).
  * Traps      Heavy ties stop the splitting: elements are told apart by hashes first, and rounds without
- *            enough accepted swaps end the ruler with a reason instead of spinning. No probability is
+ *            enough accepted swaps end the ruler, with an upper bound of p, instead of spinning. No probability is
  *            below 1 / C(n, k): levels past that floor would be noise.
  */
 #include "enrich/multilevel.h"
@@ -23,9 +23,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Rounds of all walkers before a level is given up. A round tries k / 10 swaps per walker and k / 2 must
- * be accepted on average, so this is an acceptance of 1 in 400. */
-enum { MOST_ROUNDS = 2000, ROUNDS_PER_STOP_CHECK = 8 };
+/* A level that would need more rounds of all walkers is given up. A round tries k / 10 swaps per walker and
+ * k / 2 must be accepted on average, so this is an acceptance of 1 in 400. */
+enum { MOST_ROUNDS = 2000, ROUNDS_TO_JUDGE = 100, ROUNDS_PER_STOP_CHECK = 8 };
 
 /* ---- one level: the sorted sample it was made of ---- */
 
@@ -148,7 +148,8 @@ static cpt_status mix(ruler *r, const cpt_context *ctx, cpt_err *e)
     do {
         for (int32_t i = 0; i < s; i++)
             accepted += cpt_walker_move(&r->now[i], &r->field, &bound, tries, &r->stream);
-        if (++rounds >= MOST_ROUNDS) {
+        rounds++;
+        if (rounds >= ROUNDS_TO_JUDGE && accepted * MOST_ROUNDS < need * rounds) {
             r->stuck = true;
             return CPT_OK;
         }
@@ -213,7 +214,7 @@ static int32_t count(const ruler *r, const level *l, int32_t from, const cpt_mul
     return n;
 }
 
-/* The last factor: n of the `whole` - 1 elements reach the score. */
+/* The last factor: n of `whole` - 1 elements reach the score. */
 static void finish(const ruler *r, cpt_multilevel_query *q, double variance, int32_t n, int32_t whole)
 {
     q->log_p += psi_difference(r, n > 0 ? n : 1, whole);
@@ -236,12 +237,16 @@ static void read_ruler(const ruler *r, cpt_multilevel_query *q)
         q->log_p += psi_difference(r, n_high(r, l) + 1, s + 1);
         variance += psi1_difference(r, n_high(r, l) + 1, s + 1);
     }
-    if (past && r->n_levels) { /* the bounds end below the score: ask the last upper part */
-        const level *last = &r->levels[r->n_levels - 1];
-        finish(r, q, variance, count(r, last, last->n_low, q), n_high(r, r->n_levels - 1) + 1);
-    }
     q->below_eps = past && r->at_eps;
-    q->failed = past && (r->stuck || r->n_levels == 0);
+    q->stuck = false;
+    if (past && r->n_levels) { /* the bounds end below the score: ask the last upper part. It was drawn
+        above its bound whether or not it could move on from there, as the best few subsets cannot. */
+        const level *last = &r->levels[r->n_levels - 1];
+        int32_t n = count(r, last, last->n_low, q);
+        q->stuck = n == 0 && !r->at_eps;
+        if (q->stuck) q->log2err = NAN; /* log_p stays that of the last bound: p is at most this */
+        else finish(r, q, variance, n, n_high(r, r->n_levels - 1) + 1);
+    }
     if (q->log_p < r->floor) q->log_p = r->floor;
 }
 

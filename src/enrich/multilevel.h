@@ -14,7 +14,7 @@ typedef struct cpt_multilevel_query {
     double log_p;            /* ln p, at least ln of 1 / (number of subsets) */
     double log2err;          /* standard error of log2 p; NaN when no sample reached the score */
     bool below_eps;          /* the levels ended at eps, before the score */
-    bool failed;             /* the chain could not mix (enrich.h: NO_CONVERGENCE) */
+    bool stuck;              /* the chain could not mix up to the score: p is at most this */
 } cpt_multilevel_query;
 
 /* Standard error of log2 p that splitting would have at p. */

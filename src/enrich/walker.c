@@ -33,21 +33,19 @@ int cpt_element_compare(const cpt_element *a, const cpt_element *b)
 size_t cpt_walker_bytes(int32_t k)
 {
     size_t padded = ((size_t)k + 15) / 16 * 16;
-    return padded * (sizeof(int32_t) + 2 * sizeof(double));
+    return padded * (sizeof(int32_t) + sizeof(double));
 }
 
 void cpt_walker_place(cpt_walker *w, int32_t k, void *bytes)
 {
     size_t padded = ((size_t)k + 15) / 16 * 16;
     w->sum = bytes;
-    w->miss = w->sum + padded;
-    w->position = (int32_t *)(w->miss + padded);
+    w->position = (int32_t *)(w->sum + padded);
 }
 
 void cpt_walker_copy(cpt_walker *to, const cpt_walker *from, int32_t k)
 {
     memcpy(to->sum, from->sum, (size_t)k * sizeof *to->sum);
-    memcpy(to->miss, from->miss, (size_t)k * sizeof *to->miss);
     memcpy(to->position, from->position, (size_t)k * sizeof *to->position);
     to->total = from->total;
     to->hash = from->hash;
@@ -69,7 +67,6 @@ void cpt_walker_draw(cpt_walker *w, const cpt_field *f, cpt_stream *stream, uint
         for (uint64_t bits = bitmap[word]; bits; bits &= bits - 1, at++) {
             int32_t p = word * 64 + __builtin_ctzll(bits);
             w->position[at] = p;
-            w->miss[at] = p - at;
             w->sum[at] = w->total += f->weight[p];
             w->hash ^= f->hash[p];
         }
@@ -83,8 +80,8 @@ cpt_element cpt_walker_score(cpt_walker *w, const cpt_field *f)
     double a = f->n - f->k, r = equal ? f->k : w->total, high = 0, low = 0, last = 0;
     w->peak = 0;
     for (int32_t i = 0; i < f->k; i++) {
-        double sum = equal ? i + 1 : w->sum[i];
-        double top = sum * a - w->miss[i] * r, bottom = last * a - w->miss[i] * r;
+        double sum = equal ? i + 1 : w->sum[i], fall = (w->position[i] - i) * r;
+        double top = sum * a - fall, bottom = last * a - fall;
         if (top > high) {
             high = top;
             w->peak = i;
@@ -104,22 +101,10 @@ typedef struct swap {
     uint64_t hash;
 } swap;
 
-/* First member at or after a position; without branches, since the answer is random. */
-static int32_t find(const int32_t *position, int32_t k, int32_t target)
-{
-    const int32_t *base = position;
-    while (k > 1) {
-        int32_t half = k / 2;
-        base += base[half - 1] < target ? half : 0;
-        k -= half;
-    }
-    return (int32_t)(base - position) + (*base < target);
-}
-
 /* Point of the sum after the swap at a member that stays (numbered as before). */
 static double point_after(const cpt_walker *w, const swap *s, int32_t i, double a)
 {
-    double sum = w->sum[i], miss = w->miss[i];
+    double sum = w->sum[i], miss = w->position[i] - i;
     if (i > s->from) {
         sum -= s->loss;
         miss += 1;
@@ -142,24 +127,21 @@ static double point_of_newcomer(const cpt_walker *w, const swap *s, double a)
 /* Highest point after the swap. */
 static double highest_after(const cpt_walker *w, const cpt_field *f, const swap *s, double a)
 {
-    double (*highest)(int64_t, const double *, const double *, double, double) = f->kernels->highest;
-    double best = point_of_newcomer(w, s, a), r = s->total, v;
-    int32_t first = s->from < s->to ? s->from : s->to, k = f->k;
-    v = highest(first, w->sum, w->miss, a, r);
-    if (v > best) best = v;
+    const cpt_walk_kernels *kernels = f->kernels;
+    double r = s->total, best = point_of_newcomer(w, s, a), before, between, behind;
     if (s->from < s->to) { /* members between lose the leaver: sum - loss, one more miss */
-        v = highest(s->to - s->from - 1, w->sum + s->from + 1, w->miss + s->from + 1, a, r);
-        v -= s->loss * a + r;
-        if (v > best) best = v;
-        v = highest(k - s->to, w->sum + s->to, w->miss + s->to, a, r);
+        before = kernels->highest(0, s->from, w->sum, w->position, a, r);
+        between = kernels->highest(s->from + 1, s->to, w->sum, w->position, a, r) - s->loss * a - r;
+        behind = kernels->highest(s->to, f->k, w->sum, w->position, a, r);
     } else { /* members between gain the newcomer: sum + gain, one miss less */
-        v = highest(s->from - s->to, w->sum + s->to, w->miss + s->to, a, r);
-        v += s->gain * a + r;
-        if (v > best) best = v;
-        v = highest(k - s->from - 1, w->sum + s->from + 1, w->miss + s->from + 1, a, r);
+        before = kernels->highest(0, s->to, w->sum, w->position, a, r);
+        between = kernels->highest(s->to, s->from, w->sum, w->position, a, r) + s->gain * a + r;
+        behind = kernels->highest(s->from + 1, f->k, w->sum, w->position, a, r);
     }
-    v += (s->gain - s->loss) * a;
-    return v > best ? v : best;
+    behind += (s->gain - s->loss) * a;
+    if (before > best) best = before;
+    if (between > best) best = between;
+    return behind > best ? behind : best;
 }
 
 /* The same when all weights are 0 after the swap: every member counts 1. */
@@ -178,32 +160,9 @@ static double highest_of_equals(const cpt_walker *w, const cpt_field *f, const s
     return best;
 }
 
-static void carry_out(cpt_walker *w, int32_t k, const swap *s)
+static void carry_out(cpt_walker *w, const cpt_field *f, const swap *s)
 {
-    double change = s->gain - s->loss;
-    double *sum = w->sum, *miss = w->miss;
-    int32_t *position = w->position, place;
-    if (s->from < s->to) {
-        place = s->to - 1;
-        for (int32_t i = s->from; i < place; i++) {
-            position[i] = position[i + 1];
-            sum[i] = sum[i + 1] - s->loss;
-            miss[i] = miss[i + 1] + 1;
-        }
-        sum[place] = (place ? sum[place - 1] : 0) + s->gain;
-        for (int32_t i = s->to; i < k; i++) sum[i] += change;
-    } else {
-        place = s->to;
-        for (int32_t i = s->from; i > place; i--) {
-            position[i] = position[i - 1];
-            sum[i] = sum[i - 1] + s->gain;
-            miss[i] = miss[i - 1] - 1;
-        }
-        sum[place] = (place ? sum[place - 1] : 0) + s->gain;
-        for (int32_t i = s->from + 1; i < k; i++) sum[i] += change;
-    }
-    position[place] = s->position;
-    miss[place] = s->position - place;
+    f->kernels->swap(f->k, s->from, s->to, s->position, s->loss, s->gain, w->position, w->sum);
     w->total = s->total;
     w->hash = s->hash;
 }
@@ -211,7 +170,7 @@ static void carry_out(cpt_walker *w, int32_t k, const swap *s)
 static int32_t find_peak(const cpt_walker *w, int32_t k, double a, double highest)
 {
     for (int32_t i = 0; i < k; i++)
-        if (w->sum[i] * a - w->miss[i] * w->total == highest) return i;
+        if (w->sum[i] * a - (w->position[i] - i) * w->total == highest) return i;
     return 0;
 }
 
@@ -229,21 +188,30 @@ static bool try_swap(cpt_walker *w, const cpt_field *f, const swap *s, const cpt
         swap equal = *s;
         equal.total = f->k;
         if (!above(highest_of_equals(w, f, s, a), &equal, bound)) return false;
-        carry_out(w, f->k, s);
+        carry_out(w, f, s);
         w->peak = 0;
         return true;
     }
     if (w->peak != s->from && above(point_after(w, s, w->peak, a), s, bound)) {
         int32_t peak = w->peak - (w->peak > s->from) + (w->peak >= s->to);
-        carry_out(w, f->k, s);
+        carry_out(w, f, s);
         w->peak = peak;
         return true;
     }
     double highest = highest_after(w, f, s, a);
     if (!above(highest, s, bound)) return false;
-    carry_out(w, f->k, s);
+    carry_out(w, f, s);
     w->peak = find_peak(w, f->k, a, highest);
     return true;
+}
+
+/* Unbiased below n from 32-bit words (Lemire 2019): half the random bits of cpt_stream_below. */
+static int32_t below(cpt_stream *stream, uint32_t n)
+{
+    uint64_t m = (uint64_t)cpt_stream_u32(stream) * n;
+    if ((uint32_t)m < n)
+        for (uint32_t floor = -n % n; (uint32_t)m < floor;) m = (uint64_t)cpt_stream_u32(stream) * n;
+    return (int32_t)(m >> 32);
 }
 
 int32_t cpt_walker_move(cpt_walker *w, const cpt_field *f, const cpt_element *bound, int32_t tries,
@@ -252,9 +220,9 @@ int32_t cpt_walker_move(cpt_walker *w, const cpt_field *f, const cpt_element *bo
     int32_t accepted = 0;
     for (int32_t t = 0; t < tries; t++) {
         swap s;
-        s.from = (int32_t)cpt_stream_below(stream, (uint64_t)f->k);
-        s.position = (int32_t)cpt_stream_below(stream, (uint64_t)f->n);
-        s.to = find(w->position, f->k, s.position);
+        s.from = below(stream, (uint32_t)f->k);
+        s.position = below(stream, (uint32_t)f->n);
+        s.to = f->kernels->find(f->k, w->position, s.position);
         if (s.to < f->k && w->position[s.to] == s.position) continue; /* a member already */
         int32_t leaver = w->position[s.from];
         s.loss = f->weight[leaver];

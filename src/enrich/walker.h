@@ -30,7 +30,6 @@ typedef struct cpt_field {
 typedef struct cpt_walker {
     int32_t *position; /* [k] ascending */
     double *sum;       /* [k] weights up to and including member i */
-    double *miss;      /* [k] position[i] - i: other genes before it */
     double total;
     uint64_t hash;
     int32_t peak;      /* a member whose point of the sum was above the bound when last seen */

@@ -65,17 +65,19 @@ void cpt_cells_free(cpt_cells *cells)
 
 static cpt_status damaged(const char *file, cpt_err *e, const char *what)
 {
-    return cpt_fail(e, CPT_ERR_FORMAT, "%s: %s; the cache is damaged, delete its folder and import again",
-                    file, what);
+    return cpt_fail(e, CPT_ERR_FORMAT,
+                    "%s: %s; the cache is damaged, delete its folder and import again", file, what);
 }
 
-/* Maps folder/name and stores its elements in *data (any pointer type); lives until cpt_cells_free. */
+/* Maps folder/name and stores its elements in *data (any pointer type); lives until cpt_cells_free.
+ */
 static cpt_status map_array(opening *o, const char *name, cpt_dtype dtype, int n_dims,
                             const int64_t *shape, void *data, cpt_err *e)
 {
     char path[PATH_LIMIT];
     struct cells_maps *m = o->cells->owned;
-    if (strchr(name, '/') || name[0] == '.') return damaged(o->json_path, e, "a file name leads elsewhere");
+    if (strchr(name, '/') || name[0] == '.')
+        return damaged(o->json_path, e, "a file name leads elsewhere");
     cpt_status status = cpt_path_join(path, sizeof path, o->folder, name, e);
     if (status == CPT_OK)
         status = cpt_grow(&m->arrays, &m->capacity, m->n_arrays + 1, sizeof *m->arrays, e);
@@ -103,8 +105,8 @@ static cpt_status check_rows(const cpt_csr *m, int64_t nnz, const char *file, cp
     return CPT_OK;
 }
 
-static cpt_status open_side(opening *o, const char *stem, int64_t n_rows, int64_t n_cols, int64_t nnz,
-                            cpt_csr *m, cpt_err *e)
+static cpt_status open_side(opening *o, const char *stem, int64_t n_rows, int64_t n_cols,
+                            int64_t nnz, cpt_csr *m, cpt_err *e)
 {
     cpt_status status;
     char name[64];
@@ -138,9 +140,12 @@ static cpt_status open_strings(opening *o, const char *stem, int64_t n, cpt_stri
     int64_t length = m->arrays[m->n_arrays - 1].n_items;
     bool good = offsets[0] == 0 && offsets[n] == length;
     for (int64_t i = 0; good && i < n; i++)
-        good = offsets[i + 1] > offsets[i] && offsets[i + 1] <= length && bytes[offsets[i + 1] - 1] == '\0';
+        good = offsets[i + 1] > offsets[i] && offsets[i + 1] <= length &&
+               bytes[offsets[i + 1] - 1] == '\0';
     if (!good) return damaged(o->folder, e, "the list of names is inconsistent");
-    *s = (cpt_strings){.blob = (char *)(uintptr_t)bytes, .offsets = (int64_t *)(uintptr_t)offsets, .n = n,
+    *s = (cpt_strings){.blob = (char *)(uintptr_t)bytes,
+                       .offsets = (int64_t *)(uintptr_t)offsets,
+                       .n = n,
                        .blob_length = (size_t)length};
 done:
     return status;
@@ -153,7 +158,8 @@ static cpt_status copy_texts(const json_t *list, cpt_strings *out, const char *f
     if (!json_is_array(list)) return damaged(file, e, "a list of texts is missing");
     json_array_foreach(list, i, item) {
         if (!json_is_string(item)) return damaged(file, e, "a text is not a text");
-        cpt_status status = cpt_strings_add(out, json_string_value(item), json_string_length(item), e);
+        cpt_status status =
+            cpt_strings_add(out, json_string_value(item), json_string_length(item), e);
         if (status) return status;
     }
     return CPT_OK;
@@ -205,7 +211,8 @@ static cpt_status open_obsm(opening *o, cpt_err *e)
         cpt_obsm *m = &c->obsm[i];
         m->name = json_string_value(json_object_get(item, "name"));
         m->width = json_integer_value(json_object_get(item, "width"));
-        if (!file || !m->name || m->width < 0) return damaged(o->json_path, e, "obsm is not described");
+        if (!file || !m->name || m->width < 0)
+            return damaged(o->json_path, e, "obsm is not described");
         status = map_array(o, file, CPT_F32, 2, (int64_t[]){c->n_cells, m->width}, &m->values, e);
     }
     return status;
@@ -221,9 +228,10 @@ static cpt_status read_sizes(opening *o, int64_t *nnz, cpt_err *e)
     int64_t n_genes = json_integer_value(json_object_get(root, "n_genes"));
     *nnz = json_integer_value(json_object_get(root, "nnz"));
     if (json_integer_value(json_object_get(root, "version")) != 1)
-        return cpt_fail(e, CPT_ERR_UNSUPPORTED,
-                        "%s: made by another version of this program; delete the folder and import again",
-                        o->json_path);
+        return cpt_fail(
+            e, CPT_ERR_UNSUPPORTED,
+            "%s: made by another version of this program; delete the folder and import again",
+            o->json_path);
     if (n_cells < 0 || n_genes < 0 || *nnz < 0 || n_cells >= INT32_MAX || n_genes >= INT32_MAX)
         return damaged(o->json_path, e, "the sizes are out of range");
     c->n_cells = n_cells;
@@ -237,10 +245,12 @@ static cpt_status read_sizes(opening *o, int64_t *nnz, cpt_err *e)
 static cpt_status load_json(opening *o, cpt_err *e)
 {
     json_error_t error;
-    cpt_status status = cpt_path_join(o->json_path, sizeof o->json_path, o->folder, "cells.json", e);
+    cpt_status status =
+        cpt_path_join(o->json_path, sizeof o->json_path, o->folder, "cells.json", e);
     if (status) return status;
     if (!cpt_path_exists(o->json_path))
-        return cpt_fail(e, CPT_ERR_IO, "%s: not a cache of cells (no cells.json); import the cells again",
+        return cpt_fail(e, CPT_ERR_IO,
+                        "%s: not a cache of cells (no cells.json); import the cells again",
                         o->folder);
     o->cells->owned->root = json_load_file(o->json_path, JSON_REJECT_DUPLICATES, &error);
     if (json_is_object(o->cells->owned->root)) return CPT_OK;

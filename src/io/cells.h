@@ -77,16 +77,17 @@ const cpt_obsm *cpt_cells_obsm(const cpt_cells *cells, const char *name); /* NUL
 typedef struct cpt_cells_writer cpt_cells_writer;
 /* Creates the folder (emptied first when it exists). */
 cpt_cells_writer *cpt_cells_writer_new(const char *folder, cpt_err *e);
-/* Makes names that occur more than once unique as anndata does ("-1", "-2", ... appended), with a note;
- * an empty name is an error. */
+/* Makes names that occur more than once unique as anndata does ("-1", "-2", ... appended), with a
+ * note; an empty name is an error. */
 cpt_status cpt_cells_writer_ids(cpt_cells_writer *w, const cpt_strings *cell_ids,
                                 const cpt_strings *gene_ids, cpt_err *e);
 /* Rows in order; indices need not be sorted (they are sorted here), duplicates are an error,
  * zeros are dropped; NaN, infinite or negative values are an error naming row and column. */
 cpt_status cpt_cells_writer_row(cpt_cells_writer *w, int32_t n, const int32_t *indices,
                                 const float *values, cpt_err *e);
-/* Optional: says, before the first row, whether the rows that follow are cells (the default) or genes
- * (column-compressed input: then by-cell is what _finish derives). Drops rows given before. */
+/* Optional: says, before the first row, whether the rows that follow are cells (the default) or
+ * genes (column-compressed input: then by-cell is what _finish derives). Drops rows given before.
+ */
 cpt_status cpt_cells_writer_begin(cpt_cells_writer *w, bool rows_are_genes, cpt_err *e);
 bool cpt_cells_writer_integer(const cpt_cells_writer *w); /* all rows so far: whole numbers */
 int64_t cpt_cells_writer_nnz(const cpt_cells_writer *w);
@@ -96,7 +97,8 @@ cpt_status cpt_cells_writer_column(cpt_cells_writer *w, char axis, const cpt_col
 cpt_status cpt_cells_writer_obsm(cpt_cells_writer *w, const char *name, int64_t n, int64_t width,
                                  const float *values, cpt_err *e);
 cpt_status cpt_cells_writer_note(cpt_cells_writer *w, const char *text, cpt_err *e);
-/* Derives the other side in bounded memory (blocks over the mapped first side), writes cells.json last. `counts_from` NULL = no counts. Frees the writer, also on failure. */
+/* Derives the other side in bounded memory (blocks over the mapped first side), writes cells.json
+ * last. `counts_from` NULL = no counts. Frees the writer, also on failure. */
 cpt_status cpt_cells_writer_finish(cpt_cells_writer *w, const char *counts_from, cpt_err *e);
 void cpt_cells_writer_abandon(cpt_cells_writer *w); /* frees; accepts NULL */
 

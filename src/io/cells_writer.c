@@ -6,9 +6,9 @@
  * in blocks of target rows of at most BLOCK_ENTRIES entries. Every source row keeps a cursor:
  * indices ascend within a row, so the entries of the next block begin where those of the last one
  * ended, and all blocks together read each entry once. O(nnz) time, O(BLOCK_ENTRIES + rows) memory.
- * Traps: explicit zeros must vanish (a stored zero is not an expressed gene); equal entries must not
- * be added up silently; cells.json is written last, so that a killed writer leaves no cache behind.
- * Bytes depend on the input only: everything runs in one thread, in input order. */
+ * Traps: explicit zeros must vanish (a stored zero is not an expressed gene); equal entries must
+ * not be added up silently; cells.json is written last, so that a killed writer leaves no cache
+ * behind. Bytes depend on the input only: everything runs in one thread, in input order. */
 #include "io/cells.h"
 #include "base/memory.h"
 
@@ -117,8 +117,8 @@ done:
     return status;
 }
 
-static cpt_status finish_side(cpt_npy_writer *indptr, cpt_npy_writer *indices, cpt_npy_writer *values,
-                              cpt_err *e)
+static cpt_status finish_side(cpt_npy_writer *indptr, cpt_npy_writer *indices,
+                              cpt_npy_writer *values, cpt_err *e)
 {
     cpt_status status;
     CPT_TRY(cpt_npy_finish(indptr, e));
@@ -161,7 +161,8 @@ static int compare_entries(const void *a, const void *b)
 
 static cpt_status bad_entry(const cpt_cells_writer *w, cpt_err *e, int32_t column, const char *what)
 {
-    return cpt_fail(e, CPT_ERR_DATA, "row %lld, column %d: %s", (long long)w->n_rows, (int)column, what);
+    return cpt_fail(e, CPT_ERR_DATA, "row %lld, column %d: %s", (long long)w->n_rows, (int)column,
+                    what);
 }
 
 static cpt_status check_values(cpt_cells_writer *w, int32_t n, const int32_t *indices,
@@ -180,8 +181,8 @@ static cpt_status check_values(cpt_cells_writer *w, int32_t n, const int32_t *in
 }
 
 /* Copies the row without zeros and in ascending order into row_indices and row_values. */
-static cpt_status order_row(cpt_cells_writer *w, int32_t n, const int32_t *indices, const float *values,
-                            int32_t *n_kept, cpt_err *e)
+static cpt_status order_row(cpt_cells_writer *w, int32_t n, const int32_t *indices,
+                            const float *values, int32_t *n_kept, cpt_err *e)
 {
     cpt_status status;
     int32_t kept = 0;
@@ -190,9 +191,10 @@ static cpt_status order_row(cpt_cells_writer *w, int32_t n, const int32_t *indic
     qsort(w->row, (size_t)n, sizeof *w->row, compare_entries);
     for (int32_t i = 0; i < n; i++) {
         if (i && w->row[i].index == w->row[i - 1].index)
-            return cpt_fail(e, CPT_ERR_FORMAT, "row %lld, column %d: the entry occurs twice; add such entries "
-                            "up (sum_duplicates) and write the file again", (long long)w->n_rows,
-                            (int)w->row[i].index);
+            return cpt_fail(e, CPT_ERR_FORMAT,
+                            "row %lld, column %d: the entry occurs twice; add such entries "
+                            "up (sum_duplicates) and write the file again",
+                            (long long)w->n_rows, (int)w->row[i].index);
         if (w->row[i].value == 0) continue;
         w->row_indices[kept] = w->row[i].index;
         w->row_values[kept++] = w->row[i].value;
@@ -229,14 +231,17 @@ cpt_status cpt_cells_writer_row(cpt_cells_writer *w, int32_t n, const int32_t *i
             return cpt_fail(e, CPT_ERR_FORMAT, "row %lld: column index %d is negative",
                             (long long)w->n_rows, (int)indices[i]);
     CPT_TRY(check_values(w, n, indices, values, e));
-    CPT_TRY(cpt_grow(&w->row_indices, &w->indices_capacity, (size_t)n + 1, sizeof *w->row_indices, e));
+    CPT_TRY(
+        cpt_grow(&w->row_indices, &w->indices_capacity, (size_t)n + 1, sizeof *w->row_indices, e));
     CPT_TRY(cpt_grow(&w->row_values, &w->values_capacity, (size_t)n + 1, sizeof *w->row_values, e));
-    if (!copy_row(w, n, indices, values, &kept)) CPT_TRY(order_row(w, n, indices, values, &kept, e));
+    if (!copy_row(w, n, indices, values, &kept))
+        CPT_TRY(order_row(w, n, indices, values, &kept, e));
     CPT_TRY(cpt_npy_append(&w->indices, w->row_indices, kept, e));
     CPT_TRY(cpt_npy_append(&w->values, w->row_values, kept, e));
     w->nnz += kept;
     w->n_rows++;
-    if (kept && w->row_indices[kept - 1] > w->largest_index) w->largest_index = w->row_indices[kept - 1];
+    if (kept && w->row_indices[kept - 1] > w->largest_index)
+        w->largest_index = w->row_indices[kept - 1];
     CPT_TRY(cpt_npy_append(&w->indptr, &w->nnz, 1, e));
 done:
     return status;
@@ -279,8 +284,10 @@ static cpt_status unique_name(const cpt_strings *s, const cpt_index *names, cpt_
     return CPT_OK;
 }
 
-/* Fills `out` with the names of `s`, later ones of equal names renamed; counts those in *n_renamed. */
-static cpt_status make_unique(const cpt_strings *s, cpt_strings *out, int64_t *n_renamed, cpt_err *e)
+/* Fills `out` with the names of `s`, later ones of equal names renamed; counts those in *n_renamed.
+ */
+static cpt_status make_unique(const cpt_strings *s, cpt_strings *out, int64_t *n_renamed,
+                              cpt_err *e)
 {
     cpt_status status = CPT_OK;
     cpt_text name = {0};
@@ -294,7 +301,8 @@ static cpt_status make_unique(const cpt_strings *s, cpt_strings *out, int64_t *n
     }
     CPT_TRY(cpt_alloc(&next, (size_t)s->n, sizeof *next, e));
     CPT_TRY(cpt_alloc(&made, (size_t)s->n, sizeof *made, e));
-    for (int64_t i = 0; i < s->n; i++) CPT_TRY(cpt_index_add(names, cpt_strings_get(s, i), i, NULL, e));
+    for (int64_t i = 0; i < s->n; i++)
+        CPT_TRY(cpt_index_add(names, cpt_strings_get(s, i), i, NULL, e));
     for (int64_t i = 0; i < s->n; i++) {
         const char *text = cpt_strings_get(s, i);
         first = cpt_index_get(names, text);
@@ -326,12 +334,13 @@ static cpt_status write_ids(cpt_cells_writer *w, const char *stem, const char *w
     int64_t n_renamed;
     for (int64_t i = 0; i < ids->n; i++)
         if (*cpt_strings_get(ids, i) == '\0')
-            return cpt_fail(e, CPT_ERR_DATA, "the name of %s %lld (from 0) is empty; name every %s", what,
-                            (long long)i, what);
+            return cpt_fail(e, CPT_ERR_DATA, "the name of %s %lld (from 0) is empty; name every %s",
+                            what, (long long)i, what);
     CPT_TRY(make_unique(ids, &unique, &n_renamed, e));
     CPT_TRY(write_strings(w, stem, &unique, e));
     if (n_renamed) {
-        snprintf(note, sizeof note, "%lld %s name%s occurred before and got a suffix (-1, -2, ...).",
+        snprintf(note, sizeof note,
+                 "%lld %s name%s occurred before and got a suffix (-1, -2, ...).",
                  (long long)n_renamed, what, n_renamed == 1 ? "" : "s");
         CPT_TRY(cpt_cells_writer_note(w, note, e));
     }
@@ -365,8 +374,8 @@ static json_t *texts_as_json(const cpt_strings *s)
     return list;
 }
 
-cpt_status cpt_cells_writer_column(cpt_cells_writer *w, char axis, const cpt_column *column, int64_t n,
-                                   cpt_err *e)
+cpt_status cpt_cells_writer_column(cpt_cells_writer *w, char axis, const cpt_column *column,
+                                   int64_t n, cpt_err *e)
 {
     char file[64], path[PATH_LIMIT];
     bool number = column->kind == CPT_COLUMN_NUMBER;
@@ -379,12 +388,14 @@ cpt_status cpt_cells_writer_column(cpt_cells_writer *w, char axis, const cpt_col
     if (status) return status;
     json_t *item = json_pack("{s:s, s:s, s:s}", "name", column->name, "file", file, "kind",
                               number ? "number" : "category");
-    if (item && !number && json_object_set_new(item, "categories", texts_as_json(&column->categories))) {
+    if (item && !number &&
+        json_object_set_new(item, "categories", texts_as_json(&column->categories))) {
         json_decref(item);
         item = NULL;
     }
     if (json_array_append_new(list, item))
-        return cpt_fail(e, CPT_ERR_FORMAT, "column %s: a name or category is not valid UTF-8", column->name);
+        return cpt_fail(e, CPT_ERR_FORMAT, "column %s: a name or category is not valid UTF-8",
+                        column->name);
     return CPT_OK;
 }
 
@@ -394,10 +405,11 @@ cpt_status cpt_cells_writer_obsm(cpt_cells_writer *w, const char *name, int64_t 
     char file[64], path[PATH_LIMIT];
     snprintf(file, sizeof file, "obsm.%zu.npy", json_array_size(w->obsm));
     cpt_status status = cpt_path_join(path, sizeof path, w->folder, file, e);
-    if (status == CPT_OK) status = cpt_npy_write(path, CPT_F32, 2, (int64_t[]){n, width}, values, e);
+    if (status == CPT_OK)
+        status = cpt_npy_write(path, CPT_F32, 2, (int64_t[]){n, width}, values, e);
     if (status) return status;
-    if (json_array_append_new(w->obsm, json_pack("{s:s, s:s, s:I}", "name", name, "file", file, "width",
-                                                 (json_int_t)width)))
+    if (json_array_append_new(w->obsm, json_pack("{s:s, s:s, s:I}", "name", name, "file", file,
+                                                 "width", (json_int_t)width)))
         return cpt_fail(e, CPT_ERR_FORMAT, "obsm/%s: the name is not valid UTF-8", name);
     return CPT_OK;
 }
@@ -482,7 +494,8 @@ static cpt_status write_transpose(const cpt_cells_writer *w, transposing *t, cpt
     int64_t largest = 0;
     for (int64_t first = 0, last; first < t->n_target; first = last) {
         last = block_end(t, first);
-        if (t->starts[last] - t->starts[first] > largest) largest = t->starts[last] - t->starts[first];
+        if (t->starts[last] - t->starts[first] > largest)
+            largest = t->starts[last] - t->starts[first];
     }
     CPT_TRY(cpt_alloc(&t->block_indices, (size_t)largest, sizeof *t->block_indices, e));
     CPT_TRY(cpt_alloc(&t->block_values, (size_t)largest, sizeof *t->block_values, e));
@@ -529,9 +542,11 @@ static cpt_status finish_counts(cpt_cells_writer *w, cpt_err *e)
     int64_t rows = w->rows_are_genes ? w->n_genes : w->n_cells;
     int64_t columns = w->rows_are_genes ? w->n_cells : w->n_genes;
     if (w->n_rows != rows || w->largest_index >= columns)
-        CPT_TRY(cpt_fail(e, CPT_ERR_FORMAT, "counts of %lld rows, largest column index %d, do not fit "
-                         "%lld names of rows and %lld of columns", (long long)w->n_rows,
-                         (int)w->largest_index, (long long)rows, (long long)columns));
+        CPT_TRY(cpt_fail(e, CPT_ERR_FORMAT,
+                         "counts of %lld rows, largest column index %d, do not fit "
+                         "%lld names of rows and %lld of columns",
+                         (long long)w->n_rows, (int)w->largest_index, (long long)rows,
+                         (long long)columns));
     CPT_TRY(finish_side(&w->indptr, &w->indices, &w->values, e));
     CPT_TRY(derive_other_side(w, e));
 done:
@@ -553,7 +568,8 @@ static cpt_status write_json(cpt_cells_writer *w, const char *counts_from, cpt_e
                                      counts_from ? json_string(counts_from) : json_null()) |
                  json_object_set_new(w->root, "integer", json_boolean(counts_from && w->integer)) |
                  json_object_set(w->root, "obs", w->obs) | json_object_set(w->root, "var", w->var) |
-                 json_object_set(w->root, "obsm", w->obsm) | json_object_set(w->root, "notes", w->notes);
+                 json_object_set(w->root, "obsm", w->obsm) |
+                 json_object_set(w->root, "notes", w->notes);
     char *text = failed ? NULL : json_dumps(w->root, JSON_INDENT(1) | JSON_ENSURE_ASCII);
     if (!text) return no_memory(e);
     status = cpt_write_file(path, text, strlen(text), e);

@@ -26,8 +26,8 @@ typedef struct cpt_tensor {
 } cpt_tensor;
 
 /* ---- inert values (JSON-like, plus names and opaque objects) ----
- * Sets are lists, of equal keys the last one counts. A file can make values that contain themselves:
- * code that walks needs a limit, code that asks by key does not. */
+ * Sets are lists, of equal keys the last one counts. A file can make values that contain
+ * themselves: code that walks needs a limit, code that asks by key does not. */
 typedef enum cpt_value_kind {
     CPT_VALUE_NONE, CPT_VALUE_BOOL, CPT_VALUE_INT, CPT_VALUE_FLOAT, CPT_VALUE_TEXT, CPT_VALUE_BYTES,
     CPT_VALUE_LIST, CPT_VALUE_TUPLE, CPT_VALUE_DICT, CPT_VALUE_TENSOR, CPT_VALUE_ARRAY,
@@ -43,7 +43,8 @@ struct cpt_value {
         int64_t integer;
         double number;
         struct { const char *bytes; size_t length; } text; /* TEXT, BYTES, NAME; NUL-terminated */
-        struct { cpt_value **items; int64_t n; } list;     /* LIST, TUPLE, OPAQUE; DICT: n pairs, 2n items: key, value, ... */
+        struct { cpt_value **items; int64_t n; } list;     /* LIST, TUPLE, OPAQUE; DICT: n pairs,
+                                                              2n items: key, value, ... */
         const cpt_tensor *tensor;
         struct { cpt_dtype dtype; int n_dims; int64_t shape[CPT_TENSOR_MAX_DIMS]; const void *data;
                  cpt_value **objects; } array; /* numpy; objects instead of data for dtype object */

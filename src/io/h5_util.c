@@ -8,9 +8,11 @@
  * a crash inside the library, is the parent process' concern (import.c).
  * Traps: HDF5 converts out-of-range integers by clamping, so a check after the conversion still
  * sees them as out of range; the default chunk cache of 1 MiB makes it inflate a large chunk again
- * for every block of rows, so the cache is sized to the chunk; variable-length strings may be NULL. */
+ * for every block of rows, so the cache is sized to the chunk; variable-length strings may be NULL.
+ */
 #include "io/h5_util.h"
 #include "base/memory.h"
+#include "io/h5_chunks.h"
 #include "io/lzf.h"
 
 #include <stdarg.h>
@@ -22,7 +24,8 @@ static const size_t max_chunk_cache = (size_t)1 << 30;
 
 /* ---- errors ---- */
 
-cpt_status h5_fail(const h5_file *f, cpt_err *e, cpt_status code, const char *place, const char *fmt, ...)
+cpt_status h5_fail(const h5_file *f, cpt_err *e, cpt_status code, const char *place,
+                   const char *fmt, ...)
 {
     char what[sizeof e->text];
     va_list args;
@@ -43,8 +46,8 @@ cpt_status h5_fail_library(const h5_file *f, cpt_err *e, const char *place, cons
     char reason[160] = "no reason given";
     H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, innermost_reason, reason);
     H5Eclear2(H5E_DEFAULT);
-    return h5_fail(f, e, CPT_ERR_FORMAT, place, "%s (HDF5: %s); the file is damaged, copy or write it again",
-                   what, reason);
+    return h5_fail(f, e, CPT_ERR_FORMAT, place,
+                   "%s (HDF5: %s); the file is damaged, copy or write it again", what, reason);
 }
 
 /* ---- the file ---- */
@@ -57,13 +60,15 @@ cpt_status h5_open(const char *path, h5_file *f, cpt_err *e)
     if (H5open() < 0) return cpt_fail(e, CPT_ERR_INTERNAL, "the HDF5 library does not start");
     H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
     H5PLset_loading_state(0);
-    if (cpt_lzf_register() < 0) return cpt_fail(e, CPT_ERR_INTERNAL, "the lzf filter cannot be registered");
+    if (cpt_lzf_register() < 0)
+        return cpt_fail(e, CPT_ERR_INTERNAL, "the lzf filter cannot be registered");
     f->id = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT);
     if (f->id >= 0) return CPT_OK;
     H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, innermost_reason, reason);
-    return cpt_fail(e, CPT_ERR_FORMAT,
-                    "%s: cannot be opened as HDF5 (%s); the file is cut off or damaged, copy it again", path,
-                    reason);
+    return cpt_fail(
+        e, CPT_ERR_FORMAT,
+        "%s: cannot be opened as HDF5 (%s); the file is cut off or damaged, copy it again", path,
+        reason);
 }
 
 void h5_close(h5_file *f)
@@ -88,7 +93,8 @@ static h5_kind kind_here(hid_t file, const char *place)
     htri_t there = H5Lexists(file, place, H5P_DEFAULT);
     if (there <= 0 || H5Lget_info(file, place, &link, H5P_DEFAULT) < 0) return H5_ABSENT;
     if (link.type != H5L_TYPE_HARD) return H5_LINK;
-    if (H5Oget_info_by_name2(file, place, &object, H5O_INFO_BASIC, H5P_DEFAULT) < 0) return H5_OTHER;
+    if (H5Oget_info_by_name2(file, place, &object, H5O_INFO_BASIC, H5P_DEFAULT) < 0)
+        return H5_OTHER;
     if (object.type == H5O_TYPE_GROUP) return H5_GROUP;
     return object.type == H5O_TYPE_DATASET ? H5_DATA : H5_OTHER;
 }
@@ -126,7 +132,8 @@ cpt_status h5_members(const h5_file *f, const char *group, cpt_strings *names, c
     collecting c = {names, CPT_OK, e};
     if (h5_kind_of(f, group) != H5_GROUP) return CPT_OK;
     hid_t id = H5Gopen2(f->id, *group ? group : "/", H5P_DEFAULT);
-    herr_t result = id < 0 ? -1 : H5Literate(id, H5_INDEX_NAME, H5_ITER_INC, NULL, collect_name, &c);
+    herr_t result =
+        id < 0 ? -1 : H5Literate(id, H5_INDEX_NAME, H5_ITER_INC, NULL, collect_name, &c);
     if (id >= 0) H5Gclose(id);
     if (c.status) return c.status;
     return result < 0 ? h5_fail_library(f, e, group, "the members cannot be listed") : CPT_OK;
@@ -152,10 +159,12 @@ static cpt_status add_text(cpt_strings *out, const char *s, size_t n, cpt_err *e
 }
 
 /* A buffer of `n` texts as H5Dread and H5Aread fill it. */
-static cpt_status add_texts(cpt_strings *out, const void *buffer, int64_t n, size_t fixed, cpt_err *e)
+static cpt_status add_texts(cpt_strings *out, const void *buffer, int64_t n, size_t fixed,
+                            cpt_err *e)
 {
     for (int64_t i = 0; i < n; i++) {
-        const char *s = fixed ? (const char *)buffer + (size_t)i * fixed : ((char *const *)buffer)[i];
+        const char *s =
+            fixed ? (const char *)buffer + (size_t)i * fixed : ((char *const *)buffer)[i];
         size_t length = !s ? 0 : fixed ? strnlen(s, fixed) : strlen(s);
         cpt_status status = add_text(out, s ? s : "", length, e);
         if (status) return status;
@@ -163,8 +172,8 @@ static cpt_status add_texts(cpt_strings *out, const void *buffer, int64_t n, siz
     return CPT_OK;
 }
 
-/* A memory type for texts of the file type `type`: variable-length, or fixed of the same size, which
- * is then stored in *fixed (0 = variable). */
+/* A memory type for texts of the file type `type`: variable-length, or fixed of the same size,
+ * which is then stored in *fixed (0 = variable). */
 static hid_t text_type(hid_t type, size_t *fixed)
 {
     bool variable = H5Tis_variable_str(type) > 0;
@@ -188,8 +197,9 @@ static hid_t open_attribute(const h5_file *f, const char *place, const char *nam
     return H5Aopen_by_name(f->id, object, name, H5P_DEFAULT, H5P_DEFAULT);
 }
 
-static cpt_status read_attribute_texts(const h5_file *f, const char *place, const char *name, hid_t id,
-                                       hid_t type, hssize_t n, cpt_strings *out, cpt_err *e)
+static cpt_status read_attribute_texts(const h5_file *f, const char *place, const char *name,
+                                       hid_t id, hid_t type, hssize_t n, cpt_strings *out,
+                                       cpt_err *e)
 {
     size_t fixed, bytes;
     void *buffer = NULL;
@@ -211,8 +221,8 @@ done:
     return status;
 }
 
-cpt_status h5_attribute_texts(const h5_file *f, const char *place, const char *name, cpt_strings *out,
-                              bool *present, cpt_err *e)
+cpt_status h5_attribute_texts(const h5_file *f, const char *place, const char *name,
+                              cpt_strings *out, bool *present, cpt_err *e)
 {
     cpt_status status = CPT_OK;
     hid_t id = open_attribute(f, place, name);
@@ -238,8 +248,8 @@ cpt_status h5_attribute_text(const h5_file *f, const char *place, const char *na
     return status;
 }
 
-cpt_status h5_attribute_integers(const h5_file *f, const char *place, const char *name, int64_t *out,
-                                 int most, int *n, cpt_err *e)
+cpt_status h5_attribute_integers(const h5_file *f, const char *place, const char *name,
+                                 int64_t *out, int most, int *n, cpt_err *e)
 {
     cpt_status status = CPT_OK;
     *n = 0;
@@ -280,15 +290,16 @@ static cpt_status check_filters(const h5_array *a, hid_t plist, cpt_err *e)
         unsigned flags, config, values[8];
         size_t n_values = 8;
         char name[64] = "";
-        H5Z_filter_t id = H5Pget_filter2(plist, (unsigned)i, &flags, &n_values, values, sizeof name, name,
-                                         &config);
+        H5Z_filter_t id = H5Pget_filter2(plist, (unsigned)i, &flags, &n_values, values, sizeof name,
+                                         name, &config);
         name[sizeof name - 1] = '\0';
         if (id != H5Z_FILTER_DEFLATE && id != H5Z_FILTER_SHUFFLE && id != H5Z_FILTER_FLETCHER32 &&
             id != CPT_LZF_FILTER)
-            return h5_fail(a->file, e, CPT_ERR_UNSUPPORTED, a->place,
-                           "compressed with the unsupported filter %d%s%s%s; write the file with gzip "
-                           "(adata.write_h5ad(..., compression=\"gzip\"))", (int)id, *name ? " (" : "", name,
-                           *name ? ")" : "");
+            return h5_fail(
+                a->file, e, CPT_ERR_UNSUPPORTED, a->place,
+                "compressed with the unsupported filter %d%s%s%s; write the file with gzip "
+                "(adata.write_h5ad(..., compression=\"gzip\"))",
+                (int)id, *name ? " (" : "", name, *name ? ")" : "");
     }
     return CPT_OK;
 }
@@ -298,8 +309,9 @@ static cpt_status check_storage(h5_array *a, hid_t plist, cpt_err *e)
     hsize_t chunk[H5S_MAX_RANK];
     H5D_layout_t layout = H5Pget_layout(plist);
     if (layout == H5D_VIRTUAL || (layout == H5D_CONTIGUOUS && H5Pget_external_count(plist) > 0))
-        return h5_fail(a->file, e, CPT_ERR_UNSUPPORTED, a->place,
-                       "stored in another file, which is not followed; write the data into this file");
+        return h5_fail(
+            a->file, e, CPT_ERR_UNSUPPORTED, a->place,
+            "stored in another file, which is not followed; write the data into this file");
     if (layout != H5D_CHUNKED) return CPT_OK;
     int n = H5Pget_chunk(plist, H5S_MAX_RANK, chunk);
     for (int i = 0; i < n && i < 3; i++) a->chunk[i] = (int64_t)chunk[i];
@@ -315,7 +327,8 @@ static cpt_status read_shape(h5_array *a, cpt_err *e)
                   H5Sget_simple_extent_dims(space, shape, NULL) == n;
     if (space >= 0) H5Sclose(space);
     if (!simple)
-        return h5_fail(a->file, e, CPT_ERR_FORMAT, a->place, "empty or of more than three dimensions");
+        return h5_fail(a->file, e, CPT_ERR_FORMAT, a->place,
+                       "empty or of more than three dimensions");
     a->n_dims = n;
     for (int i = 0; i < n; i++) {
         if (shape[i] > (hsize_t)1 << 56)
@@ -354,24 +367,26 @@ cpt_status h5_array_open(const h5_file *f, const char *place, h5_array *a, cpt_e
         return h5_fail(f, e, CPT_ERR_UNSUPPORTED, place,
                        "is a link, which is not followed; store the data in the file itself");
     if (kind != H5_DATA)
-        return h5_fail(f, e, CPT_ERR_FORMAT, place, kind == H5_ABSENT ? "is missing; write the file again"
-                                                                       : "is not a data set");
+        return h5_fail(f, e, CPT_ERR_FORMAT, place,
+                       kind == H5_ABSENT ? "is missing; write the file again"
+                                         : "is not a data set");
     if ((a->id = H5Dopen2(f->id, place, H5P_DEFAULT)) < 0)
         return h5_fail_library(f, e, place, "cannot be opened");
     hid_t plist = H5Dget_create_plist(a->id);
-    cpt_status status = plist < 0 ? h5_fail_library(f, e, place, "cannot be opened") : read_shape(a, e);
+    cpt_status status =
+        plist < 0 ? h5_fail_library(f, e, place, "cannot be opened") : read_shape(a, e);
     if (status == CPT_OK) status = check_storage(a, plist, e);
-    if (plist >= 0) H5Pclose(plist);
     if (status == CPT_OK && (a->type = H5Dget_type(a->id)) < 0)
         status = h5_fail_library(f, e, place, "its type cannot be read");
-    if (status) {
-        h5_array_close(a);
-        return status;
+    if (status == CPT_OK) {
+        a->class = classify(a->type);
+        a->element_size = H5Tget_size(a->type);
+        a->chunks = h5_chunks_new(a, plist);
+        if (!a->chunks) enlarge_cache(a);
     }
-    a->class = classify(a->type);
-    a->element_size = H5Tget_size(a->type);
-    enlarge_cache(a);
-    return CPT_OK;
+    if (plist >= 0) H5Pclose(plist);
+    if (status) h5_array_close(a);
+    return status;
 }
 
 cpt_status h5_array_open_member(const h5_file *f, const char *place, const char *name, h5_array *a,
@@ -389,7 +404,8 @@ cpt_status h5_array_open_member(const h5_file *f, const char *place, const char 
     }
     H5Tclose(a->type);
     snprintf(a->member, sizeof a->member, "%s", name);
-    if (H5Tget_class(type) == H5T_ARRAY && H5Tget_array_ndims(type) == 1 && H5Tget_array_dims2(type, inner) == 1) {
+    if (H5Tget_class(type) == H5T_ARRAY && H5Tget_array_ndims(type) == 1 &&
+        H5Tget_array_dims2(type, inner) == 1) {
         hid_t base = H5Tget_super(type);
         H5Tclose(type);
         type = base;
@@ -404,6 +420,7 @@ cpt_status h5_array_open_member(const h5_file *f, const char *place, const char 
 void h5_array_close(h5_array *a)
 {
     if (!a->file) return;
+    h5_chunks_free(a->chunks);
     if (a->type >= 0) H5Tclose(a->type);
     if (a->id >= 0) H5Dclose(a->id);
     *a = (h5_array){0};
@@ -431,9 +448,15 @@ static hid_t reading_type(const h5_array *a, hid_t memory)
     return record;
 }
 
-cpt_status h5_array_read(const h5_array *a, int64_t first, int64_t n, hid_t memory, void *out, cpt_err *e)
+cpt_status h5_array_read(const h5_array *a, int64_t first, int64_t n, hid_t memory, void *out,
+                         cpt_err *e)
 {
+    bool possible = false;
     if (n == 0) return CPT_OK;
+    if (a->chunks && first >= 0 && n <= a->shape[0] - first) {
+        cpt_status done = h5_chunks_read(a->chunks, a, first, n, memory, out, &possible, e);
+        if (done || possible) return done;
+    }
     hsize_t start[3] = {(hsize_t)first}, count[3] = {(hsize_t)n};
     int rank = *a->member ? 1 : a->n_dims;
     for (int i = 1; i < rank; i++) count[i] = (hsize_t)a->shape[i];
@@ -459,7 +482,8 @@ cpt_status h5_array_texts(const h5_array *a, cpt_strings *out, cpt_err *e)
     hid_t memory = text_type(a->type, &fixed);
     int64_t block = fixed > 1024 ? 1 + TEXT_BLOCK / (int64_t)(fixed / 1024 + 1) : TEXT_BLOCK;
     if (fixed > MAX_TEXT)
-        CPT_TRY(h5_fail(a->file, e, CPT_ERR_FORMAT, a->place, "texts of %zu bytes are too long", fixed));
+        CPT_TRY(h5_fail(a->file, e, CPT_ERR_FORMAT, a->place, "texts of %zu bytes are too long",
+                        fixed));
     CPT_TRY(cpt_alloc(&buffer, (size_t)block, fixed ? fixed : sizeof(char *), e));
     for (int64_t i = 0; i < a->shape[0]; i += block) {
         int64_t n = a->shape[0] - i < block ? a->shape[0] - i : block;

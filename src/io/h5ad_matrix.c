@@ -24,7 +24,8 @@ typedef struct value_source {
     bool rounded;
 } value_source;
 
-static cpt_status open_values(const h5_file *f, const char *place, int n_dims, value_source *v, cpt_err *e)
+static cpt_status open_values(const h5_file *f, const char *place, int n_dims, value_source *v,
+                              cpt_err *e)
 {
     *v = (value_source){0};
     cpt_status status = h5_array_open(f, place, &v->array, e);
@@ -33,8 +34,9 @@ static cpt_status open_values(const h5_file *f, const char *place, int n_dims, v
     if (c != H5_IS_INTEGER && c != H5_IS_FLOAT && c != H5_IS_BOOL)
         return h5_fail(f, e, CPT_ERR_FORMAT, place, "its values are not numbers");
     if (v->array.n_dims != n_dims)
-        return h5_fail(f, e, CPT_ERR_FORMAT, place, "has %d dimension(s), %d expected; write the file again",
-                       v->array.n_dims, n_dims);
+        return h5_fail(f, e, CPT_ERR_FORMAT, place,
+                       "has %d dimension(s), %d expected; write the file again", v->array.n_dims,
+                       n_dims);
     return CPT_OK;
 }
 
@@ -46,13 +48,15 @@ static void close_values(value_source *v)
 }
 
 /* Rows [first, first + n), `per_row` values each. */
-static cpt_status read_values(value_source *v, int64_t first, int64_t n, int64_t per_row, float *out,
-                              cpt_err *e)
+static cpt_status read_values(value_source *v, int64_t first, int64_t n, int64_t per_row,
+                              float *out, cpt_err *e)
 {
-    if (h5_fits_float(&v->array)) return h5_array_read(&v->array, first, n, H5T_NATIVE_FLOAT, out, e);
+    if (h5_fits_float(&v->array))
+        return h5_array_read(&v->array, first, n, H5T_NATIVE_FLOAT, out, e);
     size_t total = (size_t)(n * per_row);
     cpt_status status = cpt_grow(&v->wide, &v->capacity, total, sizeof *v->wide, e);
-    if (status == CPT_OK) status = h5_array_read(&v->array, first, n, H5T_NATIVE_DOUBLE, v->wide, e);
+    if (status == CPT_OK)
+        status = h5_array_read(&v->array, first, n, H5T_NATIVE_DOUBLE, v->wide, e);
     if (status) return status;
     for (size_t i = 0; i < total; i++) {
         out[i] = (float)v->wide[i];
@@ -66,7 +70,8 @@ static cpt_status check_block(cpt_reader *r, const h5_file *f, const h5_counts *
                               int64_t total, cpt_err *e)
 {
     if (c->whole_only && !cpt_cells_writer_integer(r->writer))
-        return h5_fail(f, e, CPT_ERR_DATA, c->place, "its values are not whole numbers, so they are not counts");
+        return h5_fail(f, e, CPT_ERR_DATA, c->place,
+                       "its values are not whole numbers, so they are not counts");
     cpt_progress(r->ctx, c->place, (double)done, (double)total, NULL);
     return cpt_check_stop(r->ctx, e);
 }
@@ -81,7 +86,8 @@ static cpt_status add_row(cpt_reader *r, const h5_file *f, const h5_counts *c, i
 static cpt_status note_rounding(cpt_reader *r, const h5_counts *c, bool rounded, cpt_err *e)
 {
     if (!rounded) return CPT_OK;
-    return cpt_reader_note(r, e, "%s holds counts above 16,777,216; they were rounded to 24 bits.", c->place);
+    return cpt_reader_note(r, e, "%s holds counts above 16,777,216; they were rounded to 24 bits.",
+                           c->place);
 }
 
 /* ---- compressed rows ---- */
@@ -100,21 +106,28 @@ static cpt_status read_indptr(const h5_file *f, const h5_counts *c, sparse *s, c
     cpt_status status;
     char place[H5_PLACE_LIMIT];
     h5_array a = {0};
-    if (!h5_join(place, c->place, "indptr")) return h5_fail(f, e, CPT_ERR_FORMAT, c->place, "name too long");
+    if (!h5_join(place, c->place, "indptr"))
+        return h5_fail(f, e, CPT_ERR_FORMAT, c->place, "name too long");
     CPT_TRY(h5_array_open(f, place, &a, e));
     if (a.class != H5_IS_INTEGER || a.n_dims != 1)
-        CPT_TRY(h5_fail(f, e, CPT_ERR_FORMAT, place, "is not a list of integers; write the file again"));
+        CPT_TRY(h5_fail(f, e, CPT_ERR_FORMAT, place,
+                        "is not a list of integers; write the file again"));
     if (a.shape[0] != s->n_rows + 1)
-        CPT_TRY(h5_fail(f, e, CPT_ERR_FORMAT, place, "has %lld entries, %lld rows need %lld; write the file again",
+        CPT_TRY(h5_fail(f, e, CPT_ERR_FORMAT, place,
+                        "has %lld entries, %lld rows need %lld; write the file again",
                         (long long)a.shape[0], (long long)s->n_rows, (long long)s->n_rows + 1));
     CPT_TRY(cpt_alloc(&s->indptr, (size_t)a.shape[0], sizeof *s->indptr, e));
     CPT_TRY(h5_array_read(&a, 0, a.shape[0], H5T_NATIVE_INT64, s->indptr, e));
-    if (s->indptr[0] != 0) CPT_TRY(h5_fail(f, e, CPT_ERR_FORMAT, place, "does not begin with 0; write the file again"));
+    if (s->indptr[0] != 0)
+        CPT_TRY(
+            h5_fail(f, e, CPT_ERR_FORMAT, place, "does not begin with 0; write the file again"));
     for (int64_t i = 0; i < s->n_rows; i++)
         if (s->indptr[i + 1] < s->indptr[i] || s->indptr[i + 1] - s->indptr[i] > s->n_cols)
-            CPT_TRY(h5_fail(f, e, CPT_ERR_FORMAT, place, "row %lld goes from entry %lld to %lld of %lld columns; "
-                            "write the file again", (long long)i, (long long)s->indptr[i],
-                            (long long)s->indptr[i + 1], (long long)s->n_cols));
+            CPT_TRY(h5_fail(f, e, CPT_ERR_FORMAT, place,
+                            "row %lld goes from entry %lld to %lld of %lld columns; "
+                            "write the file again",
+                            (long long)i, (long long)s->indptr[i], (long long)s->indptr[i + 1],
+                            (long long)s->n_cols));
     s->nnz = s->indptr[s->n_rows];
 done:
     h5_array_close(&a);
@@ -125,17 +138,20 @@ static cpt_status open_entries(const h5_file *f, const h5_counts *c, sparse *s, 
 {
     cpt_status status;
     char place[H5_PLACE_LIMIT];
-    if (!h5_join(place, c->place, "indices")) return h5_fail(f, e, CPT_ERR_FORMAT, c->place, "name too long");
+    if (!h5_join(place, c->place, "indices"))
+        return h5_fail(f, e, CPT_ERR_FORMAT, c->place, "name too long");
     CPT_TRY(h5_array_open(f, place, &s->indices, e));
     if (s->indices.class != H5_IS_INTEGER || s->indices.n_dims != 1)
-        CPT_TRY(h5_fail(f, e, CPT_ERR_FORMAT, place, "is not a list of integers; write the file again"));
+        CPT_TRY(h5_fail(f, e, CPT_ERR_FORMAT, place,
+                        "is not a list of integers; write the file again"));
     h5_join(place, c->place, "data");
     CPT_TRY(open_values(f, place, 1, &s->values, e));
     int64_t n_indices = s->indices.shape[0], n_values = s->values.array.shape[0];
     if (n_indices != n_values || n_indices != s->nnz)
-        CPT_TRY(h5_fail(f, e, CPT_ERR_FORMAT, c->place, "%lld indices, %lld values, but indptr ends at %lld; "
-                        "the file is damaged, write it again", (long long)n_indices, (long long)n_values,
-                        (long long)s->nnz));
+        CPT_TRY(h5_fail(f, e, CPT_ERR_FORMAT, c->place,
+                        "%lld indices, %lld values, but indptr ends at %lld; "
+                        "the file is damaged, write it again",
+                        (long long)n_indices, (long long)n_values, (long long)s->nnz));
 done:
     return status;
 }
@@ -145,8 +161,10 @@ static cpt_status check_indices(const h5_file *f, const h5_counts *c, const spar
 {
     for (int64_t i = 0; i < n; i++)
         if (indices[i] < 0 || indices[i] >= s->n_cols)
-            return h5_fail(f, e, CPT_ERR_FORMAT, c->place, "row %lld: index %d is outside 0..%lld; the file is "
-                           "damaged, write it again", (long long)row, (int)indices[i], (long long)s->n_cols - 1);
+            return h5_fail(f, e, CPT_ERR_FORMAT, c->place,
+                           "row %lld: index %d is outside 0..%lld; the file is "
+                           "damaged, write it again",
+                           (long long)row, (int)indices[i], (long long)s->n_cols - 1);
     return CPT_OK;
 }
 
@@ -170,13 +188,15 @@ static int64_t last_row_of_block(const sparse *s, int64_t first)
     return last;
 }
 
-static cpt_status stream_block(cpt_reader *r, const h5_file *f, const h5_counts *c, sparse *s, int64_t first,
-                               int64_t last, cpt_err *e)
+static cpt_status stream_block(cpt_reader *r, const h5_file *f, const h5_counts *c, sparse *s,
+                               int64_t first, int64_t last, cpt_err *e)
 {
     cpt_status status;
     int64_t start = s->indptr[first], n = s->indptr[last] - start;
-    CPT_TRY(cpt_grow(&s->index_block, &s->index_capacity, (size_t)n + 1, sizeof *s->index_block, e));
-    CPT_TRY(cpt_grow(&s->value_block, &s->value_capacity, (size_t)n + 1, sizeof *s->value_block, e));
+    CPT_TRY(
+        cpt_grow(&s->index_block, &s->index_capacity, (size_t)n + 1, sizeof *s->index_block, e));
+    CPT_TRY(
+        cpt_grow(&s->value_block, &s->value_capacity, (size_t)n + 1, sizeof *s->value_block, e));
     CPT_TRY(h5_array_read(&s->indices, start, n, H5T_NATIVE_INT32, s->index_block, e));
     CPT_TRY(read_values(&s->values, start, n, 1, s->value_block, e));
     for (int64_t i = first; i < last; i++) {
@@ -189,8 +209,8 @@ done:
     return status;
 }
 
-cpt_status h5_sparse_counts(cpt_reader *r, const h5_file *f, const h5_counts *c, bool rows_are_genes,
-                            cpt_err *e)
+cpt_status h5_sparse_counts(cpt_reader *r, const h5_file *f, const h5_counts *c,
+                            bool rows_are_genes, cpt_err *e)
 {
     cpt_status status;
     sparse s = {.n_rows = rows_are_genes ? c->n_genes : c->n_cells,
@@ -223,7 +243,8 @@ static int64_t rows_per_block(const value_source *v, int64_t n_genes)
     return rows;
 }
 
-static cpt_status stream_dense(cpt_reader *r, const h5_file *f, const h5_counts *c, value_source *v, cpt_err *e)
+static cpt_status stream_dense(cpt_reader *r, const h5_file *f, const h5_counts *c, value_source *v,
+                               cpt_err *e)
 {
     cpt_status status;
     float *block = NULL, *kept = NULL;
@@ -260,17 +281,21 @@ static cpt_status read_dense(cpt_reader *r, const h5_file *f, const h5_counts *c
 {
     value_source v;
     char encoding[64];
-    cpt_status status = h5_attribute_text(f, c->place, "encoding-type", encoding, sizeof encoding, e);
+    cpt_status status =
+        h5_attribute_text(f, c->place, "encoding-type", encoding, sizeof encoding, e);
     if (status) return status;
     if (*encoding && strcmp(encoding, "array") != 0)
         return h5_fail(f, e, CPT_ERR_UNSUPPORTED, c->place,
-                       "encoding %s is not known; store it as a CSR matrix or a plain array", encoding);
+                       "encoding %s is not known; store it as a CSR matrix or a plain array",
+                       encoding);
     status = open_values(f, c->place, 2, &v, e);
     const int64_t *shape = v.array.shape;
     if (status == CPT_OK && (shape[0] != c->n_cells || shape[1] != c->n_genes))
-        status = h5_fail(f, e, CPT_ERR_FORMAT, c->place, "is %lld x %lld, but there are %lld cells and %lld genes; "
-                         "write the file again", (long long)shape[0], (long long)shape[1],
-                         (long long)c->n_cells, (long long)c->n_genes);
+        status = h5_fail(f, e, CPT_ERR_FORMAT, c->place,
+                         "is %lld x %lld, but there are %lld cells and %lld genes; "
+                         "write the file again",
+                         (long long)shape[0], (long long)shape[1], (long long)c->n_cells,
+                         (long long)c->n_genes);
     if (status == CPT_OK) status = stream_dense(r, f, c, &v, e);
     close_values(&v);
     return status;
@@ -283,20 +308,26 @@ static cpt_status check_sparse_shape(const h5_file *f, const h5_counts *c, cpt_e
     int64_t shape[2];
     int n;
     cpt_status status = h5_attribute_integers(f, c->place, "shape", shape, 2, &n, e);
-    if (status == CPT_OK && n == 0) status = h5_attribute_integers(f, c->place, "h5sparse_shape", shape, 2, &n, e);
+    if (status == CPT_OK && n == 0)
+        status = h5_attribute_integers(f, c->place, "h5sparse_shape", shape, 2, &n, e);
     if (status) return status;
-    if (n != 2) return h5_fail(f, e, CPT_ERR_FORMAT, c->place, "has no attribute shape; write the file again");
+    if (n != 2)
+        return h5_fail(f, e, CPT_ERR_FORMAT, c->place,
+                       "has no attribute shape; write the file again");
     if (shape[0] != c->n_cells || shape[1] != c->n_genes)
-        return h5_fail(f, e, CPT_ERR_FORMAT, c->place, "is %lld x %lld, but there are %lld cells and %lld genes; "
-                       "write the file again", (long long)shape[0], (long long)shape[1],
-                       (long long)c->n_cells, (long long)c->n_genes);
+        return h5_fail(f, e, CPT_ERR_FORMAT, c->place,
+                       "is %lld x %lld, but there are %lld cells and %lld genes; "
+                       "write the file again",
+                       (long long)shape[0], (long long)shape[1], (long long)c->n_cells,
+                       (long long)c->n_genes);
     return CPT_OK;
 }
 
 static cpt_status read_sparse(cpt_reader *r, const h5_file *f, const h5_counts *c, cpt_err *e)
 {
     char encoding[64];
-    cpt_status status = h5_attribute_text(f, c->place, "encoding-type", encoding, sizeof encoding, e);
+    cpt_status status =
+        h5_attribute_text(f, c->place, "encoding-type", encoding, sizeof encoding, e);
     if (status == CPT_OK && !*encoding)
         status = h5_attribute_text(f, c->place, "h5sparse_format", encoding, sizeof encoding, e);
     if (status) return status;
@@ -318,6 +349,7 @@ cpt_status h5ad_matrix(cpt_reader *r, const h5_file *f, const h5_counts *c, cpt_
     case H5_LINK:
         return h5_fail(f, e, CPT_ERR_UNSUPPORTED, c->place,
                        "is a link, which is not followed; store the matrix in the file itself");
-    default: return h5_fail(f, e, CPT_ERR_DATA, c->place, "is missing; there are no counts to work on");
+    default:
+        return h5_fail(f, e, CPT_ERR_DATA, c->place, "is missing; there are no counts to work on");
     }
 }

@@ -33,7 +33,8 @@ static const char *name_of(const candidate *c)
     return strcmp(c->matrix, "raw.X") == 0 ? "raw/X" : c->matrix;
 }
 
-static void add_candidate(const h5_file *f, candidate *list, int *n, const char *matrix, const char *var)
+static void add_candidate(const h5_file *f, candidate *list, int *n, const char *matrix,
+                          const char *var)
 {
     candidate *c = &list[*n];
     snprintf(c->matrix, sizeof c->matrix, "%s", matrix);
@@ -52,7 +53,8 @@ static void add_raw(const h5_file *f, candidate *list, int *n)
 enum { MAX_CANDIDATES = 4 };
 
 /* The places to look at, by the user's choice. */
-static cpt_status list_candidates(const cpt_reader *r, const h5_file *f, candidate *list, int *n, cpt_err *e)
+static cpt_status list_candidates(const cpt_reader *r, const h5_file *f, candidate *list, int *n,
+                                  cpt_err *e)
 {
     const char *layer = r->options->layer;
     char place[H5_PLACE_LIMIT];
@@ -69,20 +71,24 @@ static cpt_status list_candidates(const cpt_reader *r, const h5_file *f, candida
         add_candidate(f, list, n, place, "var");
     }
     if (*n || (layer && strcmp(layer, "none") == 0)) return CPT_OK;
-    if (layer) return h5_fail(f, e, CPT_ERR_DATA, "layers", "has no %s; see `inspect` for what there is", layer);
+    if (layer)
+        return h5_fail(f, e, CPT_ERR_DATA, "layers", "has no %s; see `inspect` for what there is",
+                       layer);
     if (!r->options->need_counts) return CPT_OK;
     return h5_fail(f, e, CPT_ERR_DATA, "X", "is missing, and so are layers/counts and raw/X; "
                    "save the counts in X");
 }
 
-static cpt_status try_candidate(cpt_reader *r, const h5_file *f, const candidate *c, int64_t n_cells,
-                                bool whole_only, cpt_err *e)
+static cpt_status try_candidate(cpt_reader *r, const h5_file *f, const candidate *c,
+                                int64_t n_cells, bool whole_only, cpt_err *e)
 {
     cpt_strings genes = {0};
     cpt_status status = h5ad_index(f, c->var, &genes, e);
-    h5_counts counts = {.place = c->matrix, .n_cells = n_cells, .n_genes = genes.n, .whole_only = whole_only};
+    h5_counts counts = {
+        .place = c->matrix, .n_cells = n_cells, .n_genes = genes.n, .whole_only = whole_only};
     if (status == CPT_OK && (genes.n == 0 || n_cells == 0))
-        status = h5_fail(f, e, CPT_ERR_FORMAT, c->matrix, "%lld cells and %lld genes; there is nothing to work on",
+        status = h5_fail(f, e, CPT_ERR_FORMAT, c->matrix,
+                         "%lld cells and %lld genes; there is nothing to work on",
                          (long long)n_cells, (long long)genes.n);
     if (status == CPT_OK && (genes.n >= INT32_MAX || n_cells >= INT32_MAX))
         status = h5_fail(f, e, CPT_ERR_UNSUPPORTED, c->matrix, "more than 2^31 cells or genes");
@@ -101,17 +107,20 @@ static const char *without_path(const cpt_reader *r, const cpt_err *err)
     return err->text + (leads ? n + 2 : 0);
 }
 
-static cpt_status note_choice(cpt_reader *r, const candidate *c, const cpt_err *why_not_first, cpt_err *e)
+static cpt_status note_choice(cpt_reader *r, const candidate *c, const cpt_err *why_not_first,
+                              cpt_err *e)
 {
     cpt_status status = CPT_OK;
     if (why_not_first->code)
-        status = cpt_reader_note(r, e, "Counts were taken from %s, because X does not hold counts (%s).",
-                                 name_of(c), without_path(r, why_not_first));
+        status =
+            cpt_reader_note(r, e, "Counts were taken from %s, because X does not hold counts (%s).",
+                            name_of(c), without_path(r, why_not_first));
     else if (strcmp(c->matrix, "X") != 0 && !r->options->layer)
         status = cpt_reader_note(r, e, "Counts were taken from %s; there is no X.", name_of(c));
     if (status == CPT_OK && !cpt_cells_writer_integer(r->writer))
-        status = cpt_reader_note(r, e, "%s holds values that are not whole numbers; they were taken as counts.",
-                                 name_of(c));
+        status = cpt_reader_note(
+            r, e, "%s holds values that are not whole numbers; they were taken as counts.",
+            name_of(c));
     return status;
 }
 
@@ -119,16 +128,20 @@ static cpt_status note_choice(cpt_reader *r, const candidate *c, const cpt_err *
 static cpt_status without_counts(cpt_reader *r, const cpt_err *first, int n, cpt_err *e)
 {
     if (!r->options->need_counts)
-        return cpt_reader_note(r, e, "No counts were taken: %s.", n ? without_path(r, first) : "there is no X");
+        return cpt_reader_note(r, e, "No counts were taken: %s.",
+                               n ? without_path(r, first) : "there is no X");
     cpt_err cut = *first;
     cut.text[sizeof cut.text - 160] = '\0';
-    return cpt_fail(e, first->code, "%s; %s", cut.text,
-                    n > 1 ? "the other matrices (layers/counts, raw) hold no counts either; name the layer with "
-                            "raw counts"
-                          : "save raw counts in X or layers/counts, or name the layer that holds them");
+    return cpt_fail(
+        e, first->code, "%s; %s", cut.text,
+        n > 1
+            ? "the other matrices (layers/counts, raw) hold no counts either; name the layer with "
+              "raw counts"
+            : "save raw counts in X or layers/counts, or name the layer that holds them");
 }
 
-static cpt_status find_counts(cpt_reader *r, const h5_file *f, int64_t n_cells, candidate *chosen, cpt_err *e)
+static cpt_status find_counts(cpt_reader *r, const h5_file *f, int64_t n_cells, candidate *chosen,
+                              cpt_err *e)
 {
     cpt_err first = {0}, here = {0};
     candidate list[MAX_CANDIDATES];
@@ -194,8 +207,10 @@ cpt_status cpt_read_h5(cpt_reader *r, cpt_err *e)
     }
     if (cpt_is_tenx_h5(&f)) status = cpt_read_tenx_h5(r, &f, e);
     else if (h5_kind_of(&f, "obs") == H5_ABSENT && h5_kind_of(&f, "row_attrs") == H5_GROUP)
-        status = cpt_fail(e, CPT_ERR_UNSUPPORTED, "%s: a loom file; convert it with anndata.read_loom() and "
-                          "write_h5ad()", r->path);
+        status = cpt_fail(e, CPT_ERR_UNSUPPORTED,
+                          "%s: a loom file; convert it with anndata.read_loom() and "
+                          "write_h5ad()",
+                          r->path);
     else status = cpt_read_h5ad(r, &f, e);
 done:
     cpt_cells_writer_abandon(r->writer);

@@ -1,7 +1,7 @@
 /* obs, var and obsm of an AnnData file, in every encoding since anndata 0.6.
  *
- * Problem: the same table has been stored as a data set of records (0.6, categories aside in uns), as
- * a group of columns with categories in __categories (0.7), and as a group of encoded elements
+ * Problem: the same table has been stored as a data set of records (0.6, categories aside in uns),
+ * as a group of columns with categories in __categories (0.7), and as a group of encoded elements
  * (0.8 on), where even the index may be a group of values and mask (0.13).
  * Method: every column becomes numbers (NaN = missing) or a category (code -1 = missing), told by
  * what is stored rather than by version numbers.
@@ -56,7 +56,8 @@ static cpt_status numbers_as_texts(const h5_array *a, cpt_strings *out, cpt_err 
                           is_real ? (void *)real : whole, e));
     for (int64_t i = 0; i < n; i++) {
         if (is_real) format_double(real[i], text);
-        else if (a->class == H5_IS_BOOL) snprintf(text, sizeof text, "%s", whole[i] ? "True" : "False");
+        else if (a->class == H5_IS_BOOL)
+            snprintf(text, sizeof text, "%s", whole[i] ? "True" : "False");
         else snprintf(text, sizeof text, "%lld", (long long)whole[i]);
         CPT_TRY(cpt_strings_add(out, text, strlen(text), e));
     }
@@ -68,7 +69,8 @@ done:
 
 cpt_status h5_array_as_texts(const h5_array *a, cpt_strings *out, cpt_err *e)
 {
-    if (a->n_dims == 1 && (a->class == H5_IS_INTEGER || a->class == H5_IS_FLOAT || a->class == H5_IS_BOOL))
+    if (a->n_dims == 1 &&
+        (a->class == H5_IS_INTEGER || a->class == H5_IS_FLOAT || a->class == H5_IS_BOOL))
         return numbers_as_texts(a, out, e);
     return h5_array_texts(a, out, e);
 }
@@ -102,7 +104,8 @@ cpt_status cpt_texts_to_category(const cpt_strings *texts, const bool *missing, 
         CPT_TRY(cpt_strings_add(&column->categories, unique[k], strlen(unique[k]), e));
     }
     for (int64_t i = 0; i < texts->n; i++)
-        codes[i] = missing && missing[i] ? -1 : (int32_t)cpt_index_get(ranks, cpt_strings_get(texts, i));
+        codes[i] =
+            missing && missing[i] ? -1 : (int32_t)cpt_index_get(ranks, cpt_strings_get(texts, i));
     column->codes = codes;
     codes = NULL;
 done:
@@ -144,9 +147,10 @@ static cpt_status read_codes(reading *r, const h5_array *a, cpt_err *e)
     CPT_TRY(h5_array_read(a, 0, r->n, H5T_NATIVE_INT32, r->codes, e));
     for (int64_t i = 0; i < r->n; i++)
         if (r->codes[i] < -1 || r->codes[i] >= r->column.categories.n)
-            return h5_fail(r->f, e, CPT_ERR_FORMAT, a->place,
-                           "row %lld: category code %d, but there are %lld categories; write the file again",
-                           (long long)i, (int)r->codes[i], (long long)r->column.categories.n);
+            return h5_fail(
+                r->f, e, CPT_ERR_FORMAT, a->place,
+                "row %lld: category code %d, but there are %lld categories; write the file again",
+                (long long)i, (int)r->codes[i], (long long)r->column.categories.n);
     r->column.kind = CPT_COLUMN_CATEGORY;
     r->column.codes = r->codes;
     r->known = true;
@@ -154,7 +158,8 @@ done:
     return status;
 }
 
-static cpt_status take_category(reading *r, const cpt_strings *texts, const bool *missing, cpt_err *e)
+static cpt_status take_category(reading *r, const cpt_strings *texts, const bool *missing,
+                                cpt_err *e)
 {
     cpt_status status = cpt_texts_to_category(texts, missing, &r->column, e);
     r->codes = (int32_t *)(uintptr_t)r->column.codes;
@@ -163,14 +168,16 @@ static cpt_status take_category(reading *r, const cpt_strings *texts, const bool
 }
 
 /* values and mask of a nullable array; *missing is malloc'ed, true where the mask is. */
-static cpt_status read_mask(const h5_file *f, const char *group, int64_t n, bool **missing, cpt_err *e)
+static cpt_status read_mask(const h5_file *f, const char *group, int64_t n, bool **missing,
+                            cpt_err *e)
 {
     cpt_status status = CPT_OK;
     char place[H5_PLACE_LIMIT];
     h5_array a = {0};
     int8_t *flags = NULL;
     *missing = NULL;
-    if (!h5_join(place, group, "mask")) CPT_TRY(h5_fail(f, e, CPT_ERR_FORMAT, group, "name too long"));
+    if (!h5_join(place, group, "mask"))
+        CPT_TRY(h5_fail(f, e, CPT_ERR_FORMAT, group, "name too long"));
     CPT_TRY(h5_array_open(f, place, &a, e));
     if (a.n_dims != 1 || a.shape[0] != n || (a.class != H5_IS_BOOL && a.class != H5_IS_INTEGER))
         CPT_TRY(h5_fail(f, e, CPT_ERR_FORMAT, place, "is not a mask of %lld flags", (long long)n));
@@ -204,7 +211,8 @@ static cpt_status read_texts(const h5_file *f, const char *place, cpt_strings *o
     } else {
         for (int64_t i = 0; mask && i < out->n; i++)
             if (mask[i])
-                CPT_TRY(h5_fail(f, e, CPT_ERR_FORMAT, place, "entry %lld is missing; name it", (long long)i));
+                CPT_TRY(h5_fail(f, e, CPT_ERR_FORMAT, place, "entry %lld is missing; name it",
+                                (long long)i));
     }
 done:
     h5_array_close(&a);
@@ -250,7 +258,8 @@ static cpt_status read_categorical(reading *r, cpt_err *e)
     cpt_status status;
     char codes[H5_PLACE_LIMIT], categories[H5_PLACE_LIMIT];
     h5_array a = {0};
-    if (!h5_join(codes, r->place, "codes") || !h5_join(categories, r->place, "categories")) return CPT_OK;
+    if (!h5_join(codes, r->place, "codes") || !h5_join(categories, r->place, "categories"))
+        return CPT_OK;
     CPT_TRY(read_texts(r->f, categories, &r->column.categories, NULL, e));
     CPT_TRY(h5_array_open(r->f, codes, &a, e));
     CPT_TRY(check_length(r, &a, e));
@@ -289,7 +298,8 @@ done:
 static cpt_status read_group_column(reading *r, cpt_err *e)
 {
     char encoding[64];
-    cpt_status status = h5_attribute_text(r->f, r->place, "encoding-type", encoding, sizeof encoding, e);
+    cpt_status status =
+        h5_attribute_text(r->f, r->place, "encoding-type", encoding, sizeof encoding, e);
     if (status) return status;
     if (strcmp(encoding, "categorical") == 0) return read_categorical(r, e);
     if (strcmp(encoding, "nullable-integer") == 0 || strcmp(encoding, "nullable-boolean") == 0 ||
@@ -316,7 +326,8 @@ done:
 
 /* ---- the table ---- */
 
-static cpt_status record_members(const h5_file *f, const char *place, cpt_strings *names, cpt_err *e)
+static cpt_status record_members(const h5_file *f, const char *place, cpt_strings *names,
+                                 cpt_err *e)
 {
     h5_array a;
     cpt_status status = h5_array_open(f, place, &a, e);
@@ -335,7 +346,8 @@ static cpt_status record_members(const h5_file *f, const char *place, cpt_string
 }
 
 /* Name of the index column. */
-static cpt_status index_name(const h5_file *f, const char *place, char name[H5_PLACE_LIMIT], cpt_err *e)
+static cpt_status index_name(const h5_file *f, const char *place, char name[H5_PLACE_LIMIT],
+                             cpt_err *e)
 {
     static const char *const usual[] = {"_index", "index"};
     char candidate[H5_PLACE_LIMIT];
@@ -346,15 +358,17 @@ static cpt_status index_name(const h5_file *f, const char *place, char name[H5_P
         CPT_TRY(record_members(f, place, &members, e));
         snprintf(name, H5_PLACE_LIMIT, "%s", cpt_strings_get(&members, 0));
         for (int64_t i = 0; i < members.n; i++)
-            if (strcmp(cpt_strings_get(&members, i), "index") == 0) snprintf(name, H5_PLACE_LIMIT, "index");
+            if (strcmp(cpt_strings_get(&members, i), "index") == 0)
+                snprintf(name, H5_PLACE_LIMIT, "index");
     } else {
         CPT_TRY(h5_attribute_text(f, place, "_index", name, H5_PLACE_LIMIT, e));
         for (int i = 0; i < 2 && !*name; i++)
             if (h5_join(candidate, place, usual[i]) && h5_kind_of(f, candidate) != H5_ABSENT)
                 snprintf(name, H5_PLACE_LIMIT, "%s", usual[i]);
         if (!*name)
-            CPT_TRY(h5_fail(f, e, CPT_ERR_FORMAT, place,
-                            "has no attribute _index that names its index; write the file with anndata"));
+            CPT_TRY(h5_fail(
+                f, e, CPT_ERR_FORMAT, place,
+                "has no attribute _index that names its index; write the file with anndata"));
     }
 done:
     cpt_strings_free(&members);
@@ -368,14 +382,18 @@ cpt_status h5ad_index(const h5_file *f, const char *place, cpt_strings *ids, cpt
     h5_array a = {0};
     h5_kind kind = h5_kind_of(f, place);
     if (kind != H5_GROUP && kind != H5_DATA)
-        return h5_fail(f, e, CPT_ERR_FORMAT, place, kind == H5_LINK ? "is a link, which is not followed"
-                       : "is missing; is this an AnnData file? write it with adata.write_h5ad()");
+        return h5_fail(
+            f, e, CPT_ERR_FORMAT, place,
+            kind == H5_LINK
+                ? "is a link, which is not followed"
+                : "is missing; is this an AnnData file? write it with adata.write_h5ad()");
     CPT_TRY(index_name(f, place, name, e));
     if (kind == H5_DATA) {
         CPT_TRY(h5_array_open_member(f, place, name, &a, e));
         CPT_TRY(h5_array_as_texts(&a, ids, e));
     } else {
-        if (!h5_join(column, place, name)) return h5_fail(f, e, CPT_ERR_FORMAT, place, "name too long");
+        if (!h5_join(column, place, name))
+            return h5_fail(f, e, CPT_ERR_FORMAT, place, "name too long");
         CPT_TRY(read_texts(f, column, ids, NULL, e));
     }
 done:
@@ -396,7 +414,8 @@ static cpt_status add_column(cpt_reader *r, reading *c, char axis, cpt_err *e)
     cpt_status status = read_column(c, e);
     if (status == CPT_OK)
         status = c->known ? cpt_cells_writer_column(r->writer, axis, &c->column, c->n, e)
-                          : cpt_reader_note(r, e, "%s was left out: its encoding is not known here.", c->place);
+                          : cpt_reader_note(
+                                r, e, "%s was left out: its encoding is not known here.", c->place);
     free(c->numbers);
     free(c->codes);
     cpt_strings_free(&c->column.categories);
@@ -427,7 +446,8 @@ done:
 
 /* ---- obsm ---- */
 
-static cpt_status add_obsm(cpt_reader *r, const h5_array *a, const char *name, int64_t n_cells, cpt_err *e)
+static cpt_status add_obsm(cpt_reader *r, const h5_array *a, const char *name, int64_t n_cells,
+                           cpt_err *e)
 {
     cpt_status status;
     float *values = NULL;
@@ -447,7 +467,8 @@ done:
     return status;
 }
 
-static cpt_status read_obsm(cpt_reader *r, const h5_file *f, const char *name, int64_t n_cells, cpt_err *e)
+static cpt_status read_obsm(cpt_reader *r, const h5_file *f, const char *name, int64_t n_cells,
+                            cpt_err *e)
 {
     char place[H5_PLACE_LIMIT];
     h5_array a = {0};

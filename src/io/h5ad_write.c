@@ -25,7 +25,7 @@ struct cpt_h5ad {
     char *path, temporary[PATH_LIMIT];
     hid_t file;
     hid_t text, boolean;   /* types: variable-length UTF-8, h5py's bool */
-    hid_t make_link;       /* creates the groups in between: a column may be called "a/b" */
+    hid_t make_link;       /* names are UTF-8 */
     int64_t n_obs, n_var;
     cpt_strings obs_columns, var_columns;
     H5E_auto2_t print;     /* what the process did with HDF5's errors before */
@@ -35,7 +35,8 @@ struct cpt_h5ad {
 
 static cpt_status failed(const cpt_h5ad *f, const char *where, cpt_err *e)
 {
-    return cpt_fail(e, CPT_ERR_IO, "%s: %s: cannot be written; is the disk full, or the name taken?", f->path,
+    return cpt_fail(e, CPT_ERR_IO,
+                    "%s: %s: cannot be written; is the disk full, or the name taken?", f->path,
                     where);
 }
 
@@ -51,7 +52,8 @@ static bool put_text_attribute(const cpt_h5ad *f, hid_t object, const char *name
     return good;
 }
 
-static bool put_array_attribute(hid_t object, const char *name, hid_t type, hsize_t n, const void *values)
+static bool put_array_attribute(hid_t object, const char *name, hid_t type, hsize_t n,
+                                const void *values)
 {
     hid_t space = H5Screate_simple(1, &n, NULL);
     hid_t id = H5Acreate2(object, name, type, space, H5P_DEFAULT, H5P_DEFAULT);
@@ -70,7 +72,8 @@ static bool put_encoding(const cpt_h5ad *f, hid_t object, const char *type, cons
 /* ---- groups ---- */
 
 /* Creates the group with its encoding; -1 on failure. The caller closes it. */
-static hid_t create_group(const cpt_h5ad *f, const char *place, const char *type, const char *version)
+static hid_t create_group(const cpt_h5ad *f, const char *place, const char *type,
+                          const char *version)
 {
     hid_t plist = H5Pcreate(H5P_GROUP_CREATE);
     H5Pset_obj_track_times(plist, false);
@@ -83,8 +86,8 @@ static hid_t create_group(const cpt_h5ad *f, const char *place, const char *type
     return id;
 }
 
-static cpt_status put_group(const cpt_h5ad *f, const char *place, const char *type, const char *version,
-                            cpt_err *e)
+static cpt_status put_group(const cpt_h5ad *f, const char *place, const char *type,
+                            const char *version, cpt_err *e)
 {
     hid_t id = create_group(f, place, type, version);
     if (id < 0 || H5Gclose(id) < 0) return failed(f, place, e);
@@ -125,7 +128,8 @@ typedef struct chunks {
 
 static void pack_chunk(chunks *c, size_t first, size_t slot)
 {
-    size_t start = (first + slot) * c->chunk, n = c->total - start < c->chunk ? c->total - start : c->chunk;
+    size_t start = (first + slot) * c->chunk,
+           n = c->total - start < c->chunk ? c->total - start : c->chunk;
     unsigned char *padded = c->scratch + slot * 2 * c->chunk, *planes = padded + c->chunk;
     memcpy(padded, c->bytes + start, n);
     memset(padded + n, 0, c->chunk - n);
@@ -155,8 +159,8 @@ static void chunks_free(chunks *c)
 }
 
 /* Rows are whole in every chunk, so chunk k begins at row k * rows. */
-static cpt_status write_chunks(const cpt_h5ad *f, const char *where, hid_t id, chunks *c, hsize_t rows,
-                               cpt_err *e)
+static cpt_status write_chunks(const cpt_h5ad *f, const char *where, hid_t id, chunks *c,
+                               hsize_t rows, cpt_err *e)
 {
     cpt_status status = chunks_init(c, e);
     size_t n_chunks = (c->total + c->chunk - 1) / c->chunk;
@@ -188,7 +192,8 @@ static hid_t creation_list(int n_dims, const hsize_t *chunk)
     return plist;
 }
 
-/* An array of one or two dimensions with encoding "array" (encoded = false: bare, inside a matrix). */
+/* An array of one or two dimensions with encoding "array" (encoded = false: bare, inside a matrix).
+ */
 static cpt_status put_array(const cpt_h5ad *f, const char *where, cpt_dtype dtype, int n_dims,
                             const int64_t *shape, const void *values, bool encoded, cpt_err *e)
 {
@@ -200,14 +205,18 @@ static cpt_status put_array(const cpt_h5ad *f, const char *where, cpt_dtype dtyp
     if (chunk[0] > dims[0]) chunk[0] = dims[0];
     chunk[1] = dims[1];
     bool packed = total >= 1024; /* below, the chunk index takes more than compression saves */
-    hid_t plist = creation_list(n_dims, packed ? chunk : NULL), space = H5Screate_simple(n_dims, dims, NULL);
+    hid_t plist = creation_list(n_dims, packed ? chunk : NULL),
+          space = H5Screate_simple(n_dims, dims, NULL);
     hid_t type = file_type(f, dtype);
     hid_t id = H5Dcreate2(f->file, where, type, space, f->make_link, plist, H5P_DEFAULT);
-    cpt_status status = id < 0 || (encoded && !put_encoding(f, id, "array", "0.2.0")) ? failed(f, where, e) : CPT_OK;
+    cpt_status status = id < 0 || (encoded && !put_encoding(f, id, "array", "0.2.0"))
+                            ? failed(f, where, e)
+                            : CPT_OK;
     if (status == CPT_OK && packed) {
         chunks c = {.bytes = values, .total = total, .chunk = chunk[0] * row, .size = size};
         status = write_chunks(f, where, id, &c, chunk[0], e);
-    } else if (status == CPT_OK && total && H5Dwrite(id, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) < 0) {
+    } else if (status == CPT_OK && total &&
+               H5Dwrite(id, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) < 0) {
         status = failed(f, where, e);
     }
     if (id >= 0 && H5Dclose(id) < 0 && status == CPT_OK) status = failed(f, where, e);
@@ -217,11 +226,12 @@ static cpt_status put_array(const cpt_h5ad *f, const char *where, cpt_dtype dtyp
 }
 
 /* Texts, one-dimensional or (n = -1) a single one. */
-static cpt_status put_texts(const cpt_h5ad *f, const char *where, const char *const *texts, int64_t n,
-                            cpt_err *e)
+static cpt_status put_texts(const cpt_h5ad *f, const char *where, const char *const *texts,
+                            int64_t n, cpt_err *e)
 {
     hsize_t dims = (hsize_t)n;
-    hid_t plist = creation_list(1, NULL), space = n < 0 ? H5Screate(H5S_SCALAR) : H5Screate_simple(1, &dims, NULL);
+    hid_t plist = creation_list(1, NULL),
+          space = n < 0 ? H5Screate(H5S_SCALAR) : H5Screate_simple(1, &dims, NULL);
     hid_t id = H5Dcreate2(f->file, where, f->text, space, f->make_link, plist, H5P_DEFAULT);
     bool good = id >= 0 && put_encoding(f, id, n < 0 ? "string" : "string-array", "0.2.0") &&
                 (n == 0 || H5Dwrite(id, f->text, H5S_ALL, H5S_ALL, H5P_DEFAULT, texts) >= 0);
@@ -231,7 +241,8 @@ static cpt_status put_texts(const cpt_h5ad *f, const char *where, const char *co
     return good ? CPT_OK : failed(f, where, e);
 }
 
-static cpt_status put_strings(const cpt_h5ad *f, const char *where, const cpt_strings *s, cpt_err *e)
+static cpt_status put_strings(const cpt_h5ad *f, const char *where, const cpt_strings *s,
+                              cpt_err *e)
 {
     const char **texts;
     cpt_status status = cpt_alloc(&texts, (size_t)s->n, sizeof *texts, e);
@@ -244,8 +255,8 @@ static cpt_status put_strings(const cpt_h5ad *f, const char *where, const cpt_st
 
 /* ---- opening and closing ---- */
 
-static cpt_status put_skeleton(cpt_h5ad *f, const cpt_strings *obs_names, const cpt_strings *var_names,
-                               cpt_err *e)
+static cpt_status put_skeleton(cpt_h5ad *f, const cpt_strings *obs_names,
+                               const cpt_strings *var_names, cpt_err *e)
 {
     static const char *const dicts[] = {"layers", "obsm", "varm", "obsp", "varp", "uns"};
     cpt_status status = CPT_OK;
@@ -257,7 +268,8 @@ static cpt_status put_skeleton(cpt_h5ad *f, const cpt_strings *obs_names, const 
     CPT_TRY(put_group(f, "var", "dataframe", "0.2.0", e));
     CPT_TRY(put_strings(f, "obs/_index", obs_names, e));
     CPT_TRY(put_strings(f, "var/_index", var_names, e));
-    for (size_t i = 0; i < sizeof dicts / sizeof *dicts; i++) CPT_TRY(put_group(f, dicts[i], "dict", "0.1.0", e));
+    for (size_t i = 0; i < sizeof dicts / sizeof *dicts; i++)
+        CPT_TRY(put_group(f, dicts[i], "dict", "0.1.0", e));
 done:
     return status;
 }
@@ -271,7 +283,6 @@ static void make_types(cpt_h5ad *f)
     H5Tenum_insert(f->boolean, "FALSE", &(int8_t){0});
     H5Tenum_insert(f->boolean, "TRUE", &(int8_t){1});
     f->make_link = H5Pcreate(H5P_LINK_CREATE);
-    H5Pset_create_intermediate_group(f->make_link, 1);
     H5Pset_char_encoding(f->make_link, H5T_CSET_UTF8);
 }
 
@@ -284,12 +295,13 @@ static cpt_status create_file(cpt_h5ad *f, cpt_err *e)
     H5Pclose(access);
     H5Pclose(create);
     if (f->file < 0)
-        return cpt_fail(e, CPT_ERR_IO, "%s: cannot be created; is the folder there, and writable?", f->path);
+        return cpt_fail(e, CPT_ERR_IO, "%s: cannot be created; is the folder there, and writable?",
+                        f->path);
     return CPT_OK;
 }
 
-cpt_h5ad *cpt_h5ad_create(const char *path, const cpt_strings *obs_names, const cpt_strings *var_names,
-                          cpt_err *e)
+cpt_h5ad *cpt_h5ad_create(const char *path, const cpt_strings *obs_names,
+                          const cpt_strings *var_names, cpt_err *e)
 {
     cpt_h5ad *f = calloc(1, sizeof *f);
     if (!f || !(f->path = cpt_strdup(path))) {
@@ -306,7 +318,8 @@ cpt_h5ad *cpt_h5ad_create(const char *path, const cpt_strings *obs_names, const 
         H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
         f->silenced = true;
         make_types(f);
-        if (create_file(f, e) == CPT_OK && put_skeleton(f, obs_names, var_names, e) == CPT_OK) return f;
+        if (create_file(f, e) == CPT_OK && put_skeleton(f, obs_names, var_names, e) == CPT_OK)
+            return f;
     }
     cpt_h5ad_abandon(f);
     return NULL;
@@ -337,7 +350,8 @@ void cpt_h5ad_abandon(cpt_h5ad *f)
 }
 
 /* What a dataframe says about itself is known only at the end. */
-static cpt_status put_column_order(const cpt_h5ad *f, const char *group, const cpt_strings *columns, cpt_err *e)
+static cpt_status put_column_order(const cpt_h5ad *f, const char *group, const cpt_strings *columns,
+                                   cpt_err *e)
 {
     const char **names;
     cpt_status status = cpt_alloc(&names, (size_t)columns->n, sizeof *names, e);
@@ -370,24 +384,29 @@ done:
 
 static cpt_status bad_place(const cpt_h5ad *f, const char *where, cpt_err *e)
 {
-    return cpt_fail(e, CPT_ERR_USAGE, "%s: %s: not a place for this in an AnnData file", f->path, where);
+    return cpt_fail(e, CPT_ERR_USAGE, "%s: %s: not a place for this in an AnnData file", f->path,
+                    where);
 }
 
 static bool is_matrix_place(const char *where)
 {
-    return strcmp(where, "X") == 0 || (strncmp(where, "layers/", 7) == 0 && where[7]);
+    return strcmp(where, "X") == 0 ||
+           (strncmp(where, "layers/", 7) == 0 && where[7] && !strchr(where + 7, '/'));
 }
 
-cpt_status cpt_h5ad_dense(cpt_h5ad *f, const char *where, cpt_dtype dtype, const void *values, cpt_err *e)
+cpt_status cpt_h5ad_dense(cpt_h5ad *f, const char *where, cpt_dtype dtype, const void *values,
+                          cpt_err *e)
 {
-    if (!is_matrix_place(where) || (dtype != CPT_F32 && dtype != CPT_F64)) return bad_place(f, where, e);
+    if (!is_matrix_place(where) || (dtype != CPT_F32 && dtype != CPT_F64))
+        return bad_place(f, where, e);
     return put_array(f, where, dtype, 2, (int64_t[]){f->n_obs, f->n_var}, values, true, e);
 }
 
 static cpt_status put_indptr(const cpt_h5ad *f, const char *where, const cpt_csr *m, cpt_err *e)
 {
     int64_t n = m->n_rows + 1;
-    if (m->indptr[m->n_rows] > INT32_MAX) return put_array(f, where, CPT_I64, 1, &n, m->indptr, false, e);
+    if (m->indptr[m->n_rows] > INT32_MAX)
+        return put_array(f, where, CPT_I64, 1, &n, m->indptr, false, e);
     int32_t *narrow; /* scipy wants indices and indptr of one type, and copies when they differ */
     cpt_status status = cpt_alloc(&narrow, (size_t)n, sizeof *narrow, e);
     if (status) return status;
@@ -404,10 +423,12 @@ cpt_status cpt_h5ad_csr(cpt_h5ad *f, const char *where, const cpt_csr *m, cpt_er
     int64_t nnz = m->indptr[m->n_rows], shape[2] = {m->n_rows, m->n_cols};
     if (!is_matrix_place(where)) return bad_place(f, where, e);
     if (m->n_rows != f->n_obs || m->n_cols != f->n_var)
-        return cpt_fail(e, CPT_ERR_USAGE, "%s: %s: is %lld x %lld, the file is %lld x %lld", f->path, where,
-                        (long long)m->n_rows, (long long)m->n_cols, (long long)f->n_obs, (long long)f->n_var);
+        return cpt_fail(e, CPT_ERR_USAGE, "%s: %s: is %lld x %lld, the file is %lld x %lld",
+                        f->path, where, (long long)m->n_rows, (long long)m->n_cols,
+                        (long long)f->n_obs, (long long)f->n_var);
     hid_t group = create_group(f, where, "csr_matrix", "0.1.0");
-    if (group < 0 || !put_array_attribute(group, "shape", H5T_STD_I64LE, 2, shape)) status = failed(f, where, e);
+    if (group < 0 || !put_array_attribute(group, "shape", H5T_STD_I64LE, 2, shape))
+        status = failed(f, where, e);
     if (group >= 0) H5Gclose(group);
     CPT_TRY(status);
     CPT_TRY(cpt_path_join(place, sizeof place, where, "data", e));
@@ -420,30 +441,51 @@ done:
     return status;
 }
 
-cpt_status cpt_h5ad_matrix(cpt_h5ad *f, const char *where, int64_t width, const float *values, cpt_err *e)
+cpt_status cpt_h5ad_matrix(cpt_h5ad *f, const char *where, int64_t width, const float *values,
+                           cpt_err *e)
 {
     bool obs = strncmp(where, "obsm/", 5) == 0;
-    if ((!obs && strncmp(where, "varm/", 5) != 0) || !where[5] || width < 0) return bad_place(f, where, e);
-    return put_array(f, where, CPT_F32, 2, (int64_t[]){obs ? f->n_obs : f->n_var, width}, values, true, e);
+    if ((!obs && strncmp(where, "varm/", 5) != 0) || !where[5] || strchr(where + 5, '/') ||
+        width < 0)
+        return bad_place(f, where, e);
+    return put_array(f, where, CPT_F32, 2, (int64_t[]){obs ? f->n_obs : f->n_var, width}, values,
+                     true, e);
 }
 
 /* ---- columns ---- */
 
+/* A column may be called "a/b": then "a" is a group. Made here, because those that HDF5 makes by
+ * itself bear a time stamp. */
+static cpt_status make_groups_between(const cpt_h5ad *f, const char *place, cpt_err *e)
+{
+    char group[PATH_LIMIT];
+    cpt_status status = CPT_OK;
+    for (const char *p = strchr(place, '/'); p && (p = strchr(p + 1, '/')) && !status;) {
+        snprintf(group, sizeof group, "%.*s", (int)(p - place), place);
+        if (H5Lexists(f->file, group, H5P_DEFAULT) <= 0)
+            status = put_group(f, group, "dict", "0.1.0", e);
+    }
+    return status;
+}
+
 /* Remembers the column and gives the place to write it and its length. */
-static cpt_status begin_column(cpt_h5ad *f, char axis, const char *name, char place[PATH_LIMIT], int64_t *n,
-                               cpt_err *e)
+static cpt_status begin_column(cpt_h5ad *f, char axis, const char *name, char place[PATH_LIMIT],
+                               int64_t *n, cpt_err *e)
 {
     bool obs = axis == 'o';
     const char *group = obs ? "obs" : "var";
     if (!*name || strcmp(name, "_index") == 0 || !cpt_utf8_valid(name, strlen(name)))
-        return cpt_fail(e, CPT_ERR_USAGE, "%s: %s: a column cannot be called \"%s\"", f->path, group, name);
+        return cpt_fail(e, CPT_ERR_USAGE, "%s: %s: a column cannot be called \"%s\"", f->path,
+                        group, name);
     *n = obs ? f->n_obs : f->n_var;
     cpt_status status = cpt_path_join(place, PATH_LIMIT, group, name, e);
-    return status ? status : cpt_strings_add(obs ? &f->obs_columns : &f->var_columns, name, strlen(name), e);
+    if (status == CPT_OK) status = make_groups_between(f, place, e);
+    return status ? status
+                  : cpt_strings_add(obs ? &f->obs_columns : &f->var_columns, name, strlen(name), e);
 }
 
-static cpt_status put_column(cpt_h5ad *f, char axis, const char *name, cpt_dtype dtype, const void *values,
-                             cpt_err *e)
+static cpt_status put_column(cpt_h5ad *f, char axis, const char *name, cpt_dtype dtype,
+                             const void *values, cpt_err *e)
 {
     char place[PATH_LIMIT];
     int64_t n = 0;
@@ -451,12 +493,14 @@ static cpt_status put_column(cpt_h5ad *f, char axis, const char *name, cpt_dtype
     return status ? status : put_array(f, place, dtype, 1, &n, values, true, e);
 }
 
-cpt_status cpt_h5ad_numbers(cpt_h5ad *f, char axis, const char *name, const double *values, cpt_err *e)
+cpt_status cpt_h5ad_numbers(cpt_h5ad *f, char axis, const char *name, const double *values,
+                            cpt_err *e)
 {
     return put_column(f, axis, name, CPT_F64, values, e);
 }
 
-cpt_status cpt_h5ad_integers(cpt_h5ad *f, char axis, const char *name, const int64_t *values, cpt_err *e)
+cpt_status cpt_h5ad_integers(cpt_h5ad *f, char axis, const char *name, const int64_t *values,
+                             cpt_err *e)
 {
     return put_column(f, axis, name, CPT_I64, values, e);
 }
@@ -466,20 +510,22 @@ cpt_status cpt_h5ad_flags(cpt_h5ad *f, char axis, const char *name, const bool *
     return put_column(f, axis, name, CPT_BOOL, values, e);
 }
 
-cpt_status cpt_h5ad_texts(cpt_h5ad *f, char axis, const char *name, const cpt_strings *values, cpt_err *e)
+cpt_status cpt_h5ad_texts(cpt_h5ad *f, char axis, const char *name, const cpt_strings *values,
+                          cpt_err *e)
 {
     char place[PATH_LIMIT];
     int64_t n = 0;
     cpt_status status = begin_column(f, axis, name, place, &n, e);
     if (status) return status;
     if (values->n != n)
-        return cpt_fail(e, CPT_ERR_USAGE, "%s: %s: %lld texts, %lld needed", f->path, place, (long long)values->n,
-                        (long long)n);
+        return cpt_fail(e, CPT_ERR_USAGE, "%s: %s: %lld texts, %lld needed", f->path, place,
+                        (long long)values->n, (long long)n);
     return put_strings(f, place, values, e);
 }
 
 /* Codes in the narrowest type that pandas would use. */
-static cpt_status put_codes(const cpt_h5ad *f, const char *place, const cpt_column *c, int64_t n, cpt_err *e)
+static cpt_status put_codes(const cpt_h5ad *f, const char *place, const cpt_column *c, int64_t n,
+                            cpt_err *e)
 {
     if (c->categories.n > INT16_MAX) return put_array(f, place, CPT_I32, 1, &n, c->codes, true, e);
     int8_t *bytes = NULL;
@@ -492,7 +538,8 @@ static cpt_status put_codes(const cpt_h5ad *f, const char *place, const cpt_colu
         shorts[i] = (int16_t)c->codes[i];
         bytes[i] = (int8_t)shorts[i];
     }
-    CPT_TRY(put_array(f, place, tiny ? CPT_I8 : CPT_I16, 1, &n, tiny ? (const void *)bytes : shorts, true, e));
+    CPT_TRY(put_array(f, place, tiny ? CPT_I8 : CPT_I16, 1, &n, tiny ? (const void *)bytes : shorts,
+                      true, e));
 done:
     free(bytes);
     free(shorts);
@@ -515,7 +562,8 @@ cpt_status cpt_h5ad_column(cpt_h5ad *f, char axis, const cpt_column *column, cpt
     cpt_status status;
     char place[PATH_LIMIT], part[PATH_LIMIT];
     int64_t n = 0;
-    if (column->kind == CPT_COLUMN_NUMBER) return cpt_h5ad_numbers(f, axis, column->name, column->numbers, e);
+    if (column->kind == CPT_COLUMN_NUMBER)
+        return cpt_h5ad_numbers(f, axis, column->name, column->numbers, e);
     CPT_TRY(begin_column(f, axis, column->name, place, &n, e));
     hid_t group = create_group(f, place, "categorical", "0.2.0");
     if (group < 0 || !put_ordered(f, group)) status = failed(f, place, e);
@@ -531,8 +579,8 @@ done:
 
 /* ---- uns ---- */
 
-static cpt_status put_scalar(const cpt_h5ad *f, const char *where, hid_t type, hid_t memory, const void *value,
-                             cpt_err *e)
+static cpt_status put_scalar(const cpt_h5ad *f, const char *where, hid_t type, hid_t memory,
+                             const void *value, cpt_err *e)
 {
     hid_t plist = creation_list(1, NULL), space = H5Screate(H5S_SCALAR);
     hid_t id = H5Dcreate2(f->file, where, type, space, f->make_link, plist, H5P_DEFAULT);
@@ -557,7 +605,8 @@ static char list_kind(const json_t *list)
     return n == n_texts ? 's' : n == n_integers ? 'i' : n == n_numbers ? 'r' : '\0';
 }
 
-static cpt_status put_json_list(const cpt_h5ad *f, const char *where, const json_t *list, cpt_err *e)
+static cpt_status put_json_list(const cpt_h5ad *f, const char *where, const json_t *list,
+                                cpt_err *e)
 {
     cpt_status status;
     int64_t n = (int64_t)json_array_size(list), *integers = NULL;
@@ -589,9 +638,11 @@ done:
     return status;
 }
 
-static cpt_status put_json(const cpt_h5ad *f, const char *where, const json_t *x, int depth, cpt_err *e);
+static cpt_status put_json(const cpt_h5ad *f, const char *where, const json_t *x, int depth,
+                           cpt_err *e);
 
-static cpt_status put_json_object(const cpt_h5ad *f, const char *where, const json_t *x, int depth, cpt_err *e)
+static cpt_status put_json_object(const cpt_h5ad *f, const char *where, const json_t *x, int depth,
+                                  cpt_err *e)
 {
     const char *key;
     json_t *value;
@@ -600,7 +651,8 @@ static cpt_status put_json_object(const cpt_h5ad *f, const char *where, const js
     if (status) return status;
     json_object_foreach((json_t *)(uintptr_t)x, key, value) {
         if (!*key || strchr(key, '/') || strcmp(key, ".") == 0)
-            return cpt_fail(e, CPT_ERR_USAGE, "%s: %s: \"%s\" cannot be a name in HDF5", f->path, where, key);
+            return cpt_fail(e, CPT_ERR_USAGE, "%s: %s: \"%s\" cannot be a name in HDF5", f->path,
+                            where, key);
         status = cpt_path_join(place, sizeof place, where, key, e);
         if (status == CPT_OK) status = put_json(f, place, value, depth + 1, e);
         if (status) return status;
@@ -609,19 +661,24 @@ static cpt_status put_json_object(const cpt_h5ad *f, const char *where, const js
 }
 
 /* null has no encoding before anndata 0.11: such entries are left out. */
-static cpt_status put_json(const cpt_h5ad *f, const char *where, const json_t *x, int depth, cpt_err *e)
+static cpt_status put_json(const cpt_h5ad *f, const char *where, const json_t *x, int depth,
+                           cpt_err *e)
 {
-    if (depth > MAX_DEPTH) return cpt_fail(e, CPT_ERR_USAGE, "%s: %s: nested too deeply", f->path, where);
+    if (depth > MAX_DEPTH)
+        return cpt_fail(e, CPT_ERR_USAGE, "%s: %s: nested too deeply", f->path, where);
     switch (json_typeof(x)) {
     case JSON_OBJECT: return put_json_object(f, where, x, depth, e);
     case JSON_ARRAY: return put_json_list(f, where, x, e);
     case JSON_STRING: return put_texts(f, where, &(const char *){json_string_value(x)}, -1, e);
     case JSON_INTEGER:
-        return put_scalar(f, where, H5T_STD_I64LE, H5T_NATIVE_INT64, &(int64_t){json_integer_value(x)}, e);
+        return put_scalar(f, where, H5T_STD_I64LE, H5T_NATIVE_INT64,
+                          &(int64_t){json_integer_value(x)}, e);
     case JSON_REAL:
-        return put_scalar(f, where, H5T_IEEE_F64LE, H5T_NATIVE_DOUBLE, &(double){json_real_value(x)}, e);
+        return put_scalar(f, where, H5T_IEEE_F64LE, H5T_NATIVE_DOUBLE,
+                          &(double){json_real_value(x)}, e);
     case JSON_TRUE:
-    case JSON_FALSE: return put_scalar(f, where, f->boolean, f->boolean, &(int8_t){json_is_true(x)}, e);
+    case JSON_FALSE:
+        return put_scalar(f, where, f->boolean, f->boolean, &(int8_t){json_is_true(x)}, e);
     default: return CPT_OK;
     }
 }

@@ -6,9 +6,10 @@
  * cache and reports through a pipe; the parent relays progress, watches for silence and for the
  * stop flag, kills when it must, and then opens the cache with its own checks. The pipe carries
  * messages of one byte of type, four bytes of length and that many bytes.
- * Traps: the child leaves by _exit, so that buffers shared with the parent are not flushed twice; it
- * dies with its parent; memory is limited by RLIMIT_DATA rather than RLIMIT_AS, because the cache is
- * mapped and mapped files cost no memory (and neither limit goes with AddressSanitizer). */
+ * Traps: the child leaves by _exit, so that buffers shared with the parent are not flushed twice;
+ * it dies with its parent; memory is limited by RLIMIT_DATA rather than RLIMIT_AS, because the
+ * cache is mapped and mapped files cost no memory (and neither limit goes with AddressSanitizer).
+ */
 #include "io/import.h"
 #include "base/memory.h"
 #include "io/reader.h"
@@ -86,7 +87,8 @@ static void send_progress(void *data, const char *what, double done, double tota
     child_state *state = data;
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
-    double since = (double)(now.tv_sec - state->last.tv_sec) + 1e-9 * (double)(now.tv_nsec - state->last.tv_nsec);
+    double since = (double)(now.tv_sec - state->last.tv_sec) +
+                   1e-9 * (double)(now.tv_nsec - state->last.tv_nsec);
     if (since < 0.05 && done < total) return;
     state->last = now;
     progress_message m = {.done = done, .total = total};
@@ -103,7 +105,8 @@ static void limit_memory(void)
     FILE *f = fopen("/proc/self/statm", "r");
     unsigned long size, resident, shared, text, lib, data;
     if (f) {
-        if (fscanf(f, "%lu %lu %lu %lu %lu %lu", &size, &resident, &shared, &text, &lib, &data) == 6)
+        if (fscanf(f, "%lu %lu %lu %lu %lu %lu", &size, &resident, &shared, &text, &lib, &data) ==
+            6)
             used = (rlim_t)data * (rlim_t)page; /* what the parent had already counts here too */
         fclose(f);
     }
@@ -125,7 +128,8 @@ static void prepare_child(pid_t parent)
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent) _exit(3);
     int nowhere = UNDER_ASAN ? -1 : open("/dev/null", O_WRONLY | O_CLOEXEC);
-    if (nowhere >= 0) dup2(nowhere, STDERR_FILENO); /* the C library's last words on a broken heap */
+    if (nowhere >= 0)
+        dup2(nowhere, STDERR_FILENO); /* the C library's last words on a broken heap */
     setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
     limit_memory();
 }
@@ -196,7 +200,8 @@ static cpt_status take_messages(listener *l, cpt_err *e)
         uint32_t length;
         memcpy(&length, l->buffer + at + 1, 4);
         if (length > MAX_MESSAGE)
-            return cpt_fail(e, CPT_ERR_INTERNAL, "%s: the reading process sent nonsense", l->job->path);
+            return cpt_fail(e, CPT_ERR_INTERNAL, "%s: the reading process sent nonsense",
+                            l->job->path);
         if (l->n - at - HEAD_BYTES < length) break;
         cpt_status status = take_message(l, l->buffer[at], l->buffer + at + HEAD_BYTES, length, e);
         if (status) return status;
@@ -220,8 +225,10 @@ static cpt_status listen_to_child(listener *l, int fd, cpt_err *e)
             return cpt_fail(e, CPT_ERR_INTERNAL, "%s: lost the reading process", l->job->path);
         if (ready <= 0) {
             if ((silent_ms += POLL_MS) < limit_ms) continue;
-            return cpt_fail(e, CPT_ERR_FORMAT, "%s: reading made no progress for %d s and was stopped; "
-                            "the file is damaged, copy or write it again", l->job->path, l->job->silence_s);
+            return cpt_fail(e, CPT_ERR_FORMAT,
+                            "%s: reading made no progress for %d s and was stopped; "
+                            "the file is damaged, copy or write it again",
+                            l->job->path, l->job->silence_s);
         }
         silent_ms = 0;
         if ((status = cpt_grow(&l->buffer, &l->capacity, l->n + 65536, 1, e))) return status;
@@ -244,13 +251,19 @@ static cpt_status judge_end(const listener *l, bool known, int how, cpt_err *e)
     }
     if (l->done) return CPT_OK;
     if (known && WIFSIGNALED(how) && WTERMSIG(how) == SIGKILL)
-        return cpt_fail(e, CPT_ERR_MEMORY, "%s: the process that read it was killed, by lack of memory or by "
-                        "hand; try again with more memory", path);
+        return cpt_fail(e, CPT_ERR_MEMORY,
+                        "%s: the process that read it was killed, by lack of memory or by "
+                        "hand; try again with more memory",
+                        path);
     if (known && WIFSIGNALED(how))
-        return cpt_fail(e, CPT_ERR_FORMAT, "%s: the HDF5 library crashed while reading it (%s); the file is "
-                        "damaged, copy or write it again", path, strsignal(WTERMSIG(how)));
-    return cpt_fail(e, CPT_ERR_FORMAT, "%s: the HDF5 library crashed while reading it; the file is damaged, "
-                    "copy or write it again", path);
+        return cpt_fail(e, CPT_ERR_FORMAT,
+                        "%s: the HDF5 library crashed while reading it (%s); the file is "
+                        "damaged, copy or write it again",
+                        path, strsignal(WTERMSIG(how)));
+    return cpt_fail(e, CPT_ERR_FORMAT,
+                    "%s: the HDF5 library crashed while reading it; the file is damaged, "
+                    "copy or write it again",
+                    path);
 }
 
 /* Runs the job in a child. With inspect, *json gets the text. */
@@ -266,7 +279,8 @@ static cpt_status run_in_child(const job *j, char **json, cpt_err *e)
         int reason = errno;
         close(ends[0]);
         close(ends[1]);
-        return cpt_fail(e, CPT_ERR_MEMORY, "%s: no process to read it in: %s", j->path, strerror(reason));
+        return cpt_fail(e, CPT_ERR_MEMORY, "%s: no process to read it in: %s", j->path,
+                        strerror(reason));
     }
     if (child == 0) {
         close(ends[0]);
@@ -295,16 +309,20 @@ static cpt_status detect_folder(const char *path, cpt_input_kind *kind, cpt_err 
     static const char *const inner[] = {"filtered_feature_bc_matrix", "raw_feature_bc_matrix"};
     char name[4096];
     for (int i = 0; i < 2; i++)
-        if (cpt_path_join(name, sizeof name, path, i ? "matrix.mtx.gz" : "matrix.mtx", e) == CPT_OK &&
+        if (cpt_path_join(name, sizeof name, path, i ? "matrix.mtx.gz" : "matrix.mtx", e) ==
+                CPT_OK &&
             cpt_path_exists(name)) {
             *kind = CPT_INPUT_TENX_FOLDER;
             return CPT_OK;
         }
     for (int i = 0; i < 2; i++)
-        if (cpt_path_join(name, sizeof name, path, inner[i], e) == CPT_OK && cpt_path_is_folder(name))
+        if (cpt_path_join(name, sizeof name, path, inner[i], e) == CPT_OK &&
+            cpt_path_is_folder(name))
             return cpt_fail(e, CPT_ERR_USAGE, "%s: holds several things; give %s", path, name);
-    return cpt_fail(e, CPT_ERR_FORMAT, "%s: a folder without matrix.mtx or matrix.mtx.gz; give a 10x folder, "
-                    "a 10x .h5 file or an .h5ad file", path);
+    return cpt_fail(e, CPT_ERR_FORMAT,
+                    "%s: a folder without matrix.mtx or matrix.mtx.gz; give a 10x folder, "
+                    "a 10x .h5 file or an .h5ad file",
+                    path);
 }
 
 static cpt_status not_cells(const char *path, const unsigned char *head, size_t n, cpt_err *e)
@@ -317,7 +335,8 @@ static cpt_status not_cells(const char *path, const unsigned char *head, size_t 
     else if (n >= 8 && memcmp(head, "version ", 8) == 0)
         what = "a git LFS pointer, not the data; fetch the file with `git lfs pull`";
     else if (n >= 14 && memcmp(head, "%%MatrixMarket", 14) == 0)
-        what = "a MatrixMarket file; give the folder that holds it together with barcodes and features";
+        what = "a MatrixMarket file; give the folder that holds it together with barcodes and "
+               "features";
     return cpt_fail(e, CPT_ERR_FORMAT, "%s: %s", path, what);
 }
 
@@ -353,8 +372,12 @@ cpt_status cpt_import(const char *path, const char *folder, const cpt_import_opt
     if (!options) options = &usual;
     cpt_status status = cpt_input_detect(path, &kind, e);
     if (status) return status;
-    job j = {.path = path, .folder = folder, .options = options, .ctx = ctx,
-             .silence_s = options->silence_limit_s > 0 ? options->silence_limit_s : DEFAULT_SILENCE_S};
+    job j = {.path = path,
+             .folder = folder,
+             .options = options,
+             .ctx = ctx,
+             .silence_s =
+                 options->silence_limit_s > 0 ? options->silence_limit_s : DEFAULT_SILENCE_S};
     if (kind == CPT_INPUT_TENX_FOLDER) {
         cpt_reader r = {.path = path, .folder = folder, .options = options, .ctx = ctx};
         status = cpt_read_tenx_folder(&r, e);
@@ -377,6 +400,7 @@ cpt_status cpt_import_inspect(const char *path, char **json, cpt_err *e)
     job j = {.path = path, .silence_s = DEFAULT_SILENCE_S};
     status = run_in_child(&j, json, e);
     if (status == CPT_OK && !*json)
-        return cpt_fail(e, CPT_ERR_INTERNAL, "%s: nothing came back from the reading process", path);
+        return cpt_fail(e, CPT_ERR_INTERNAL, "%s: nothing came back from the reading process",
+                        path);
     return status;
 }

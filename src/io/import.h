@@ -14,9 +14,11 @@ typedef enum cpt_input_kind {
 } cpt_input_kind;
 
 typedef struct cpt_import_options {
-    bool need_counts;    /* false: obsm is enough (train, encode) */
+    bool need_counts;    /* false: obsm is enough (train, encode); counts come along when there are
+                            any,    otherwise a note says why not */
     const char *layer;   /* NULL = find counts: X if it holds counts, else layers/counts, else
-                            raw/X; a name forces layers/NAME; "X" and "raw" force these */
+                            raw/X; a name forces layers/NAME; "X" and "raw" force these;
+                            "none" reads no counts */
     const char *obsm;    /* NULL = all two-dimensional numeric obsm; else this one is required */
     bool allow_non_counts; /* accept fractional values (said in notes) */
     int32_t silence_limit_s; /* child killed after this long without progress; 0 = 120 */
@@ -30,8 +32,8 @@ cpt_status cpt_input_detect(const char *path, cpt_input_kind *kind, cpt_err *e);
 cpt_status cpt_import(const char *path, const char *folder, const cpt_import_options *options,
                       const cpt_context *ctx, cpt_err *e);
 
-/* One screenful for `inspect`: JSON object {"kind", "n_cells", "n_genes", "X": {...}, "layers", "obs",
- * "obsm", ...} made in a child likewise. *json is malloc'ed text; caller frees. */
+/* One screenful for `inspect`: JSON object {"kind", "n_cells", "n_genes", "X": {...}, "layers",
+ * "obs", "obsm", ...} made in a child likewise. *json is malloc'ed text; caller frees. */
 cpt_status cpt_import_inspect(const char *path, char **json, cpt_err *e);
 
 #endif

@@ -1,7 +1,7 @@
 /* What is in an .h5ad or 10x .h5 file, as a JSON object for one screenful. Reads no matrix.
  *
- * Method: the members of the known groups are listed with encoding, shape and type. Lists are cut at
- * MAX_LISTED entries, so that a hostile file cannot make the answer long. Child process only. */
+ * Method: the members of the known groups are listed with encoding, shape and type. Lists are cut
+ * at MAX_LISTED entries, so that a hostile file cannot make the answer long. Child process only. */
 #include "io/reader.h"
 
 #include <jansson.h>
@@ -58,13 +58,16 @@ static json_t *describe(const h5_file *f, const char *place)
     h5_kind kind = h5_kind_of(f, place);
     if (kind == H5_GROUP || kind == H5_DATA) {
         h5_attribute_text(f, place, "encoding-type", encoding, sizeof encoding, NULL);
-        if (!*encoding) h5_attribute_text(f, place, "h5sparse_format", encoding, sizeof encoding, NULL);
+        if (!*encoding)
+            h5_attribute_text(f, place, "h5sparse_format", encoding, sizeof encoding, NULL);
         if (*encoding && cpt_utf8_valid(encoding, strlen(encoding)))
             json_object_set_new(out, "encoding", json_string(encoding));
     }
     if (kind == H5_DATA) describe_array(f, place, out);
     else if (kind == H5_GROUP) describe_sparse(f, place, out);
-    else json_object_set_new(out, "problem", json_string(kind == H5_LINK ? "a link, not followed" : "missing"));
+    else
+        json_object_set_new(out, "problem",
+                            json_string(kind == H5_LINK ? "a link, not followed" : "missing"));
     return out;
 }
 
@@ -98,7 +101,8 @@ static cpt_status inspect_h5ad(const h5_file *f, json_t *root, cpt_err *e)
         json_object_set_new(root, "n_cells", json_integer(cells.n));
         json_object_set_new(root, "n_genes", json_integer(genes.n));
         if (h5_kind_of(f, "X") != H5_ABSENT) json_object_set_new(root, "X", describe(f, "X"));
-        for (size_t i = 0; i < sizeof groups / sizeof *groups; i++) describe_members(f, groups[i], root);
+        for (size_t i = 0; i < sizeof groups / sizeof *groups; i++)
+            describe_members(f, groups[i], root);
     }
     cpt_strings_free(&cells);
     cpt_strings_free(&genes);

@@ -1,16 +1,17 @@
 /* LZF decompression: see lzf.h for the stream.
  *
  * Problem: h5py compresses with LZF on request, and the HDF5 library does not bring that filter.
- * Method: one loop over the tokens, each checked against both buffers before a byte is copied. O(n).
- * Traps: a copy may overlap what it writes (a run), so it goes byte by byte; the size of the output
- * is not stored in the stream, so the buffer grows until it fits. */
+ * Method: one loop over the tokens, each checked against both buffers before a byte is copied.
+ * O(n). Traps: a copy may overlap what it writes (a run), so it goes byte by byte; the size of the
+ * output is not stored in the stream, so the buffer grows until it fits. */
 #include "io/lzf.h"
 
 #include <hdf5.h>
 #include <stdlib.h>
 #include <string.h>
 
-size_t cpt_lzf_expand(const unsigned char *in, size_t n, unsigned char *out, size_t capacity, int *full)
+size_t cpt_lzf_expand(const unsigned char *in, size_t n, unsigned char *out, size_t capacity,
+                      int *full)
 {
     size_t i = 0, o = 0;
     *full = 0;
@@ -45,14 +46,16 @@ size_t cpt_lzf_expand(const unsigned char *in, size_t n, unsigned char *out, siz
     return o;
 }
 
-static size_t lzf_filter(unsigned flags, size_t n_values, const unsigned values[], size_t n, size_t *size,
-                         void **buffer)
+static size_t lzf_filter(unsigned flags, size_t n_values, const unsigned values[], size_t n,
+                         size_t *size, void **buffer)
 {
     if (!(flags & H5Z_FLAG_REVERSE)) return 0;
-    /* h5py stores the size of a chunk as third value: HDF5 itself does not check what it gets back. */
+    /* h5py stores the size of a chunk as third value: HDF5 itself does not check what it gets back.
+     */
     const size_t promised = n_values >= 3 ? values[2] : 0;
     size_t capacity = promised ? promised : *size > 1024 ? *size : 1024;
-    const size_t limit = n > SIZE_MAX / 512 ? SIZE_MAX / 2 : 256 * n + 1024; /* one token: <= 264 from 3 bytes */
+    const size_t limit =
+        n > SIZE_MAX / 512 ? SIZE_MAX / 2 : 256 * n + 1024; /* one token: <= 264 from 3 bytes */
     for (;; capacity *= 2) {
         int full;
         if (capacity > limit) capacity = limit;
@@ -71,6 +74,7 @@ static size_t lzf_filter(unsigned flags, size_t n_values, const unsigned values[
 
 int cpt_lzf_register(void)
 {
-    static const H5Z_class2_t lzf = {H5Z_CLASS_T_VERS, CPT_LZF_FILTER, 0, 1, "lzf", NULL, NULL, lzf_filter};
+    static const H5Z_class2_t lzf = {H5Z_CLASS_T_VERS, CPT_LZF_FILTER, 0, 1, "lzf", NULL, NULL,
+                                     lzf_filter};
     return H5Zregister(&lzf);
 }

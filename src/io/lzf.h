@@ -13,7 +13,8 @@
 enum { CPT_LZF_FILTER = 32000 };
 
 /* Bytes written to `out`; 0 when the stream is damaged, *full when `capacity` was too small. */
-size_t cpt_lzf_expand(const unsigned char *in, size_t n, unsigned char *out, size_t capacity, int *full);
+size_t cpt_lzf_expand(const unsigned char *in, size_t n, unsigned char *out, size_t capacity,
+                      int *full);
 
 int cpt_lzf_register(void); /* with HDF5; < 0 on failure */
 

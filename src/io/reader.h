@@ -53,7 +53,7 @@ typedef struct h5_counts {
 /* An AnnData matrix of any encoding into the writer. CPT_ERR_DATA: readable, but not counts. */
 cpt_status h5ad_matrix(cpt_reader *r, const h5_file *f, const h5_counts *c, cpt_err *e);
 /* indptr, indices and data in the group at c->place; rows are cells or genes. */
-cpt_status h5_sparse_counts(cpt_reader *r, const h5_file *f, const h5_counts *c, bool rows_are_genes,
-                            cpt_err *e);
+cpt_status h5_sparse_counts(cpt_reader *r, const h5_file *f, const h5_counts *c,
+                            bool rows_are_genes, cpt_err *e);
 
 #endif

@@ -43,12 +43,14 @@ static cpt_status number_features(cpt_reader *r, features *x, cpt_err *e)
         x->place[i] = keep ? (int32_t)x->n_kept++ : -1;
     }
     if (x->n_kept < x->ids.n)
-        return cpt_reader_note(r, e, "%lld features that are not of type Gene Expression were left out.",
+        return cpt_reader_note(r, e,
+                               "%lld features that are not of type Gene Expression were left out.",
                                (long long)(x->ids.n - x->n_kept));
     return CPT_OK;
 }
 
-static cpt_status kept_texts(const features *x, const cpt_strings *all, cpt_strings *out, cpt_err *e)
+static cpt_status kept_texts(const features *x, const cpt_strings *all, cpt_strings *out,
+                             cpt_err *e)
 {
     for (int64_t i = 0; i < all->n; i++) {
         const char *text = cpt_strings_get(all, i);
@@ -59,7 +61,8 @@ static cpt_status kept_texts(const features *x, const cpt_strings *all, cpt_stri
 }
 
 /* Names, and gene symbols as a column of var. */
-static cpt_status write_names(cpt_reader *r, const features *x, const cpt_strings *cells, cpt_err *e)
+static cpt_status write_names(cpt_reader *r, const features *x, const cpt_strings *cells,
+                              cpt_err *e)
 {
     cpt_status status;
     cpt_strings ids = {0}, symbols = {0};
@@ -89,10 +92,15 @@ static cpt_status finish(cpt_reader *r, const char *counts_from, cpt_err *e)
         return cpt_fail(e, CPT_ERR_DATA, "%s: all counts are zero", r->path);
     if (!cpt_cells_writer_integer(r->writer)) {
         if (r->options->need_counts && !r->options->allow_non_counts)
-            return cpt_fail(e, CPT_ERR_DATA, "%s: the values are not whole numbers, so they are not counts; "
-                            "give the raw counts", r->path);
-        cpt_status status = cpt_reader_note(r, e, "%s holds values that are not whole numbers; they were taken "
-                                            "as counts.", counts_from);
+            return cpt_fail(e, CPT_ERR_DATA,
+                            "%s: the values are not whole numbers, so they are not counts; "
+                            "give the raw counts",
+                            r->path);
+        cpt_status status =
+            cpt_reader_note(r, e,
+                            "%s holds values that are not whole numbers; they were taken "
+                            "as counts.",
+                            counts_from);
         if (status) return status;
     }
     cpt_progress(r->ctx, "by gene", 0, 0, NULL);
@@ -107,13 +115,16 @@ static bool find_file(const char *folder, const char *name, char path[PATH_LIMIT
 {
     char zipped[64];
     snprintf(zipped, sizeof zipped, "%s.gz", name);
-    return (cpt_path_join(path, PATH_LIMIT, folder, name, NULL) == CPT_OK && cpt_path_exists(path)) ||
-           (cpt_path_join(path, PATH_LIMIT, folder, zipped, NULL) == CPT_OK && cpt_path_exists(path));
+    return (cpt_path_join(path, PATH_LIMIT, folder, name, NULL) == CPT_OK &&
+            cpt_path_exists(path)) ||
+           (cpt_path_join(path, PATH_LIMIT, folder, zipped, NULL) == CPT_OK &&
+            cpt_path_exists(path));
 }
 
 static cpt_status missing_file(const char *folder, const char *name, cpt_err *e)
 {
-    return cpt_fail(e, CPT_ERR_IO, "%s: has no %s or %s.gz; copy the whole 10x folder", folder, name, name);
+    return cpt_fail(e, CPT_ERR_IO, "%s: has no %s or %s.gz; copy the whole 10x folder", folder,
+                    name, name);
 }
 
 static cpt_status add_valid(const cpt_lines *in, cpt_strings *out, const char *text, cpt_err *e)
@@ -156,7 +167,8 @@ static cpt_status read_features(const char *folder, features *x, cpt_err *e)
             status = cpt_lines_fail(in, e, "has another number of columns than the lines before");
             break;
         }
-        if ((status = add_valid(in, &x->ids, line, e)) || (status = add_valid(in, &x->symbols, symbol, e)) ||
+        if ((status = add_valid(in, &x->ids, line, e)) ||
+            (status = add_valid(in, &x->symbols, symbol, e)) ||
             (type && (status = add_valid(in, &x->types, type, e))))
             break;
     }
@@ -184,7 +196,8 @@ static cpt_status mtx_banner(mtx *m, char *line, cpt_err *e)
     for (char *p = line; *p; p++) *p = (char)tolower((unsigned char)*p);
     if (strncmp(line, "%%matrixmarket matrix coordinate ", 33) != 0)
         return cpt_lines_fail(m->in, e, "is not a MatrixMarket header of a coordinate matrix");
-    if (!strstr(line, " general")) return cpt_lines_fail(m->in, e, "only general matrices hold counts");
+    if (!strstr(line, " general"))
+        return cpt_lines_fail(m->in, e, "only general matrices hold counts");
     if (!strstr(line, " integer") && !strstr(line, " real"))
         return cpt_lines_fail(m->in, e, "only integer and real matrices hold counts");
     return CPT_OK;
@@ -198,7 +211,8 @@ static bool take_integer(char **p, int64_t *out)
     while (*s == ' ' || *s == '\t') s++;
     char *first = s;
     for (; *s >= '0' && *s <= '9'; s++)
-        if (__builtin_mul_overflow(x, 10, &x) || __builtin_add_overflow(x, *s - '0', &x)) return false;
+        if (__builtin_mul_overflow(x, 10, &x) || __builtin_add_overflow(x, *s - '0', &x))
+            return false;
     *p = s;
     *out = x;
     return s > first;
@@ -216,15 +230,19 @@ static cpt_status mtx_open(mtx *m, cpt_err *e)
     CPT_TRY(mtx_banner(m, line, e));
     do {
         CPT_TRY(cpt_lines_next(m->in, &line, NULL, e));
-        if (!line) return cpt_fail(e, CPT_ERR_FORMAT, "%s: ends before its sizes; copy it again", m->path);
+        if (!line)
+            return cpt_fail(e, CPT_ERR_FORMAT, "%s: ends before its sizes; copy it again", m->path);
     } while (*line == '%' || *line == '\0');
-    if (!take_integer(&line, &rows) || !take_integer(&line, &columns) || !take_integer(&line, &m->n_entries))
+    if (!take_integer(&line, &rows) || !take_integer(&line, &columns) ||
+        !take_integer(&line, &m->n_entries))
         return cpt_lines_fail(m->in, e, "three sizes are expected: rows, columns, entries");
     m->swapped = rows != m->n_features && rows == m->n_cells && columns == m->n_features;
     if (!m->swapped && (rows != m->n_features || columns != m->n_cells))
-        return cpt_lines_fail(m->in, e, "%lld x %lld, but there are %lld features and %lld barcodes; the three "
-                              "files do not belong together", (long long)rows, (long long)columns,
-                              (long long)m->n_features, (long long)m->n_cells);
+        return cpt_lines_fail(
+            m->in, e,
+            "%lld x %lld, but there are %lld features and %lld barcodes; the three "
+            "files do not belong together",
+            (long long)rows, (long long)columns, (long long)m->n_features, (long long)m->n_cells);
 done:
     return status;
 }
@@ -263,17 +281,21 @@ static cpt_status mtx_next(mtx *m, mtx_entry *x, bool *end, cpt_err *e)
     if (!line) {
         *end = true;
         if (m->n_read == m->n_entries) return CPT_OK;
-        return cpt_fail(e, CPT_ERR_FORMAT, "%s: %lld entries, but the header says %lld; the file is cut off, "
-                        "copy it again", m->path, (long long)m->n_read, (long long)m->n_entries);
+        return cpt_fail(e, CPT_ERR_FORMAT,
+                        "%s: %lld entries, but the header says %lld; the file is cut off, "
+                        "copy it again",
+                        m->path, (long long)m->n_read, (long long)m->n_entries);
     }
     if (m->n_read++ == m->n_entries)
-        return cpt_lines_fail(m->in, e, "more entries than the header says (%lld)", (long long)m->n_entries);
+        return cpt_lines_fail(m->in, e, "more entries than the header says (%lld)",
+                              (long long)m->n_entries);
     if (!take_integer(&line, &a) || !take_integer(&line, &b) || !take_value(line, &x->value))
         return cpt_lines_fail(m->in, e, "a row, a column and a count are expected");
     x->feature = (m->swapped ? b : a) - 1;
     x->cell = (m->swapped ? a : b) - 1;
     if (x->feature < 0 || x->feature >= m->n_features || x->cell < 0 || x->cell >= m->n_cells)
-        return cpt_lines_fail(m->in, e, "entry (%lld, %lld) is outside the matrix", (long long)a, (long long)b);
+        return cpt_lines_fail(m->in, e, "entry (%lld, %lld) is outside the matrix", (long long)a,
+                              (long long)b);
     if (!(x->value >= 0) || isinf(x->value))
         return cpt_lines_fail(m->in, e, "a count is negative or not a number; give raw counts");
     return CPT_OK;
@@ -331,7 +353,8 @@ static cpt_status stream_sorted(cpt_reader *r, mtx *m, const features *x, bool *
         }
         for (; cell < entry.cell; cell++) CPT_TRY(flush_row(r, m, &row, e));
         if (end) break;
-        if (x->place[entry.feature] >= 0) CPT_TRY(push(&row, x->place[entry.feature], entry.value, e));
+        if (x->place[entry.feature] >= 0)
+            CPT_TRY(push(&row, x->place[entry.feature], entry.value, e));
         if (row.n > (size_t)x->n_kept)
             CPT_TRY(cpt_lines_fail(m->in, e, "more entries for one cell than there are genes"));
         CPT_TRY(keep_going(r, m, e));
@@ -366,7 +389,8 @@ static cpt_status count_entries(cpt_reader *r, mtx *m, const features *x, gather
     }
     for (int64_t i = 0; i < m->n_cells; i++) {
         if (g->starts[i + 1] > x->n_kept)
-            CPT_TRY(cpt_fail(e, CPT_ERR_FORMAT, "%s: cell %lld has more entries than there are genes", m->path,
+            CPT_TRY(cpt_fail(e, CPT_ERR_FORMAT,
+                             "%s: cell %lld has more entries than there are genes", m->path,
                              (long long)i + 1));
         g->starts[i + 1] += g->starts[i];
     }
@@ -396,8 +420,8 @@ static cpt_status gather_block(cpt_reader *r, mtx *m, const features *x, gather 
     }
     for (int64_t i = first; i < last; i++) {
         int64_t at = g->starts[i] - g->starts[first];
-        status = cpt_cells_writer_row(r->writer, (int32_t)(g->starts[i + 1] - g->starts[i]), g->indices + at,
-                                      g->values + at, e);
+        status = cpt_cells_writer_row(r->writer, (int32_t)(g->starts[i + 1] - g->starts[i]),
+                                      g->indices + at, g->values + at, e);
         if (status) {
             status = cpt_fail_in(e, "%s", m->path);
             break;
@@ -420,7 +444,8 @@ static cpt_status stream_unsorted(cpt_reader *r, mtx *m, const features *x, cpt_
     CPT_TRY(cpt_alloc(&g.values, (size_t)(total < most ? total : most), sizeof *g.values, e));
     CPT_TRY(cpt_cells_writer_begin(r->writer, false, e));
     for (int64_t first = 0, last; first < m->n_cells; first = last) {
-        for (last = first + 1; last < m->n_cells && g.starts[last + 1] - g.starts[first] <= most;) last++;
+        for (last = first + 1; last < m->n_cells && g.starts[last + 1] - g.starts[first] <= most;)
+            last++;
         CPT_TRY(gather_block(r, m, x, &g, first, last, e));
     }
 done:
@@ -442,8 +467,9 @@ static cpt_status read_folder(cpt_reader *r, features *x, cpt_strings *cells, cp
     CPT_TRY(read_features(r->path, x, e));
     CPT_TRY(number_features(r, x, e));
     if (!cells->n || !x->n_kept || cells->n >= INT32_MAX || x->ids.n >= INT32_MAX)
-        return cpt_fail(e, CPT_ERR_FORMAT, "%s: %lld barcodes and %lld genes; there is nothing to work on",
-                        r->path, (long long)cells->n, (long long)x->n_kept);
+        return cpt_fail(e, CPT_ERR_FORMAT,
+                        "%s: %lld barcodes and %lld genes; there is nothing to work on", r->path,
+                        (long long)cells->n, (long long)x->n_kept);
     m.n_cells = cells->n;
     m.n_features = x->ids.n;
     if (!find_file(r->path, "matrix.mtx", m.path)) return missing_file(r->path, "matrix.mtx", e);
@@ -520,7 +546,8 @@ bool cpt_is_tenx_h5(const h5_file *f)
     return h5_kind_of(f, "obs") == H5_ABSENT && tenx_group(f, group, &n, NULL) == CPT_OK && n > 0;
 }
 
-static cpt_status texts_at(const h5_file *f, const char *group, const char *name, cpt_strings *out, cpt_err *e)
+static cpt_status texts_at(const h5_file *f, const char *group, const char *name, cpt_strings *out,
+                           cpt_err *e)
 {
     char place[H5_PLACE_LIMIT];
     h5_array a = {0};
@@ -535,7 +562,8 @@ static cpt_status h5_features(const h5_file *f, const char *group, features *x, 
 {
     cpt_status status;
     char place[H5_PLACE_LIMIT];
-    if (!h5_join(place, group, "features")) return h5_fail(f, e, CPT_ERR_FORMAT, group, "name too long");
+    if (!h5_join(place, group, "features"))
+        return h5_fail(f, e, CPT_ERR_FORMAT, group, "name too long");
     if (h5_kind_of(f, place) == H5_GROUP) {
         CPT_TRY(texts_at(f, place, "id", &x->ids, e));
         CPT_TRY(texts_at(f, place, "name", &x->symbols, e));
@@ -545,31 +573,37 @@ static cpt_status h5_features(const h5_file *f, const char *group, features *x, 
         CPT_TRY(texts_at(f, group, "gene_names", &x->symbols, e));
     }
     if (x->symbols.n != x->ids.n || (x->types.n && x->types.n != x->ids.n))
-        return h5_fail(f, e, CPT_ERR_FORMAT, group, "features have %lld ids, %lld names and %lld types; the file "
-                       "is damaged", (long long)x->ids.n, (long long)x->symbols.n, (long long)x->types.n);
+        return h5_fail(f, e, CPT_ERR_FORMAT, group,
+                       "features have %lld ids, %lld names and %lld types; the file "
+                       "is damaged",
+                       (long long)x->ids.n, (long long)x->symbols.n, (long long)x->types.n);
 done:
     return status;
 }
 
-static cpt_status check_h5_shape(const h5_file *f, const char *group, int64_t n_features, int64_t n_cells,
-                                 cpt_err *e)
+static cpt_status check_h5_shape(const h5_file *f, const char *group, int64_t n_features,
+                                 int64_t n_cells, cpt_err *e)
 {
     char place[H5_PLACE_LIMIT];
     int64_t shape[2] = {-1, -1};
     h5_array a = {0};
-    if (!h5_join(place, group, "shape")) return h5_fail(f, e, CPT_ERR_FORMAT, group, "name too long");
+    if (!h5_join(place, group, "shape"))
+        return h5_fail(f, e, CPT_ERR_FORMAT, group, "name too long");
     cpt_status status = h5_array_open(f, place, &a, e);
     if (status == CPT_OK && a.class == H5_IS_INTEGER && a.n_dims == 1 && a.shape[0] == 2)
         status = h5_array_read(&a, 0, 2, H5T_NATIVE_INT64, shape, e);
     h5_array_close(&a);
     if (status == CPT_OK && (shape[0] != n_features || shape[1] != n_cells))
-        status = h5_fail(f, e, CPT_ERR_FORMAT, place, "says %lld x %lld, but there are %lld features and %lld "
-                         "barcodes; the file is damaged", (long long)shape[0], (long long)shape[1],
-                         (long long)n_features, (long long)n_cells);
+        status = h5_fail(f, e, CPT_ERR_FORMAT, place,
+                         "says %lld x %lld, but there are %lld features and %lld "
+                         "barcodes; the file is damaged",
+                         (long long)shape[0], (long long)shape[1], (long long)n_features,
+                         (long long)n_cells);
     return status;
 }
 
-static cpt_status read_tenx_h5(cpt_reader *r, const h5_file *f, features *x, cpt_strings *cells, cpt_err *e)
+static cpt_status read_tenx_h5(cpt_reader *r, const h5_file *f, features *x, cpt_strings *cells,
+                               cpt_err *e)
 {
     cpt_status status;
     char group[H5_PLACE_LIMIT];
@@ -583,7 +617,8 @@ static cpt_status read_tenx_h5(cpt_reader *r, const h5_file *f, features *x, cpt
     CPT_TRY(check_h5_shape(f, group, x->ids.n, cells->n, e));
     CPT_TRY(number_features(r, x, e));
     if (!cells->n || !x->n_kept || cells->n >= INT32_MAX || x->ids.n >= INT32_MAX)
-        return h5_fail(f, e, CPT_ERR_FORMAT, group, "%lld barcodes and %lld genes; there is nothing to work on",
+        return h5_fail(f, e, CPT_ERR_FORMAT, group,
+                       "%lld barcodes and %lld genes; there is nothing to work on",
                        (long long)cells->n, (long long)x->n_kept);
     h5_counts counts = {.place = group, .n_cells = cells->n, .n_genes = x->ids.n, .keep = x->place};
     CPT_TRY(h5_sparse_counts(r, f, &counts, false, e));

@@ -143,9 +143,9 @@ static bool clean_name(const char *name, size_t n)
 static cpt_status locate(const cpt_zip *z, const cpt_map *map, const directory *d, const char *name,
                          size_t name_length, uint64_t offset, cpt_zip_entry *entry, cpt_err *e)
 {
-    const unsigned char *p = map->bytes + offset;
     if (d->offset < LOCAL_SIZE || offset > d->offset - LOCAL_SIZE)
         return damaged(z, e, name, "starts outside of the file");
+    const unsigned char *p = map->bytes + offset;
     if (!signed_as(p, 3, 4)) return damaged(z, e, name, "has no header where it should start");
     uint64_t length = little(p + 26, 2), extra = little(p + 28, 2);
     uint64_t start = offset + LOCAL_SIZE + length + extra;

@@ -18,8 +18,15 @@ typedef struct cpt_walk_kernels {
     void (*prefixes)(int64_t n, const double *position, const double *weight, const double *arrival,
                      int32_t n_genes, int32_t n_sizes, const double *sizes, const double *totals,
                      double *top, double *bottom);
-    /* max over i of sum[i] * a - miss[i] * r; -inf when n = 0. */
-    double (*highest)(int64_t n, const double *sum, const double *miss, double a, double r);
+    /* One sorted subset: sum[i] = weights up to and including member i. */
+    /* max over members first <= i < last of sum[i] * a - (position[i] - i) * r; -inf when there are none. */
+    double (*highest)(int32_t first, int32_t last, const double *sum, const int32_t *position, double a,
+                      double r);
+    /* Number of members before `target`. */
+    int32_t (*find)(int32_t k, const int32_t *position, int32_t target);
+    /* Member `from` of weight `loss` leaves, `newcomer` of weight `gain` enters before member `to`. */
+    void (*swap)(int32_t k, int32_t from, int32_t to, int32_t newcomer, double loss, double gain,
+                 int32_t *position, double *sum);
 } cpt_walk_kernels;
 
 const cpt_walk_kernels *cpt_walk_kernels_get(void);

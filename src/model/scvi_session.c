@@ -17,6 +17,7 @@
 
 typedef struct scvi_session {
     cpt_session base;
+    const cpt_network_kernels *kernels;
     float *inputs;    /* [n_genes] what the first layer eats, of the base cell */
     float *values;    /* [n_genes] counts of the base cell */
     float *sum;       /* [n_hidden] first layer's weights times the input, of the base cell */
@@ -80,9 +81,8 @@ static void first_hidden(scvi_session *s, const float *from, float delta, int32_
 {
     const cpt_scvi *m = model_of(s);
     const scvi_layer *l = &m->encoder[0];
-    cpt_network_kernels_get()->perturb(l->n_out, from, delta,
-                                       l->weight + (size_t)gene * (size_t)l->n_out, l->scale, l->shift,
-                                       s->scratch.hidden[0] + (size_t)row * (size_t)l->n_out);
+    s->kernels->perturb(l->n_out, from, delta, l->weight + (size_t)gene * (size_t)l->n_out, l->scale,
+                        l->shift, s->scratch.hidden[0] + (size_t)row * (size_t)l->n_out);
 }
 
 cpt_status scvi_session_open(const cpt_model *base, const cpt_profile *cell, cpt_session **out,
@@ -94,6 +94,7 @@ cpt_status scvi_session_open(const cpt_model *base, const cpt_profile *cell, cpt
     cpt_status status = cpt_alloc(&s, 1, sizeof *s, e);
     if (status) return status;
     s->base.model = base;
+    s->kernels = cpt_network_kernels_get();
     CPT_TRY(allocate(s, m, e));
     for (int32_t i = 0; i < cell->n; i++) {
         CPT_TRY(check_value(m, cell->genes[i], cell->values[i], e));
@@ -163,8 +164,8 @@ cpt_status scvi_session_joint(cpt_session *base, int32_t n, const cpt_change *ch
     scvi_inputs(m, n, s->scratch.values);
     for (int32_t i = 0; i < n; i++) s->scratch.values[i] -= s->inputs[changes[i].gene];
     memcpy(s->changed, s->sum, sizeof(float) * (size_t)m->shape.n_hidden);
-    cpt_network_kernels_get()->accumulate(n, s->scratch.genes, s->scratch.values,
-                                          m->encoder[0].weight, m->shape.n_hidden, s->changed);
+    s->kernels->accumulate(n, s->scratch.genes, s->scratch.values, m->encoder[0].weight,
+                           m->shape.n_hidden, s->changed);
     first_hidden(s, s->changed, 0, 0, 0);
     scvi_encode_rest(m, 1, &s->scratch, out, NULL);
 done:
@@ -190,9 +191,8 @@ static void base_activations(scvi_session *s, float *active)
     for (int32_t i = 1; i < m->shape.n_layers; i++) {
         const scvi_layer *l = &m->encoder[i];
         float *to = active + (size_t)i * hidden;
-        cpt_network_kernels_get()->dense(1, l->n_in, l->n_out, to - hidden, l->weight,
-                                         s->scratch.zeros, to);
-        cpt_network_kernels_get()->activate(1, l->n_out, l->scale, l->shift, to);
+        s->kernels->dense(1, l->n_in, l->n_out, to - hidden, l->weight, s->scratch.zeros, to);
+        s->kernels->activate(1, l->n_out, l->scale, l->shift, to);
     }
 }
 

@@ -207,7 +207,8 @@ static cpt_status read_all(reader *r, const char *path, cpt_set_family *f, cpt_g
     for (int64_t i = 0; i < r->n_sets; i++) {
         const raw_set *s = &r->sets[i];
         cpt_set_member member = {.id = s->id, .name = cpt_strings_get(&r->strings, s->string + 1),
-                             .genes = r->genes + s->first, .size = (int32_t)s->n_genes,
+                             .genes = s->n_genes ? r->genes + s->first : NULL,
+                             .size = (int32_t)s->n_genes,
                              .full_size = s->full_size, .term = -1, .ic = NAN};
         CPT_TRY(cpt_set_family_add(f, &member, e));
     }

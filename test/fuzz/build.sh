@@ -11,13 +11,11 @@ done
 [ -n "$clang" ] || { echo "fuzz: clang is not here; install it (apt-get install clang)" >&2; exit 1; }
 
 packages="hdf5 openblas jansson zlib libdeflate libcurl"
-# Kernels are built once, for any processor. OpenMP stays off: only its header and library are needed.
-gcc_include=$(gcc -print-file-name=include)
-gcc_library=$(dirname "$(gcc -print-file-name=libgomp.so)")
+# Kernels are built once, for any processor. OpenMP stays off; serial/omp.h stands in for its header.
 flags="-std=c11 -g -O1 -fno-omit-frame-pointer -ffp-contract=off -fno-sanitize-recover=all
-    -D_GNU_SOURCE -DCPT_LEVELS=1 -DCPT_LEVEL=0 -Iinclude -Isrc -Itest/fuzz -idirafter $gcc_include
+    -D_GNU_SOURCE -DCPT_LEVELS=1 -DCPT_LEVEL=0 -Iinclude -Isrc -Itest/fuzz -idirafter test/fuzz/serial
     -Wno-unknown-pragmas -Wno-source-uses-openmp $(pkg-config --cflags $packages)"
-libraries="$(pkg-config --libs $packages) -L$gcc_library -lgomp -lm"
+libraries="$(pkg-config --libs $packages) -lm"
 
 out=build/fuzz
 mkdir -p $out/objects
@@ -30,8 +28,11 @@ for source in src/*/*.c src/*/*/*.c; do
 done | xargs -r -n 2 -P "${JOBS:-2}" sh -c \
     "$clang $(echo $flags) -fsanitize=fuzzer-no-link,address,undefined -c -o \$2 \$1" sh
 
+rm -f $out/library.a
+ar rcs $out/library.a $out/objects/*.o
+
 for target in test/fuzz/fuzz_*.c; do
     echo "  FUZZ $out/$(basename "$target" .c)"
     $clang $flags -fsanitize=fuzzer,address,undefined -o "$out/$(basename "$target" .c)" "$target" \
-        $out/objects/*.o $libraries
+        $out/library.a $libraries
 done

@@ -3,7 +3,7 @@
  * 1. A lower bound of the k-th largest: the row is dealt out to L >= 2k lanes; the k-th largest of the
  *    lane maxima is such a bound, because the k lanes above it hold at least k values.
  * 2. One pass collects what is not below the bound: for random rows hardly more than k values.
- * 3. Quickselect trims the candidates to k. Ties are broken by position, so the result does not
+ * 3. Selection trims the candidates to k: by rank when they are few, else by quickselect. Ties are broken by position, so the result does not
  *    depend on the instruction set, the lanes or the pivots.
  * O(n) for the two passes, both bound by memory or L1; the rest is O(k) on average.
  *
@@ -47,6 +47,37 @@ static float kth_largest(float *v, int32_t n, int32_t k)
     }
 }
 
+enum { SMALL = 64 };
+
+/* Below: v padded with -INFINITY to `width`. greater[j] counts the values above v[j]; the k-th largest is
+ * the least value with fewer than k above it. No branch depends on the data, where a quickselect of so
+ * few values would mispredict most of its branches. */
+static inline float kth_by_rank(const float *v, int32_t width, int32_t n, int32_t k)
+{
+    int32_t greater[SMALL];
+    for (int32_t j = 0; j < width; j++) greater[j] = 0;
+    for (int32_t i = 0; i < n; i++)
+        for (int32_t j = 0; j < width; j++) greater[j] += v[i] > v[j];
+    float least = INFINITY;
+    for (int32_t j = 0; j < width; j++) {
+        float own = greater[j] < k ? v[j] : INFINITY;
+        least = own < least ? own : least;
+    }
+    return least;
+}
+
+/* As kth_largest, for 1 <= k <= n; v is not changed when n <= SMALL. */
+static float kth(float *v, int32_t n, int32_t k)
+{
+    float padded[SMALL];
+    if (n > SMALL) return kth_largest(v, n, k);
+    for (int32_t i = 0; i < n; i++) padded[i] = v[i];
+    for (int32_t i = n; i < SMALL; i++) padded[i] = -INFINITY;
+    if (n <= 16) return kth_by_rank(padded, 16, n, k);
+    if (n <= 32) return kth_by_rank(padded, 32, n, k);
+    return kth_by_rank(padded, SMALL, n, k);
+}
+
 /* lanes[j] = max of row[j], row[j + L], ...; inlined with a constant L it stays in registers. */
 static inline void lane_maxima(const float *row, int32_t n, int32_t L, float floor, float *lanes)
 {
@@ -68,7 +99,7 @@ static float lower_bound(const float *row, int32_t n, int32_t k, float floor)
     else if (L == 32) lane_maxima(row, n, 32, floor, lanes);
     else if (L == 64) lane_maxima(row, n, 64, floor, lanes);
     else lane_maxima(row, n, L, floor, lanes);
-    return kth_largest(lanes, L, k);
+    return kth(lanes, L, k);
 }
 
 /* Positions and values of everything >= bound and > floor, in order; returns the number. Writes whole
@@ -121,7 +152,7 @@ static int32_t topk_row(const float *row, int32_t n, int32_t k, float floor, int
     int32_t ties = 0; /* how many values equal to the limit still have a place */
     if (m > k) {
         for (int32_t i = 0; i < m; i++) copy[i] = values[i];
-        limit = kth_largest(copy, m, k);
+        limit = kth(copy, m, k);
         ties = k;
         for (int32_t i = 0; i < m; i++) ties -= values[i] > limit;
     }

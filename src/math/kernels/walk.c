@@ -1,4 +1,4 @@
-/* walk.c - running sums with SIMD lanes that are subsets (prefixes) or members (highest).
+/* walk.c - running sums with SIMD lanes that are subsets (prefixes) or members (highest, swap).
  *
  * Trap: an entry that is no member (it arrives later) still takes part in the extremes, as the value of
  * the sum just before its position. That value lies between a bottom and a top of true members, or
@@ -83,27 +83,88 @@ static void prefixes(int64_t n, const double *position, const double *weight, co
                           top + l, bottom + l);
 }
 
-static double highest(int64_t n, const double *sum, const double *miss, double a, double r)
+/* ---- one subset ---- */
+
+typedef double loose_lanes __attribute__((vector_size(8 * WIDTH), may_alias, aligned(8)));
+typedef int32_t loose_ints __attribute__((vector_size(4 * WIDTH), may_alias, aligned(4)));
+#define LOAD_LOOSE(p) (*(const loose_lanes *)(p))
+#define STORE_LOOSE(p, v) (*(loose_lanes *)(p) = (loose_lanes)(v))
+#define LOAD_INTS(p) (*(const loose_ints *)(p))
+#define STORE_INTS(p, v) (*(loose_ints *)(p) = (v))
+
+static double highest(int32_t first, int32_t last, const double *sum, const int32_t *position, double a,
+                      double r)
 {
-    enum { SPAN = 16 };
     double best = -INFINITY;
-    int64_t i = 0;
-    if (n >= SPAN) {
-        double lane[SPAN];
-        for (int l = 0; l < SPAN; l++) lane[l] = sum[l] * a - miss[l] * r;
-        for (i = SPAN; i + SPAN <= n; i += SPAN)
-            for (int l = 0; l < SPAN; l++) {
-                double v = sum[i + l] * a - miss[i + l] * r;
-                lane[l] = lane[l] > v ? lane[l] : v;
-            }
-        for (int l = 0; l < SPAN; l++) best = lane[l] > best ? lane[l] : best;
+    int32_t i = first;
+    if (last - first >= WIDTH) {
+        const lanes zero = {0}, slope = zero + a, fall = zero + r;
+        lanes index, high = zero - INFINITY;
+        for (int l = 0; l < WIDTH; l++) index[l] = first + l;
+        for (; i + WIDTH <= last; i += WIDTH) {
+            lanes at = __builtin_convertvector(LOAD_INTS(position + i), lanes);
+            lanes v = LOAD_LOOSE(sum + i) * slope - (at - index) * fall;
+            high = MAX_OF(v, high);
+            index += WIDTH;
+        }
+        for (int l = 0; l < WIDTH; l++) best = high[l] > best ? high[l] : best;
     }
-    for (; i < n; i++) {
-        double v = sum[i] * a - miss[i] * r;
+    for (; i < last; i++) {
+        double v = sum[i] * a - (position[i] - i) * r;
         best = v > best ? v : best;
     }
     return best;
 }
 
-const cpt_walk_kernels CPT_LEVEL_NAME(cpt_walk_kernels) = {prefixes, highest};
+/* Halving, without branches since the answer is random, down to what counting does faster. */
+static int32_t find(int32_t k, const int32_t *position, int32_t target)
+{
+    enum { SPAN = 8 * WIDTH };
+    const int32_t *base = position;
+    int32_t count = 0, i = 0;
+    while (k > 4 * SPAN) {
+        int32_t half = k / 2;
+        base += base[half - 1] < target ? half : 0;
+        k -= half;
+    }
+    for (; i + SPAN <= k; i += SPAN)
+        for (int l = 0; l < SPAN; l++) count += base[i + l] < target;
+    for (; i < k; i++) count += base[i] < target;
+    return (int32_t)(base - position) + count;
+}
+
+static void swap(int32_t k, int32_t from, int32_t to, int32_t newcomer, double loss, double gain,
+                 int32_t *position, double *sum)
+{
+    const lanes zero = {0};
+    double change = gain - loss;
+    int32_t place = from < to ? to - 1 : to, i = from;
+    if (from < to) {
+        for (; i + WIDTH <= place; i += WIDTH) {
+            STORE_LOOSE(sum + i, LOAD_LOOSE(sum + i + 1) - (zero + loss));
+            STORE_INTS(position + i, LOAD_INTS(position + i + 1));
+        }
+        for (; i < place; i++) {
+            sum[i] = sum[i + 1] - loss;
+            position[i] = position[i + 1];
+        }
+        i = to;
+    } else {
+        for (; i - WIDTH >= place; i -= WIDTH) {
+            STORE_LOOSE(sum + i - WIDTH + 1, LOAD_LOOSE(sum + i - WIDTH) + (zero + gain));
+            STORE_INTS(position + i - WIDTH + 1, LOAD_INTS(position + i - WIDTH));
+        }
+        for (; i > place; i--) {
+            sum[i] = sum[i - 1] + gain;
+            position[i] = position[i - 1];
+        }
+        i = from + 1;
+    }
+    position[place] = newcomer;
+    sum[place] = (place ? sum[place - 1] : 0) + gain;
+    for (; i + WIDTH <= k; i += WIDTH) STORE_LOOSE(sum + i, LOAD_LOOSE(sum + i) + (zero + change));
+    for (; i < k; i++) sum[i] += change;
+}
+
+const cpt_walk_kernels CPT_LEVEL_NAME(cpt_walk_kernels) = {prefixes, highest, find, swap};
 CPT_KERNEL_DISPATCH(cpt_walk_kernels)
