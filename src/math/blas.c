@@ -1,11 +1,7 @@
 #include "math/blas.h"
-#include "base/cpu.h"
-#include "conceptome.h"
 
 #include <cblas.h>
 #include <pthread.h>
-#include <stdlib.h>
-#include <strings.h>
 
 /* C is cut into tiles of fixed size; K is never cut, so every element of C is summed by one call in
  * one order whatever the thread count. The tile shape balances the 1-thread efficiency of OpenBLAS
@@ -32,18 +28,6 @@ void cpt_blas_single_thread(void)
 const char *cpt_blas_core_name(void)
 {
     return openblas_get_corename();
-}
-
-const char *cpt_blas_better_core(void)
-{
-    static const char *const old[] = {"Prescott", "Core2", "Penryn", "Dunnington", "Nehalem", "Generic", "Unknown",
-                                      "Atom", "Nano", "Barcelona", "Bobcat", "Sandybridge"};
-    const char *core = cpt_blas_core_name();
-    bool outdated = false;
-    if (getenv("OPENBLAS_CORETYPE") || cpt_cpu_best() == CPT_CPU_BASE) return NULL;
-    for (size_t i = 0; i < sizeof old / sizeof *old; i++) outdated |= strcasecmp(core, old[i]) == 0;
-    if (!outdated) return NULL;
-    return cpt_cpu_best() == CPT_CPU_AVX512 ? "SkylakeX" : "Haswell";
 }
 
 static int64_t smaller(int64_t a, int64_t b)
