@@ -1,7 +1,10 @@
 #include "math/blas.h"
+#include "base/cpu.h"
 
 #include <cblas.h>
 #include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
 
 /* C is cut into tiles of fixed size; K is never cut, so every element of C is summed by one call in
  * one order whatever the thread count. The tile shape balances the 1-thread efficiency of OpenBLAS
@@ -14,8 +17,27 @@ static const double SERIAL_WORK = 1e6;
 extern void openblas_set_num_threads(int n);
 extern char *openblas_get_corename(void);
 
+/* Exported by builds of OpenBLAS that choose their kernels at run time; absent from others. */
+extern void gotoblas_dynamic_init(void) __attribute__((weak));
+extern void gotoblas_dynamic_quit(void) __attribute__((weak));
+
+/* OpenBLAS tells processors by a table of models; on one newer than the library (Emerald Rapids with
+ * the 0.3.21 of Debian 12) it falls back to "Prescott": SSE3, five times slower. Then the choice is made
+ * again, by what the processor can do. A choice of the user's stands. */
+static void leave_prescott(void)
+{
+    static const char *const cores[] = {NULL, "Haswell", "SkylakeX"};
+    const char *core = cores[cpt_cpu_best()], *variable = "OPENBLAS_CORETYPE";
+    if (!core || getenv(variable) || strcmp(openblas_get_corename(), "Prescott") != 0) return;
+    if (!gotoblas_dynamic_init || !gotoblas_dynamic_quit || setenv(variable, core, 1) != 0) return;
+    gotoblas_dynamic_quit();
+    gotoblas_dynamic_init();
+    unsetenv(variable);
+}
+
 static void set_single_thread(void)
 {
+    leave_prescott();
     openblas_set_num_threads(1);
 }
 
@@ -27,6 +49,7 @@ void cpt_blas_single_thread(void)
 
 const char *cpt_blas_core_name(void)
 {
+    cpt_blas_single_thread();
     return openblas_get_corename();
 }
 
