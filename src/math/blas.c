@@ -2,6 +2,7 @@
 #include "base/cpu.h"
 
 #include <cblas.h>
+#include <omp.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -67,6 +68,10 @@ void cpt_gemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, float
     CBLAS_TRANSPOSE ta = trans_a ? CblasTrans : CblasNoTrans, tb = trans_b ? CblasTrans : CblasNoTrans;
     int64_t tile_rows = (m + TILE_ROWS - 1) / TILE_ROWS, tile_cols = (n + TILE_COLS - 1) / TILE_COLS;
     bool parallel = n_threads > 1 && (double)m * (double)n * (double)k > SERIAL_WORK;
+    /* OpenBLAS takes the calling thread's OpenMP setting for its own number of threads, unless it is called from
+     * inside a team: outside of one, a product would be cut by K and its bits depend on the setting. */
+    int setting = omp_get_max_threads();
+    if (!omp_in_parallel()) omp_set_num_threads(1);
 #pragma omp parallel for schedule(dynamic) collapse(2) num_threads(n_threads) if (parallel)
     for (int64_t i = 0; i < tile_rows; i++)
         for (int64_t j = 0; j < tile_cols; j++) {
@@ -77,4 +82,5 @@ void cpt_gemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, float
                         (int)smaller(TILE_COLS, n - col), (int)k, alpha, pa, (int)lda, pb, (int)ldb,
                         beta, c + row * ldc + col, (int)ldc);
         }
+    if (!omp_in_parallel()) omp_set_num_threads(setting);
 }
