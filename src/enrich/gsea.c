@@ -64,39 +64,45 @@ static cpt_status check_options(const cpt_gsea_options *o, cpt_err *e)
 
 /* ---- the statistic ---- */
 
-/* Walk of sorted positions; weights all 0 count as all 1. Integers in doubles, exact (walk.h). */
+/* Index of the first member whose point just after (top) or before it has this height. */
+static int32_t find_point(const double *weight, const int32_t *positions, const walk *w, bool equal,
+                          double outside, bool top, double height)
+{
+    double sum = 0;
+    for (int32_t i = 0; i < w->size; i++) {
+        double before = sum, fall = (positions[i] - i) * w->total;
+        sum += equal ? 1 : weight[positions[i]];
+        if ((top ? sum : before) * outside - fall == height) return i;
+    }
+    return 0;
+}
+
+/* Walk of sorted positions; weights all 0 count as all 1. Integers in doubles, exact (walk.h), so that a
+ * second look finds where an extreme was: cheaper than to carry its place along. */
 static walk walk_set(const double *weight, int32_t n, const int32_t *positions, int32_t m,
                      cpt_score_type type)
 {
     walk w = {.size = m};
-    double outside = n - m, total = 0, sum = 0, high = 0, low = 0;
-    int32_t at_high = 0, at_low = 0;
+    double outside = n - m, total = 0, sum = 0, high = -INFINITY, low = INFINITY;
     if (m == 0 || m == n) return w;
     for (int32_t i = 0; i < m; i++) total += weight[positions[i]];
     bool equal = total == 0;
     w.total = equal ? m : total;
-    high = -INFINITY; /* the first member's top may be below 0, and is the one to report then */
-    low = INFINITY;
     for (int32_t i = 0; i < m; i++) {
-        double bottom = sum * outside - (positions[i] - i) * w.total;
+        double fall = (positions[i] - i) * w.total, bottom = sum * outside - fall;
         sum += equal ? 1 : weight[positions[i]];
-        double top = sum * outside - (positions[i] - i) * w.total;
-        if (top > high) {
-            high = top;
-            at_high = i;
-        }
-        if (bottom < low) {
-            low = bottom;
-            at_low = i;
-        }
+        double top = sum * outside - fall;
+        high = top > high ? top : high;
+        low = bottom < low ? bottom : low;
     }
     bool up = type == CPT_SCORE_POS || (type == CPT_SCORE_STD && high > -low);
     bool down = type == CPT_SCORE_NEG || (type == CPT_SCORE_STD && high < -low);
     w.numerator = up ? high : down ? low : 0;
     w.es = w.numerator / (w.total * outside);
     if (w.numerator == 0) return w;
-    w.first_leading = up ? 0 : at_low;
-    w.n_leading = up ? at_high + 1 : m - at_low;
+    int32_t at = find_point(weight, positions, &w, equal, outside, up, w.numerator);
+    w.first_leading = up ? 0 : at;
+    w.n_leading = up ? at + 1 : m - at;
     return w;
 }
 
