@@ -256,12 +256,14 @@ static cpt_status walk_sets(run *r, cpt_err *e)
     CPT_TRY(cpt_alloc(&next, (size_t)sets->n_sets, sizeof *next, e));
     CPT_TRY(cpt_alloc(&r->positions, (size_t)engine->first_set[sets->n_universe],
                       sizeof *r->positions, e));
+    int32_t *positions = r->positions;
     CPT_TRY(cpt_alloc(&r->walks, (size_t)sets->n_sets, sizeof *r->walks, e));
     for (int32_t s = 0; s < sets->n_sets; s++) next[s] = sets->first[s];
     for (int32_t at = 0; at < ranking->n; at++) {
         int32_t gene = ranking->gene[at];
-        for (int64_t i = engine->first_set[gene]; i < engine->first_set[gene + 1]; i++)
-            r->positions[next[engine->set_of[i]]++] = at;
+        const int32_t *set = engine->set_of + engine->first_set[gene];
+        const int32_t *end = engine->set_of + engine->first_set[gene + 1];
+        for (; set < end; set++) positions[next[*set]++] = at;
     }
     for (int32_t s = 0; s < sets->n_sets; s++)
         r->walks[s] = walk_set(ranking->weight, ranking->n, r->positions + sets->first[s],
