@@ -103,8 +103,8 @@ static void add_noise_sentence(cpt_report *r)
     cpt_text_addf(t, "%d concepts have at least one gene above the paper's cut-off |attribution| ≥ %g with q &lt; 0.05. ",
                   n_with, r->cutoff);
     if (a->n_noise_directions == 0 || isnan(a->cutoff_percentile)) return;
-    cpt_text_addf(t, "Noise floor: the cut-off lies at the <b>%.1f th</b> percentile of the attributions of %d random "
-                  "directions%s ", 100 * a->cutoff_percentile, a->n_noise_directions,
+    cpt_text_addf(t, "Noise floor: the cut-off lies at the <b>%.1fth</b> percentile of the attributions of %d random "
+                  "directions%s", 100 * a->cutoff_percentile, a->n_noise_directions,
                   a->cutoff_percentile < 0.95 ? ", so genes near it are not told from chance by size alone." : ".");
 }
 

@@ -260,7 +260,9 @@ static void add_term_row(cpt_report *r, int32_t concept, const cpt_enrichment_ro
                       attribution ? "differential expression" : "attribution", attribution ? "attribution" : "DGE");
     cpt_text_add(t, "</td>");
     if (gsea) {
-        add_number_cell(t, row->nes, 3);
+        cpt_text_add(t, row->nes < 0 ? "<td class=\"r dn\">↓ " : "<td class=\"r\">");
+        cpt_report_number(t, row->nes, 3);
+        cpt_text_add(t, "</td>");
         cpt_text_addf(t, "<td class=\"r\">%d</td>", row->size);
     } else {
         cpt_text_addf(t, "<td class=\"r\">%d / %d</td>", row->overlap, row->size);
@@ -275,7 +277,8 @@ static void add_term_header(cpt_text *t, bool gsea)
     cpt_text_addf(t, "<table class=\"terms\"><thead><tr><th>%s</th>%s<th class=\"r\" title=\"Benjamini–Hochberg over the sets "
                   "of the collection\">q</th><th title=\"%s\">genes</th></tr></thead><tbody>",
                   gsea ? "GSEA" : "ORA",
-                  gsea ? "<th class=\"r\" title=\"normalised enrichment score; negative: at the other end of the ranking\">NES"
+                  gsea ? "<th class=\"r\" title=\"normalised enrichment score; ↓ below 0: the genes lie at the other end of the ranking (lower "
+                         "expression, or against the concept)\">NES"
                          "</th><th class=\"r\" title=\"genes of the set in the universe\">size</th>"
                        : "<th class=\"r\" title=\"selected genes in the set / genes of the set in the universe\">overlap</th>",
                   gsea ? "leading edge, strongest part first" : "selected genes that are in the set");

@@ -205,9 +205,9 @@ static void add_legend(cpt_report *r)
         if (best < 0) break;
         last = best;
         last_count = r->label_counts[best];
-        cpt_text_addf(t, "<li><button type=\"button\" data-l=\"%lld\" aria-pressed=\"false\"><i></i>", (long long)best);
+        cpt_text_addf(t, "<li><button type=\"button\" data-l=\"%lld\" aria-pressed=\"false\"><i></i><span>", (long long)best);
         cpt_text_add_html(t, cpt_strings_get(&label->categories, best));
-        cpt_text_add(t, " <small title=\"cells\">");
+        cpt_text_add(t, "</span> <small title=\"cells\">");
         cpt_report_count(t, last_count);
         cpt_text_add(t, "</small></button></li>");
     }

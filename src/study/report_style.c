@@ -35,7 +35,7 @@ const char *const cpt_report_css[] = {
     "#concepts tr.on td:first-child{box-shadow:inset 3px 0 var(--link)}#concepts tr.dead{color:var(--mute);cursor:default}"
     "#concepts td:first-child{white-space:nowrap}.show{all:unset;cursor:pointer;color:var(--mute)}.show:hover,"
     ".show:focus-visible{color:var(--link)}",
-    ".gs{font-size:12px}.gs span{color:var(--mute)}.f{display:inline-block;font-size:11px;font-weight:400;color:var(--flag);"
+    ".dn{color:var(--neg);white-space:nowrap}.gs{font-size:12px}.gs span{color:var(--mute)}.f{display:inline-block;font-size:11px;font-weight:400;color:var(--flag);"
     "background:var(--flagbg);border-radius:4px;padding:0 5px;white-space:nowrap}.u{font-size:10.5px;color:var(--uniq);"
     "background:var(--uniqbg);border-radius:4px;padding:0 4px;white-space:nowrap}",
     ".legend{list-style:none;margin:6px 0;padding:0;display:flex;flex-wrap:wrap;gap:0 4px}.legend button{all:unset;"
@@ -45,7 +45,7 @@ const char *const cpt_report_css[] = {
     "align-items:center;font-size:12.5px}.ramp[hidden]{display:none}.ramp i{width:140px;height:10px;border-radius:2px}",
     ".cols{display:grid;grid-template-columns:repeat(auto-fit,minmax(340px,1fr));gap:8px 32px}figure{margin:0 0 6px}"
     "figcaption{font-weight:600;font-size:13px;margin-bottom:2px}.plain{margin-bottom:14px}.plot{display:block;width:100%;"
-    "height:auto;max-width:520px}svg text{fill:var(--mute);font-size:11px;font-family:inherit}.ax{stroke:var(--mute);fill:none}"
+    "height:auto;max-width:520px}svg text{paint-order:stroke;stroke:var(--bg);stroke-width:3px;fill:var(--mute);font-size:11px;font-family:inherit}.ax{stroke:var(--mute);fill:none}"
     ".gl{stroke:var(--line);fill:none}.hb{fill:var(--bar)}.mk{stroke:var(--pos);fill:none;stroke-dasharray:3 2}"
     ".pt{fill:var(--bar);fill-opacity:.75;stroke:var(--bg)}a:hover .pt{fill:var(--pos)}",
     ".b{width:120px;height:12px;display:block;margin-top:2px}.b .z{stroke:var(--cut)}.b .p{fill:var(--pos)}.b .n{fill:var(--neg)}"
@@ -101,7 +101,14 @@ const char *const cpt_report_script[] = {
     "for(i=0;i<o.length;i++){f.g.fillStyle=ramp(a.lv[o[i]]/255);put(f,a.ix[o[i]],f.r*1.15)}}\n",
     "function drawLabels(cv){var f=frame(cv),put=n>20000?speck:dot,i,p,k;for(p=0;p<2;p++)for(i=0;i<n;i++){k=''+lab[i];"
     "var on=chosen===''||k===chosen;if((p===1)!==on)continue;f.g.fillStyle=!lab.length||!(k in colour)?(on&&chosen!==''?fg:"
-    "(lab.length?off:fg)):(on?colour[k]:off);put(f,i,on?f.r:f.r*.7)}}\n"
+    "(lab.length?off:fg)):(on?colour[k]:off);put(f,i,on?f.r:f.r*.7)}name(f)}\n"
+    "/* names at the median cell of each label that has at least 1 % of the cells */\n"
+    "function name(f){if(!legend)return;f.g.font='600 11px system-ui,sans-serif';f.g.textAlign='center';f.g.lineJoin='round';"
+    "f.g.lineWidth=3.5;[].forEach.call(legend.querySelectorAll('button'),function(b){var k=b.dataset.l,xs=[],ys=[],i;"
+    "if(chosen!==''&&k!==chosen)return;for(i=0;i<n;i++)if(''+lab[i]===k){xs.push(f.x(i));ys.push(f.y(i))}"
+    "if(!xs.length||(chosen===''&&(xs.length<n/100||!(k in colour))))return;var o=function(a,c){return a-c};xs.sort(o);ys.sort(o);"
+    "var h=xs.length>>1,t=b.querySelector('span').textContent;f.g.strokeStyle=style('--bg');f.g.strokeText(t,xs[h],ys[h]+4);"
+    "f.g.fillStyle=style('--fg');f.g.fillText(t,xs[h],ys[h]+4)})}\n"
     "var by=byId('by'),map=byId('map');\n"
     "function select(c){c=''+c;if(c!==''&&!(c in D.concepts))return;by.value=c;if(c!=='')chosen='';"
     "var rows=document.querySelectorAll('#concepts tbody tr');[].forEach.call(rows,function(t){t.classList.toggle('on',"
@@ -113,7 +120,7 @@ const char *const cpt_report_script[] = {
     "body.addEventListener('click',function(ev){var t=ev.target.closest('tr');if(!t||ev.target.closest('a'))return;"
     "select(by.value===t.dataset.c?'':t.dataset.c)});\n"
     "function key(td){var v=td.dataset.v;if(v===undefined)return td.textContent.trim().toLowerCase();return v===''?null:+v}\n"
-    "[].forEach.call(table.tHead.rows[0].cells,function(th,k){th.setAttribute('aria-sort','none');th.firstChild."
+    "[].forEach.call(table.tHead.rows[0].cells,function(th,k){th.firstChild."
     "addEventListener('click',function(){var was=th.getAttribute('aria-sort'),first=th.classList.contains('r')?'descending':"
     "'ascending',now=was==='none'?first:was==='ascending'?'descending':'ascending',s=now==='ascending'?1:-1;"
     "[].forEach.call(table.tHead.rows[0].cells,function(o){o.setAttribute('aria-sort',o===th?now:'none')});"

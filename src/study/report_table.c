@@ -10,8 +10,9 @@ enum { TABLE_GENES = 5 };
 
 static void add_header(cpt_text *t, const char *name, const char *meaning, bool number)
 {
-    cpt_text_addf(t, "<th scope=\"col\" title=\"%s\"%s><button type=\"button\">%s</button></th>", meaning,
-                  number ? " class=\"r\"" : "", name);
+    bool sorted = strcmp(name, "active") == 0;
+    cpt_text_addf(t, "<th scope=\"col\" aria-sort=\"%s\" title=\"%s\"%s><button type=\"button\">%s</button></th>",
+                  sorted ? "descending" : "none", meaning, number ? " class=\"r\"" : "", name);
 }
 
 static void add_value_cell(cpt_text *t, double sort_value)
@@ -63,7 +64,8 @@ static void add_term(cpt_report *r, int32_t concept)
     cpt_text_addf(t, ", by %s on %s, q = ", strcmp(term->method, "gsea") ? "ORA" : "GSEA",
                   strcmp(term->ranking, "attribution") ? "differential expression" : "attribution");
     cpt_report_p(t, term->q);
-    cpt_text_add(t, "\">");
+    cpt_text_addf(t, "%s\">%s", term->nes < 0 ? "; NES below 0: lower, not higher, with the concept" : "",
+                  term->nes < 0 ? "<span class=\"dn\">↓</span> " : "");
     cpt_text_add_html(t, term->name);
     cpt_text_addf(t, " <small>%s q ", strcmp(term->ranking, "attribution") ? "DGE" : "attr.");
     cpt_report_p(t, term->q);
@@ -119,7 +121,8 @@ cpt_status cpt_report_table(cpt_report *r, cpt_err *e)
                r->attribution ? "five genes with the largest |mean attribution|; bold: above the cut-off with q below 0.05"
                               : "five genes with the largest differential expression score", false);
     add_header(t, "top term", "term with the smallest p among those with q below 0.05: GSEA on attribution first, then "
-               "ORA on it, then the same on differential expression (DGE); sorts by q", false);
+               "ORA on it, then the same on differential expression (DGE); ↓: the genes of the "
+               "term are lower with the concept; sorts by q", false);
     if (r->pairs)
         add_header(t, "distance", "median distance from prototype to counterfactual, in units of the median "
                    "nearest-neighbour distance of all cells", true);

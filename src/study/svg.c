@@ -1,12 +1,13 @@
 #include "study/svg.h"
 
 #include <math.h>
+#include <stdio.h>
 
 /* Drawings as inline SVG. One bar of a histogram is one sub-path, one row of a table one <svg> of about 150
  * bytes: a report has thousands of them, so each is kept short. All numbers are printed with one decimal,
  * which also makes the bytes independent of the last bits of the computation. */
 
-enum { MAX_TICKS = 12, MARGIN_LEFT = 44, MARGIN_RIGHT = 10, MARGIN_TOP = 8, MARGIN_BOTTOM = 34 };
+enum { MAX_TICKS = 12, MARGIN_LEFT = 50, MARGIN_RIGHT = 10, MARGIN_TOP = 8, MARGIN_BOTTOM = 34 };
 
 /* ---- scales ---- */
 
@@ -43,7 +44,7 @@ int cpt_scale_ticks(const cpt_scale *s, int wanted, int capacity, double *ticks)
     }
     double step = round_step((s->high - s->low) / wanted);
     double first = ceil(s->low / step - 1e-9), last = floor(s->high / step + 1e-9);
-    for (double i = first; i <= last && n < capacity; i++) ticks[n++] = i * step;
+    for (double i = first; i <= last && n < capacity; i++) ticks[n++] = i * step + 0.0; /* never -0 */
     return n;
 }
 
@@ -63,11 +64,13 @@ static void add_label(cpt_text *t, double x, double y, const char *anchor, const
     cpt_text_add(t, "</text>");
 }
 
-/* 0.001 and 1,000 stay plain, beyond that 1e-4, 1e5. */
+/* 0.001 stays plain, 1e-4 does not; 15,000 becomes 15k. */
 static void tick_text(double value, char *text, size_t capacity)
 {
     double size = fabs(value);
-    snprintf(text, capacity, size > 0 && (size < 1e-3 || size >= 1e5) ? "%.0e" : "%.4g", value);
+    if (size >= 1e4 && size < 1e6) snprintf(text, capacity, "%.4gk", value / 1e3);
+    else if (size >= 1e6 && size < 1e9) snprintf(text, capacity, "%.4gM", value / 1e6);
+    else snprintf(text, capacity, size > 0 && size < 0.99e-3 ? "%.0e" : "%.4g", value);
 }
 
 static void add_x_axis(cpt_text *t, const cpt_svg_plot *plot, const cpt_scale *x, double base)
