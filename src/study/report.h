@@ -2,7 +2,7 @@
  *
  * report.html is one self-contained page: inline CSS, SVG and script, no network. Every text that comes from
  * a file goes through cpt_text_add_html; the only data inside <script> are numbers and base64. No dates: the
- * same study gives the same bytes. */
+ * same study and recorded command give the same bytes. */
 #ifndef CPT_STUDY_REPORT_H
 #define CPT_STUDY_REPORT_H
 

@@ -54,14 +54,15 @@ const char *const cpt_report_css[] = {
     ".card{border-top:1px solid var(--line);padding:6px 0 22px;content-visibility:auto;contain-intrinsic-size:auto 1000px}"
     ".card h3{margin:12px 0 0}.card:target h3{box-shadow:inset 3px 0 var(--link);padding-left:8px}.stats{color:var(--mute);"
     "margin:0 0 10px}.stats b{color:var(--fg);font-weight:600}.body{display:grid;grid-template-columns:280px minmax(0,1fr);"
-    "gap:28px}.where canvas{width:100%;height:260px;display:block}.two{display:grid;grid-template-columns:minmax(0,1.75fr) "
-    "minmax(0,1fr);gap:6px 28px;margin-bottom:16px}.two.even{grid-template-columns:1fr 1fr}.two.one{grid-template-columns:"
+    "gap:28px}.where canvas{width:100%;height:260px;display:block}.two{display:grid;grid-template-columns:minmax(0,1fr) 312px"
+    ";gap:6px 22px;margin-bottom:16px}.two.even{grid-template-columns:1fr 1fr}.two.one{grid-template-columns:"
     "minmax(0,760px)}.two>div{overflow-x:auto}",
     ".g{white-space:nowrap;font-weight:600}.g i{color:var(--pos);font-style:normal;font-size:9px;margin-left:4px;"
-    "vertical-align:1px}.genes td,.genes th,.comp td,.comp th{padding-left:3px;padding-right:5px}.comp .b{width:80px}.comp .l{"
-    "overflow-wrap:anywhere}.ns td{color:var(--mute)}.tn{min-width:150px}.terms{margin-top:4px}.id{font-family:ui-monospace,"
+    "vertical-align:1px}.genes{font-size:12px}.genes td,.genes th,.comp td,.comp th{padding-left:3px;padding-right:4px}.genes .b{width:96px;"
+    "height:10px;margin-top:3px}.comp .b{width:76px}.comp .l{"
+    "overflow-wrap:anywhere}.ns td{color:var(--mute)}.tn{width:44%}.terms .gs{width:38%}.terms{margin-top:4px}.id{font-family:ui-monospace,"
     "Consolas,monospace;font-size:11.5px;overflow-wrap:anywhere}summary{cursor:pointer;color:var(--link);font-size:13px}",
-    "dl{max-width:92em}dt{font-weight:600;margin-top:8px}dd{margin:0}.facts{width:auto}.facts th{font-weight:400;"
+    "dl,section>p{max-width:84em}dt{font-weight:600;margin-top:8px}dd{margin:0}.facts{width:auto}.facts th{font-weight:400;"
     "white-space:nowrap;vertical-align:top}.facts td{overflow-wrap:anywhere}.pre{white-space:pre-line}",
     "@media(max-width:1050px){.explore{grid-template-columns:1fr}.mapbox{order:-1}.mapin{position:static;max-width:560px}"
     ".body{grid-template-columns:1fr}.where{display:grid;grid-template-columns:repeat(auto-fit,minmax(260px,1fr));gap:12px}"
