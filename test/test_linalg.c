@@ -1,4 +1,4 @@
-/* Eigenvectors and principal components: golden values (scikit-learn, full SVD), properties, traps. */
+/* Eigenvectors and principal components: golden values (scikit-learn), properties, traps. */
 #include "check.h"
 
 #include <jansson.h>

@@ -1,4 +1,4 @@
-/* Exact neighbours against brute force in double, where the fast scan is most likely to be wrong. */
+/* Exact neighbours against brute force in double, where the fast scan may well be wrong. */
 #include "check.h"
 
 #include "base/memory.h"
@@ -85,7 +85,7 @@ static void random_points(void **state)
     }
 }
 
-/* The norms trick in f32 alone gets these wrong: two tight clusters far from 0 and from each other. */
+/* The norms trick in f32 alone gets these wrong: tight clusters far from 0 and from each other. */
 static void far_from_origin(void **state)
 {
     enum { N = 600, DIM = 20 };

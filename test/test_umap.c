@@ -135,8 +135,9 @@ static void duplicate_points(void **state)
 
 static void trustworthiness(void **state)
 {
-    /* The same picture: 1. Reversed ranks on a line with one point thrown to the far end, by hand: in the
-     * map 1 2 3 4 0 (k = 1) point 0 takes 4 for its nearest (rank 4, penalty 3), and 4 takes 3. */
+    /* The same picture: 1. Reversed ranks on a line with one point thrown to the far end, by hand:
+     * in the map 1 2 3 4 0 (k = 1) point 0 takes 4 for its nearest (rank 4, penalty 3), and 4 takes
+     * 3. */
     const float x[5] = {0, 1, 2.1f, 3.3f, 4.6f}, same[10] = {0, 0, 1, 0, 2.1f, 0, 3.3f, 0, 4.6f, 0};
     const float moved[10] = {6, 0, 1, 0, 2.1f, 0, 3.3f, 0, 4.6f, 0};
     double t;

@@ -308,6 +308,30 @@ cpt_status cpt_remove_tree(const char *path, cpt_err *e)
     return status;
 }
 
+static bool is_leftover(const char *name)
+{
+    const char *mark = strstr(name, ".tmp-");
+    return mark && mark[5] && strspn(mark + 5, "0123456789") == strlen(mark + 5);
+}
+
+cpt_status cpt_remove_leftovers(const char *folder, cpt_err *e)
+{
+    DIR *list = opendir(folder);
+    if (!list) return cpt_fail(e, CPT_ERR_IO, "%s: %s", folder, strerror(errno));
+    cpt_status status = CPT_OK;
+    for (struct dirent *entry; status == CPT_OK && (entry = readdir(list));) {
+        char inner[PATH_LIMIT];
+        struct stat st;
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
+        status = cpt_path_join(inner, sizeof inner, folder, entry->d_name, e);
+        if (status || lstat(inner, &st) != 0) continue;
+        if (is_leftover(entry->d_name)) status = cpt_remove_tree(inner, e);
+        else if (S_ISDIR(st.st_mode)) status = cpt_remove_leftovers(inner, e);
+    }
+    closedir(list);
+    return status;
+}
+
 /* ---- SHA-256 (FIPS 180-4) ---- */
 
 static const uint32_t K[64] = {

@@ -1,13 +1,13 @@
 /* Problem: cells with a known truth, up to 300,000 x 20,000, in bounded memory and reasonable time.
  *
  * Method. A cell's counts are independent negative binomials given its activities. Nearly all of
- * the 20,000 draws per cell are zeros, so each draw is one uniform number u: P(0) >= 1 - mean settles
- * most without further work; the rest invert the distribution by summing its terms upwards.
+ * the 20,000 draws per cell are zeros, so each draw is one uniform number u: P(0) >= 1 - mean
+ * settles most without further work; the rest invert the distribution by summing its terms upwards.
  * Cells are drawn in blocks, in parallel, and appended to two spool files beside the target, which
  * are mapped as the matrix that the h5ad writer reads.
  *
- * Cost: about 5 ns per cell and gene, 100 ns per count.
- * Trap: a uniform number of 32 bits cannot reach beyond the 1 - 2^-33 quantile; no tail needs that. */
+ * Cost: about 5 ns per cell and gene, 100 ns per count. Trap: a uniform number of 32 bits cannot
+ * reach beyond the 1 - 2^-33 quantile; no tail needs that. */
 #include "evaluate/simulate.h"
 
 #include <math.h>

@@ -3,11 +3,12 @@
  * Cell c of type t, donor d, has activities a_cp >= 0 of programs p; gene g has loadings w_gp. Then
  *     share_cg ~ base_g exp(donor_dg + sum_p w_gp a_cp),   shares of a cell sum to 1
  *     count_cg ~ NB(mean = depth_c share_cg, size = size_g)
- * with log-normal base_g, depth_c and size_g. Three in four programs belong to cell types (each type
- * is a combination of a few); the others are states that run in some cells of any type.
+ * with log-normal base_g, depth_c and size_g. Three in four programs belong to cell types (each
+ * type is a combination of a few); the others are states that run in some cells of any type.
  *
- * The file: X counts (CSR); obs cell_type, donor, depth; varm["program_genes"] = w [genes][programs],
- * obsm["program_activity"] = a [cells][programs], both f32; uns["simulation"] the settings. */
+ * The file: X counts (CSR); obs cell_type, donor, depth; varm["program_genes"] = w
+ * [genes][programs], obsm["program_activity"] = a [cells][programs], both f32; uns["simulation"]
+ * the settings. */
 #ifndef CPT_EVALUATE_SIMULATE_H
 #define CPT_EVALUATE_SIMULATE_H
 
@@ -54,14 +55,14 @@ typedef struct cpt_simulated_cell {
 } cpt_simulated_cell;
 void cpt_simulate_cell(const cpt_simulated_truth *t, double depth, uint64_t seed, int64_t number,
                        cpt_simulated_cell *cell);
-/* genes and counts (room for n_genes) ascending, zeros left out; rates [n_genes] is scratch, holding the
- * expected counts afterwards. Returns how many. */
+/* genes and counts (room for n_genes) ascending, zeros left out; rates [n_genes] is scratch,
+ * holding the expected counts afterwards. Returns how many. */
 int32_t cpt_simulate_counts(const cpt_simulated_truth *t, const cpt_simulated_cell *cell, uint64_t seed,
                             int64_t number, int32_t *genes, float *counts, double *rates);
 
 /* Writes the .h5ad. Same options and seed, same bytes; the counts of a cell depend on the seed and
- * its number, not on how many cells there are. Memory does not grow with the counts: they are spooled
- * beside the file (8 bytes per count, removed at the end) and mapped. */
+ * its number, not on how many cells there are. Memory does not grow with the counts: they are
+ * spooled beside the file (8 bytes per count, removed at the end) and mapped. */
 cpt_status cpt_simulate_h5ad(const char *path, const cpt_simulate_options *o, const cpt_context *ctx,
                              cpt_err *e);
 

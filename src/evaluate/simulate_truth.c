@@ -23,7 +23,7 @@ static const double DOWN_SHARE = 0.15;                  /* of members that the p
 static const double LOG_DONOR_DEPTH_SD = 0.15;
 enum { PROGRAMS_PER_TYPE = 3, STATE_EVERY = 4, MAX_LINE = 1 << 20 };
 
-/* Kinds of streams, in the upper byte of the item; cells use SIMULATE_CELL and above in simulate.c. */
+/* Kinds of streams, in the upper byte of the item; simulate.c goes on from 16. */
 enum { STREAM_GENE = 1, STREAM_PROGRAM, STREAM_TYPE, STREAM_DONOR, STREAM_NAMES };
 
 static cpt_stream stream(uint64_t seed, int kind, int64_t number)
@@ -123,8 +123,8 @@ static void make_genes(uint64_t seed, cpt_simulated_truth *t)
     for (int32_t g = 0; g < t->n_genes; g++) t->base[g] /= sum;
 }
 
-/* Sampling without replacement in proportion to weights: the genes with the smallest -log(u) / weight
- * (Efraimidis and Spirakis 2006). */
+/* Sampling without replacement in proportion to weights: the genes with the smallest -log(u) /
+ * weight (Efraimidis and Spirakis 2006). */
 typedef struct draw {
     double key;
     int32_t gene;
@@ -173,7 +173,7 @@ static int32_t type_program(int32_t w)
     return w / (STATE_EVERY - 1) * STATE_EVERY + w % (STATE_EVERY - 1);
 }
 
-/* Programs are dealt out to the types in turn, so that none is idle; types share a few at random. */
+/* Programs are dealt out to the types in turn, so that none is idle; types share some. */
 static void make_types(uint64_t seed, cpt_simulated_truth *t)
 {
     int32_t n_type_programs = 0;

@@ -1,9 +1,9 @@
 /* Problem: the linear assignment problem, exactly, for some thousand rows and columns.
  *
- * Method: shortest augmenting paths (Jonker and Volgenant 1987; Crouse 2016). Rows are matched one after the
- * other; each time a Dijkstra search over reduced costs finds the cheapest path to a free column, and
- * the dual prices are updated so that reduced costs stay >= 0. Where there are more rows than columns the
- * transposed problem is solved.
+ * Method: shortest augmenting paths (Jonker and Volgenant 1987; Crouse 2016). Rows are matched one
+ * after the other; each time a Dijkstra search over reduced costs finds the cheapest path to a free
+ * column, and the dual prices are updated so that reduced costs stay >= 0. Where there are more
+ * rows than columns the transposed problem is solved.
  *
  * Cost: O(min^2 max) time, O(n_rows + n_cols) memory (plus a transposed copy).
  * Trap: equal optima exist; which one is found is fixed by the order of the loops. */

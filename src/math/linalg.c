@@ -7,8 +7,8 @@
  *
  * Cost: n dim^2 flops for the matrix (half of it by symmetry), 4/3 dim^3 for the reduction.
  *
- * Traps. Squaring loses singular values below 1e-8 of the largest: they come out as noise of that size.
- * LAPACK is column-major: the upper triangle row-major is its lower one. OpenBLAS must run
+ * Traps. Squaring loses singular values below 1e-8 of the largest: they come out as noise of that
+ * size. LAPACK is column-major: the upper triangle row-major is its lower one. OpenBLAS must run
  * single-threaded, or its sums depend on the number of threads. */
 #include "math/linalg.h"
 
@@ -135,8 +135,8 @@ static void centred_rows(const points *p, int64_t first, int64_t rows, double *b
             block[r * p->dim + d] = point_at(p, (first + r) * p->dim + d) - p->mean[d];
 }
 
-/* Adds to the upper triangle of c [size][size]: block^T block (over columns), or block block^T (over
- * rows) when by_rows; block is [rows][dim]. One thread per tile of c. */
+/* Adds to the upper triangle of c [size][size]: block^T block (over columns), or block block^T
+ * (over rows) when by_rows; block is [rows][dim]. One thread per tile of c. */
 static void add_products(const double *block, int32_t rows, int32_t dim, bool by_rows, double *c, int n_threads)
 {
     int32_t size = by_rows ? rows : dim, tiles = (size + TILE - 1) / TILE;

@@ -1,22 +1,24 @@
 /* Problem: the k nearest of n points, for every point, exactly, at n = 300,000 in half a minute.
  *
- * Method. |a - b|^2 = |a|^2 + |b|^2 - 2 a.b makes all squared distances of a tile one matrix product
- * in f32. That sum cancels, so it is used only to discard: the rounding error of a dot product of
- * length d is at most d u |a||b| (Higham 2002, section 3.1, whatever the order of summation and with
- * or without FMA), from which follows a lower bound of the true squared distance. Points whose
- * lower bound is within the row's threshold become candidates; candidates get their distance from
- * differences in double, and the k-th best of those is the next threshold. The result is that of brute
- * force in double, so it depends neither on the kernels of the BLAS nor on tiles or threads.
+ * Method. |a - b|^2 = |a|^2 + |b|^2 - 2 a.b makes all squared distances of a tile one matrix
+ * product in f32. That sum cancels, so it is used only to discard: the rounding error of a dot
+ * product of length d is at most d u |a||b| (Higham 2002, section 3.1, whatever the order of
+ * summation and with or without FMA), from which follows a lower bound of the true squared
+ * distance. Points whose lower bound is within the row's threshold become candidates; candidates
+ * get their distance from differences in double, and the k-th best of those is the next threshold.
+ * The result is that of brute force in double, so it depends neither on the kernels of the BLAS nor
+ * on tiles or threads.
  *
  * The term |b|^2 rides along as one more column of the product: rows of the left side are (a, 1),
  * rows of the right side (-2 b, |b|^2 (1 - margin)), and a scan is one comparison per pair.
  *
- * Cost: 2 n^2 (d + 1) flops and n^2 comparisons, plus about 4k log4(n / 4k) exact distances per row.
- * Memory: one copy of the points and 1 MiB per thread.
+ * Cost: 2 n^2 (d + 1) flops and n^2 comparisons, plus about 4k log4(n / 4k) exact distances per
+ * row. Memory: one copy of the points and 1 MiB per thread.
  *
- * Traps. Points are centred and scaled by a power of two first: far from 0 the bound would keep every
- * point, and large values would overflow f32. Within a cluster that is very tight against the spread
- * of all points the bound cannot tell members apart; then they are all candidates: slower, never wrong. */
+ * Traps. Points are centred and scaled by a power of two first: far from 0 the bound would keep
+ * every point, and large values would overflow f32. Within a cluster that is very tight against the
+ * spread of all points the bound cannot tell members apart; then they are all candidates: slower,
+ * never wrong. */
 #include "math/neighbours.h"
 
 #include <math.h>
@@ -122,7 +124,7 @@ static void settle(const search *s, workspace *w, int32_t row, int64_t query)
     w->lengths[row] = w->settled[row] = n;
     if (n < s->k) return;
 
-    /* product + |a|^2 (1 - margin) is a lower bound of the scaled squared distance; see prepare(). */
+    /* product + |a|^2 (1 - margin) is a lower bound of the scaled squared distance, see prepare */
     double bound = list[n - 1].distance2 * s->scale * s->scale * (1 + 1e-12);
     w->thresholds[row] = nextafterf((float)(bound - s->norms2[query] * (1 - s->margin) + 0x1p-100), INFINITY);
 }

@@ -1,9 +1,10 @@
-/* Problem: how far the neighbours in a map are neighbours in the original space (Venna and Kaski 2001):
+/* Problem: how far the neighbours in a map are neighbours in the original space (Venna and Kaski
+ * 2001):
  *
  *     T = 1 - 2 / (n k (2n - 3k - 1)) * sum over i, over j among the k nearest of i in the map, of
  *         max(0, r(i, j) - k),   r = rank of j by distance from i in the original space.
  *
- * Method: the definition; O(n^2 dim) in double, O(n) memory per thread. Ties rank by lower number. */
+ * Method: the definition; O(n^2 dim) in double, O(n) memory. Ties rank by lower number. */
 #include "math/layout.h"
 
 #include <omp.h>

@@ -1,10 +1,10 @@
-/* Problem: a map of cells in two dimensions that keeps neighbours together (UMAP; McInnes, Healy and
- * Melville 2018). No C library exists.
+/* Problem: a map of cells in two dimensions that keeps neighbours together (UMAP; McInnes, Healy
+ * and Melville 2018). No C library exists.
  *
  * Method: exact nearest neighbours, their fuzzy graph (umap_graph.c), the first two principal
- * components as a start, stochastic gradient descent (umap_optimise.c). Starting from principal components
- * keeps the large-scale arrangement about as well as the spectral start (Kobak and Linderman 2021) and
- * needs no iterative eigensolver.
+ * components as a start, stochastic gradient descent (umap_optimise.c). Starting from principal
+ * components keeps the large-scale arrangement about as well as the spectral start (Kobak and
+ * Linderman 2021) and needs no iterative eigensolver.
  *
  * Trap: exact duplicates would start, and stay, in one place; the start carries a little noise. */
 #include "math/umap.h"

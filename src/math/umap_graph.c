@@ -1,13 +1,14 @@
-/* Problem: the fuzzy neighbourhood graph of UMAP (McInnes, Healy, Melville 2018, algorithms 2 and 3).
+/* Problem: the fuzzy neighbourhood graph of UMAP (McInnes, Healy, Melville 2018, algorithms 2 and
+ * 3).
  *
- * Method. Point i sees its neighbour j with strength exp(-(d_ij - rho_i) / sigma_i), where rho_i is the
- * distance to its nearest other point that is not in the same place, and sigma_i is found by bisection such
- * that the strengths of its k neighbours sum to log2(k + 1) (the point itself counts in the
- * published k). The two directions are joined as w = p + q - p q.
+ * Method. Point i sees its neighbour j with strength exp(-(d_ij - rho_i) / sigma_i), where rho_i is
+ * the distance to its nearest other point that is not in the same place, and sigma_i is found by
+ * bisection such that the strengths of its k neighbours sum to log2(k + 1) (the point itself counts
+ * in the published k). The two directions are joined as w = p + q - p q.
  *
- * Cost: O(n k log k). The k + 1 and the floor of sigma follow umap-learn, so that n_neighbours means the
- * same there and here. Trap: points with many duplicates have rho = 0 and no bisection would end; the
- * floor, 1e-3 of a mean distance, keeps sigma above 0. */
+ * Cost: O(n k log k). The k + 1 and the floor of sigma follow umap-learn, so that n_neighbours
+ * means the same there and here. Trap: points with many duplicates have rho = 0 and no bisection
+ * would end; the floor, 1e-3 of a mean distance, keeps sigma above 0. */
 #include "math/umap.h"
 
 #include <math.h>

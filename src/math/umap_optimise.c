@@ -1,22 +1,24 @@
 /* Problem: UMAP's stochastic gradient descent, with the same result for any number of threads.
  *
- * The published algorithm walks over edges and moves both ends at once, so its result depends on the
- * order and, with threads, on races. Here vertices own their moves. An edge of weight w (largest weight
+ * The published algorithm walks over edges and moves both ends at once, so its result depends on
+ * the order and, with threads, on races. Here vertices own their moves. An edge of weight w
+ * (largest weight
  * 1) has w events per epoch in either direction; the published event pulls both ends together and
- * pushes its head from `negatives` random vertices. Seen from one vertex that is, per edge and event,
- * two pulls (one as head, one as tail) and the pushes, and so it is done here. A vertex makes its moves
- * one after the other, with its own position as it stands and all others as they were when its group's
- * turn began. Vertices are dealt out to GROUPS groups that take turns, so that a vertex sees nearly all
- * others as they are now: were all to move at once, neighbours would jump past each other.
+ * pushes its head from `negatives` random vertices. Seen from one vertex that is, per edge and
+ * event, two pulls (one as head, one as tail) and the pushes, and so it is done here. A vertex
+ * makes its moves one after the other, with its own position as it stands and all others as they
+ * were when its group's turn began. Vertices are dealt out to GROUPS groups that take turns, so
+ * that a vertex sees nearly all others as they are now: were all to move at once, neighbours would
+ * jump past each other.
  *
  * The two gradients depend on the squared distance only. They are tabulated over its bits: exponent
- * and leading mantissa bits are the index, the others interpolate (relative error below 1e-4). That is
- * several times faster than a power per move, and the same bytes with any libm.
+ * and leading mantissa bits are the index, the others interpolate (relative error below 1e-4). That
+ * is several times faster than a power per move, and the same bytes with any libm.
  *
- * Cost per epoch: O(edges), about 100 ns per event. Random numbers are keyed by (seed, epoch, vertex).
- * Traps: positions are kept twice, and groups that had their turn are read from the second copy, so one
- * barrier per turn is enough; with few vertices even that costs more than a second thread brings.
- * Vertices at the same place neither pull nor push. */
+ * Cost per epoch: O(edges), about 100 ns per event. Random numbers are keyed by (seed, epoch,
+ * vertex). Traps: positions are kept twice, and groups that had their turn are read from the second
+ * copy, so one barrier per turn is enough; with few vertices even that costs more than a second
+ * thread brings. Vertices at the same place neither pull nor push. */
 #include "math/umap.h"
 
 #include <math.h>
@@ -34,8 +36,8 @@ typedef struct plane {
     float x, y;
 } plane;
 
-/* A function of d^2 from 2^-40 to 2^24: value at the start of each cell and its slope per unit of the
- * remaining mantissa bits. */
+/* A function of d^2 from 2^-40 to 2^24: value at the start of each cell and its slope per unit of
+ * the remaining mantissa bits. */
 typedef struct table {
     float value[TABLE_SIZE + 1], slope[TABLE_SIZE + 1];
 } table;
@@ -161,7 +163,7 @@ static void run_epoch(descent *s, int n_threads)
 
 /* ---- set-up ---- */
 
-/* A phase in (0, 1] per edge and direction, so that edges of equal weight are not all due together. */
+/* A phase in (0, 1] per edge and direction, so that equal edges are not all due together. */
 static float phase(int32_t from, int32_t to)
 {
     uint32_t h = (uint32_t)from * 0x9E3779B9u ^ ((uint32_t)to + 0x7F4A7C15u) * 0x85EBCA6Bu;

@@ -6,12 +6,12 @@
  * r cut to +-sqrt(n_cells), variance over cells with n in the denominator.
  *
  * Method. A zero count has r = -sqrt(mu / (1 + mu / theta)), which depends on the cell through its
- * total only, and totals are whole numbers of which few are different (thousands among 300,000 cells).
- * So the sum over all cells as if all counts were 0 runs over distinct totals, and each stored count
- * then replaces one such term: O(distinct totals + nnz) per gene instead of O(cells), exactly the same
- * sum. Residuals have a mean near 0, so E[r^2] - E[r]^2 does not cancel.
+ * total only, and totals are whole numbers of which few are different (thousands among 300,000
+ * cells). So the sum over all cells as if all counts were 0 runs over distinct totals, and each
+ * stored count then replaces one such term: O(distinct totals + nnz) per gene instead of O(cells),
+ * exactly the same sum. Residuals have a mean near 0, so E[r^2] - E[r]^2 does not cancel.
  *
- * Traps: the cut also hits zeros once n_cells < theta; cells without a count have mu = 0 (0 / 0). */
+ * Traps: the cut also hits zeros once n_cells < theta; empty cells have mu = 0 (0 / 0). */
 #include "model/variable_genes.h"
 
 #include <math.h>

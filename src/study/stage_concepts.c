@@ -68,7 +68,9 @@ cpt_status cpt_stage_dictionary(cpt_study *s, cpt_err *e)
     CPT_TRY(cpt_study_embedding(s, &a, &n, &dim, e));
     CPT_TRY(cpt_study_column(s, "donor", &donor, e));
     CPT_TRY(cpt_split_make(a, n, dim, donor, cpt_options_number(s->options, "validation"), s->ctx->seed, &split, e));
-    if (cpt_path_is_folder(kind)) {
+    char config[PATH_LIMIT]; /* a folder that happens to be called "neurons" is no dictionary */
+    CPT_TRY(cpt_path_join(config, sizeof config, kind, "cfg.json", e));
+    if (cpt_path_exists(config)) {
         CPT_TRY(open_given(kind, a, dim, &split, &d, &report, s->ctx, e));
     } else {
         cpt_dictionary_options o;

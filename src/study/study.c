@@ -231,6 +231,7 @@ cpt_status cpt_study_begin(const char *folder, const char *input, const cpt_opti
     char path[PATH_LIMIT];
     cpt_status status = input ? cpt_make_folder(folder, e) : CPT_OK;
     if (status == CPT_OK) status = take_lock(s, e);
+    if (status == CPT_OK) status = cpt_remove_leftovers(folder, e);
     if (status == CPT_OK) status = begin_manifest(s, input, given, e);
     if (status == CPT_OK) status = cpt_study_path(s, "cache", path, sizeof path, e);
     if (status == CPT_OK) status = cpt_make_folder(path, e);
