@@ -1,6 +1,7 @@
 #include "base/memory.h"
 #include "enrich/term_rows.h"
 #include "study/concept_rankings.h"
+#include "study/enrichment_corrections.h"
 #include "study/genesets_open.h"
 #include "study/gzip_table.h"
 #include "study/store.h"
@@ -36,12 +37,13 @@ typedef struct job {
     cpt_gsea_engine **engines; /* [families->n] */
     cpt_reduction reduction;
     bool dag_test[N_DAG_TESTS], weight01_as_topgo;
+    cpt_kept_table *kept; /* a cell per concept: filled by whoever works on it */
 } job;
 
 /* Where rows belong in the table. */
 typedef struct place {
-    int32_t concept, family;
-    const char *ranking, *method;
+    int32_t concept, family, ranking;
+    const char *method;
 } place;
 
 static void add_number(cpt_text *t, double x)
@@ -54,9 +56,9 @@ static void add_line(cpt_text *t, const job *j, const place *at, const cpt_term_
 {
     const cpt_genesets *sets = j->families->sets[at->family];
     const cpt_term_row *row = &all->rows[i];
-    cpt_text_addf(t, "c%d\tconcept\t%s\t%s\t%s\t%s\t%s\t%d\t%d", at->concept, at->ranking, at->method,
-                  sets->collection, cpt_strings_get(&sets->ids, row->set), cpt_strings_get(&sets->names, row->set),
-                  row->size, row->overlap);
+    cpt_text_addf(t, "c%d\tconcept\t%s\t%s\t%s\t%s\t%s\t%d\t%d", at->concept, cpt_ranking_names[at->ranking],
+                  at->method, sets->collection, cpt_strings_get(&sets->ids, row->set),
+                  cpt_strings_get(&sets->names, row->set), row->size, row->overlap);
     const double numbers[] = {row->es, row->nes, row->p, row->log10p, row->q, row->log2err};
     for (size_t k = 0; k < sizeof numbers / sizeof *numbers; k++) add_number(t, numbers[k]);
     cpt_text_add(t, "\t");
@@ -74,6 +76,16 @@ static cpt_status add_rows(cpt_text *t, const job *j, const place *at, cpt_term_
 {
     cpt_status status = cpt_term_rows_reduce(rows, j->families->sets[at->family], &j->reduction, e);
     for (int32_t i = 0; i < rows->n && status == CPT_OK; i++) add_line(t, j, at, rows, i);
+    cpt_term_rows_free(rows);
+    return status;
+}
+
+/* The same for the tests that are corrected over all concepts. */
+static cpt_status keep_and_add_rows(cpt_text *t, const job *j, const place *at, int method, cpt_term_rows *rows,
+                                    cpt_err *e)
+{
+    cpt_status status = cpt_kept_table_add(j->kept, at->ranking, method, at->family, at->concept, rows, e);
+    if (status == CPT_OK) return add_rows(t, j, at, rows, e);
     cpt_term_rows_free(rows);
     return status;
 }
@@ -108,15 +120,15 @@ static cpt_status concept_text(const job *j, int32_t concept, cpt_text *t, cpt_e
     for (int ranking = 0; ranking < CPT_N_RANKINGS; ranking++) {
         if (!cpt_concept_statistic(&j->rankings, concept, ranking, statistic)) continue;
         CPT_TRY(cpt_concept_study_list(&j->rankings, concept, ranking, study, &n_study, e));
-        place at = {.concept = concept, .ranking = cpt_ranking_names[ranking], .method = "gsea"};
+        place at = {.concept = concept, .ranking = ranking, .method = "gsea"};
         for (; at.family < j->families->n; at.family++) {
             CPT_TRY(cpt_term_rows_gsea(j->engines[at.family], statistic, &rows, e));
-            CPT_TRY(add_rows(t, j, &at, &rows, e));
+            CPT_TRY(keep_and_add_rows(t, j, &at, CPT_KEPT_GSEA, &rows, e));
         }
         at.method = "ora";
         for (at.family = 0; at.family < j->families->n; at.family++) {
             CPT_TRY(cpt_term_rows_ora(j->families->sets[at.family], n_study, study, &rows, e));
-            CPT_TRY(add_rows(t, j, &at, &rows, e));
+            CPT_TRY(keep_and_add_rows(t, j, &at, CPT_KEPT_ORA, &rows, e));
         }
         CPT_TRY(add_dag_tests(t, j, at, n_study, study, e));
     }
@@ -227,7 +239,9 @@ static cpt_status read_settings(job *j, const cpt_options *o, cpt_err *e)
 cpt_status cpt_stage_enrichment(cpt_study *s, cpt_err *e)
 {
     cpt_families families = {0};
-    job j = {.families = &families};
+    cpt_kept_table kept = {0};
+    job j = {.families = &families, .kept = &kept};
+    json_t *corrections = NULL;
     cpt_gzip_member *members = NULL;
     int32_t n_concepts = 0;
     cpt_status status;
@@ -238,14 +252,18 @@ cpt_status cpt_stage_enrichment(cpt_study *s, cpt_err *e)
     CPT_TRY(open_engines(&j, s->options, s->ctx->seed, e));
     CPT_TRY(cpt_alloc(&members, (size_t)j.rankings.n_concepts, sizeof *members, e));
     n_concepts = j.rankings.n_concepts;
+    CPT_TRY(cpt_kept_table_make(families.n, n_concepts, &kept, e));
     CPT_TRY(all_members(&j, n_concepts, members, s->ctx, e));
     CPT_TRY(write_members(s, n_concepts, members, e));
+    CPT_TRY(cpt_corrections_write(s, &kept, &families, &corrections, e));
+    json_object_set_new(families.provenance, "corrections", corrections);
     status = cpt_store_write_json(s, "cache/enrichment.json", families.provenance, e);
 done:
     for (int32_t i = 0; members && i < n_concepts; i++) free(members[i].bytes);
     free(members);
     for (int32_t i = 0; j.engines && i < families.n; i++) cpt_gsea_engine_free(j.engines[i]);
     free(j.engines);
+    cpt_kept_table_free(&kept);
     cpt_families_free(&families);
     return status;
 }
