@@ -105,6 +105,14 @@ static const cpt_option_info table[] = {
     {"weight", "enrichment", CPT_OPTION_NUMBER, "1", "P", 0, 10, "GSEA: exponent of the statistic"},
     {"study-genes", "enrichment", CPT_OPTION_INTEGER, "50", "N", 1, 1e5,
      "ORA: at most so many of the attributed (or up-regulated) genes"},
+    {"dag-tests", "enrichment", CPT_OPTION_TEXT, "", "elim,weight01,parent_child,parent_child_intersect", NONE,
+     "tests along GO's graph beside ORA, on the same lists of genes"},
+    {"weight01", "enrichment", CPT_OPTION_CHOICE, "intended", "intended|topgo", NONE,
+     "weight01 as published, or as topGO 2.31 computes it"},
+    {"similarity", "enrichment", CPT_OPTION_CHOICE, "simrel", "lin|resnik|simrel|wang|jaccard", NONE,
+     "likeness of significant terms when redundant ones are folded (jaccard: of their genes)"},
+    {"redundancy", "enrichment", CPT_OPTION_NUMBER, "0.7", "X", 0.01, 1,
+     "terms at least so alike are folded under one of them"},
 };
 enum { N_OPTIONS = sizeof table / sizeof *table };
 
