@@ -9,7 +9,8 @@
  *
  * Sections in order: what was found in words; map and table of concepts; quality; a card per concept; methods
  * and provenance. The page is composed in memory (some MB) and written atomically. Of the study's manifest it
- * shows command, input and options, never times: the same study and command give the same bytes. */
+ * shows input and options, never times nor the command (which may name threads): the same study gives
+ * the same bytes.  */
 
 static const char *study_name(const cpt_study *s, char *name, size_t capacity)
 {

@@ -130,7 +130,6 @@ static void add_provenance(cpt_report *r)
     cpt_text *t = &r->html;
     cpt_text_add(t, "<h3>Provenance</h3><table class=\"facts\"><tbody>");
     add_fact(t, "program", "conceptome " CPT_VERSION);
-    add_fact(t, "command", json_text(m, "command", NULL));
     add_fact(t, "cells", file_name(json_text(m, "input", "path")));
     add_fact(t, "SHA-256", json_text(m, "input", "sha256"));
     add_fact(t, "counts from", r->cells->counts_from);
