@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 /* The table of subcommands, and nothing else: each lives in its own cmd_*.c. */
 
@@ -116,18 +115,9 @@ static int show_version(void)
     return cli_close_stdout();
 }
 
-/* The core type is fixed when the BLAS library is loaded: start again with a better one named. The variable
- * being set is also what keeps this from happening twice. */
-static void restart_with_better_blas(char **argv)
-{
-    const char *core = cpt_blas_better_core();
-    if (core && setenv("OPENBLAS_CORETYPE", core, 1) == 0) execv("/proc/self/exe", argv);
-}
-
 int main(int argc, char **argv)
 {
     cli c;
-    restart_with_better_blas(argv);
     if (argc < 2) {
         cli_help("conceptome");
         cli_close_stdout();

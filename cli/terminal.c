@@ -113,7 +113,7 @@ void cli_end(cli *c, int code)
 {
     struct rusage own, children;
     clear_bar();
-    if (!state.quiet && code == CLI_OK) {
+    if (!state.quiet && code == CLI_OK && (seconds() > 2 || state.verbose)) {
         getrusage(RUSAGE_SELF, &own);
         getrusage(RUSAGE_CHILDREN, &children);
         double cpu = (double)(own.ru_utime.tv_sec + own.ru_stime.tv_sec) +

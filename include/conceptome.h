@@ -183,12 +183,6 @@ cpt_status cpt_simulate(const char *out_h5ad, const cpt_simulation *what, const 
 /* Downloads a public demo data set into the cache folder, checks its SHA-256 and writes its path. */
 cpt_status cpt_fetch(const char *name, char *path, size_t capacity, const cpt_context *ctx, cpt_err *e);
 
-/* OpenBLAS tells processors by their model number and falls back to 20-year-old kernels on those it does not
- * know (measured: 4 to 8 times slower). The name of a core type that suits this processor better than what was
- * chosen, to be put into OPENBLAS_CORETYPE before the process starts; NULL when nothing is to be mended or the
- * variable is set by somebody already. */
-const char *cpt_blas_better_core(void);
-
 /* Version, compiler, instruction set, BLAS: the text behind --version. */
 void cpt_version_text(char *text, size_t capacity);
 

@@ -1,7 +1,8 @@
-/* likelihood.h - negative binomial and zero-inflated negative binomial over a softmax, with gradients.
+/* likelihood.h - negative binomial and zero-inflated negative binomial over a softmax, with
+ * gradients.
  *
- * One cell of scVI's decoder (Lopez et al. 2018; models.md 5.4, 5.5, 6.5): logits y_g -> shares
- * s = softmax(y), means mu = library * s, dispersion theta_g = exp(r_g) per gene, and for ZINB the
+ * One cell of scVI's decoder (Lopez et al. 2018; models.md 5.4, 5.5, 6.5): logits y_g -> shares s
+ * = softmax(y), means mu = library * s, dispersion theta_g = exp(r_g) per gene, and for ZINB the
  * logits pi_g of an extra zero. Minus log likelihood and its derivatives in one go. */
 #ifndef CPT_MATH_LIKELIHOOD_H
 #define CPT_MATH_LIKELIHOOD_H
@@ -32,7 +33,8 @@ typedef struct cpt_likelihood_out {
     float *logits;  /* in: y; out: d / d y */
     float *dropout; /* in: pi; out: d / d pi.  NULL = NB */
     float *d_theta; /* [n] += d / d theta */
-    float *sum_logits, *sum_dropout; /* [n] += what is written to logits, dropout (bias gradients) */
+    float *sum_logits,
+        *sum_dropout; /* [n] += what is written to logits, dropout (bias gradients) */
     float *scratch; /* [n] */
     double *nonzero; /* [4 * cell->n] scratch */
 } cpt_likelihood_out;

@@ -1,8 +1,9 @@
 /* network.h - the few products that a small network over sparse counts needs, and Adam.
  *
- * Weights are stored [n_in][n_out], so that the weights of one input (a gene) lie side by side. Each
- * output is summed over the inputs in ascending order by one chain of multiply-adds, whatever the
- * number of rows in the call: a cell's result does not depend on which cells it is computed with. */
+ * Weights are stored [n_in][n_out], so that the weights of one input (a gene) lie side by side.
+ * Each output is summed over the inputs in ascending order by one chain of multiply-adds,
+ * whatever the number of rows in the call: a cell's result does not depend on which cells it is
+ * computed with. */
 #ifndef CPT_MATH_NETWORK_H
 #define CPT_MATH_NETWORK_H
 

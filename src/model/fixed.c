@@ -1,5 +1,6 @@
-/* A precomputed embedding as a model: row i of the matrix belongs to row i of the counts. A row with
- * a value that is not finite becomes all NaN, which is how models say that a cell is unusable. */
+/* A precomputed embedding as a model: row i of the matrix belongs to row i of the counts. A row
+ * with a value that is not finite becomes all NaN, which is how models say that a cell is
+ * unusable. */
 #include "model/fixed.h"
 
 #include <math.h>

@@ -1,5 +1,5 @@
-/* fixed.h - a precomputed embedding (obsm of the input, or a file) in the place of a model. It has no
- * counterfactuals: concepts can be found and compared, but no genes attributed. */
+/* fixed.h - a precomputed embedding (obsm of the input, or a file) in the place of a model. It
+ * has no counterfactuals: concepts can be found and compared, but no genes attributed. */
 #ifndef CPT_MODEL_FIXED_H
 #define CPT_MODEL_FIXED_H
 

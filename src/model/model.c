@@ -1,7 +1,7 @@
 /* What all models share: a cell's counts as model genes, profiles, embedding in blocks.
  *
- * Columns of the data are renamed to genes of the model through one table; when the two orders agree
- * (`ascending`) a row comes out sorted by itself, else it is sorted here. */
+ * Columns of the data are renamed to genes of the model through one table; when the two orders
+ * agree (`ascending`) a row comes out sorted by itself, else it is sorted here. */
 #include "model/model.h"
 
 #include <math.h>

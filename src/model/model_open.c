@@ -1,7 +1,7 @@
 /* Tells what a path is and hands it to the model's own reader.
  *
- * Folders are told by the names of their files, files by their content. Each format is one line of the
- * table; the first that matches reads. */
+ * Folders are told by the names of their files, files by their content. Each format is one line
+ * of the table; the first that matches reads. */
 #include "model/model.h"
 
 #include <string.h>
@@ -27,9 +27,12 @@ static cpt_status open_file(const char *path, cpt_model **out, cpt_err *e)
     else if (cpt_value_get(file->root, "model_state_dict"))
         status = scvi_open_torch(path, file, out, e);
     else
-        status = cpt_fail(e, CPT_ERR_UNSUPPORTED, "%s: is a PyTorch file, but no model of scvi-tools "
-                          "(no model_state_dict); for scGPT, and for scvi-tools before 0.15, give the "
-                          "folder that holds it", path);
+        status =
+            cpt_fail(e, CPT_ERR_UNSUPPORTED,
+                     "%s: is a PyTorch file, but no model of scvi-tools "
+                     "(no model_state_dict); for scGPT, and for scvi-tools before 0.15, give the "
+                     "folder that holds it",
+                     path);
     cpt_checkpoint_free(file);
     return status;
 }
@@ -47,7 +50,8 @@ static cpt_status open_scvi(const char *folder, cpt_model **out, const cpt_conte
     return open_inside(folder, "model.pt", out, e);
 }
 
-static cpt_status open_legacy(const char *folder, cpt_model **out, const cpt_context *ctx, cpt_err *e)
+static cpt_status open_legacy(const char *folder, cpt_model **out, const cpt_context *ctx,
+                              cpt_err *e)
 {
     return scvi_open_legacy(folder, out, e);
 }
@@ -78,8 +82,10 @@ cpt_status cpt_model_open(const char *path, cpt_model **out, const cpt_context *
 {
     *out = NULL;
     if (!cpt_path_exists(path))
-        return cpt_fail(e, CPT_ERR_IO, "%s: there is no such file or folder; a model is a folder or file "
-                        "of scvi-tools (model.pt) or scGPT", path);
+        return cpt_fail(e, CPT_ERR_IO,
+                        "%s: there is no such file or folder; a model is a folder or file "
+                        "of scvi-tools (model.pt) or scGPT",
+                        path);
     if (!cpt_path_is_folder(path)) return open_file(path, out, e);
     for (size_t i = 0; i < sizeof formats / sizeof *formats; i++)
         if (has_files(path, &formats[i])) return formats[i].open(path, out, ctx, e);

@@ -1,9 +1,9 @@
 /* scVI models as objects: layout of the parameters, initialisation, derived arrays.
  *
- * The parameters are laid out by one function that runs twice: first with no memory, to count, then
- * over the block. Batch normalisation in eval mode is an affine map, so a layer collapses to
- *     relu(scale * (x W) + shift),  scale = w / sqrt(var + 1e-3),  shift = b_bn + (b - mean) * scale
- * (models.md 5.2): derived once here, used by embedding and by sessions. */
+ * The parameters are laid out by one function that runs twice: first with no memory, to count,
+ * then over the block. Batch normalisation in eval mode is an affine map, so a layer collapses to
+ *     relu(scale * (x W) + shift),  scale = w / sqrt(var + 1e-3),  shift = b_bn + (b - mean) *
+ * scale (models.md 5.2): derived once here, used by embedding and by sessions. */
 #include "model/scvi_network.h"
 
 #include <math.h>
@@ -13,7 +13,8 @@
 #include "base/memory.h"
 #include "base/random.h"
 
-/* The next n numbers of a block, on a boundary of 16 so that vectors do not straddle cache lines. */
+/* The next n numbers of a block, on a boundary of 16 so that vectors do not straddle cache lines.
+ */
 typedef struct cursor {
     float *block; /* NULL while counting */
     int64_t used;
@@ -189,7 +190,8 @@ void scvi_derive(cpt_scvi *m)
     }
     for (int32_t h = 0; h < d->n_hidden; h++)
         memcpy(m->mean_head + (size_t)h * (size_t)m->padded,
-               m->mean_weight + (size_t)h * (size_t)d->n_latent, sizeof(float) * (size_t)d->n_latent);
+               m->mean_weight + (size_t)h * (size_t)d->n_latent,
+               sizeof(float) * (size_t)d->n_latent);
     memcpy(m->mean_head_bias, m->mean_bias, sizeof(float) * (size_t)d->n_latent);
 }
 
@@ -198,8 +200,8 @@ cpt_status scvi_describe(cpt_scvi *m, cpt_err *e)
     const scvi_shape *d = &m->shape;
     cpt_text *t = &m->base.description;
     cpt_text_free(t);
-    cpt_text_addf(t, "scVI, %d genes, %d layer%s, %d hidden, %d latent, %s", d->n_genes, d->n_layers,
-                  d->n_layers == 1 ? "" : "s", d->n_hidden, d->n_latent,
+    cpt_text_addf(t, "scVI, %d genes, %d layer%s, %d hidden, %d latent, %s", d->n_genes,
+                  d->n_layers, d->n_layers == 1 ? "" : "s", d->n_hidden, d->n_latent,
                   d->zero_inflated ? "ZINB" : "NB");
     if (m->n_batches > 1) cpt_text_addf(t, ", %d batches", m->n_batches);
     return cpt_text_status(t, e);

@@ -1,8 +1,8 @@
 /* scvi.h - scVI (Lopez et al. 2018) beyond the common interface of model.h: training, and files.
  *
- * The model is that of scvi-tools with its defaults; what is computed, and from which line of which
- * version, stands in doc/methods.md. A model trained here opens in scvi-tools (cpt_scvi_save) and the
- * other way round (cpt_model_open). */
+ * The model is that of scvi-tools with its defaults; what is computed, and from which line of
+ * which version, stands in doc/methods.md. A model trained here opens in scvi-tools
+ * (cpt_scvi_save) and the other way round (cpt_model_open). */
 #ifndef CPT_MODEL_SCVI_H
 #define CPT_MODEL_SCVI_H
 
@@ -62,9 +62,9 @@ typedef struct cpt_scvi_history {
 } cpt_scvi_history;
 void cpt_scvi_history_free(cpt_scvi_history *h);
 
-/* Trains on all rows of `counts`, whose genes are named by gene_names [counts->n_genes]. The same seed
- * gives the same bytes for any number of threads. *history may be NULL; it is zeroed first and is to be
- * freed by the caller also after a failure or an interruption. */
+/* Trains on all rows of `counts`, whose genes are named by gene_names [counts->n_genes]. The same
+ * seed gives the same bytes for any number of threads. *history may be NULL; it is zeroed first
+ * and is to be freed by the caller also after a failure or an interruption. */
 cpt_status cpt_scvi_train(const cpt_counts *counts, const cpt_strings *gene_names,
                           const cpt_scvi_options *options, cpt_model **out,
                           cpt_scvi_history *history, const cpt_context *ctx, cpt_err *e);
@@ -77,7 +77,8 @@ cpt_status cpt_scvi_evaluate(const cpt_model *m, const cpt_counts *counts, int64
 
 /* Our own exact and fast file. */
 cpt_status cpt_scvi_save_tensors(const cpt_model *m, const char *path, cpt_err *e);
-/* FOLDER/model.pt in the layout of scvi-tools, for SCVI.load(FOLDER, adata). The same as ops->save. */
+/* FOLDER/model.pt in the layout of scvi-tools, for SCVI.load(FOLDER, adata). The same as ops->save.
+ */
 cpt_status cpt_scvi_save(const cpt_model *m, const char *folder, cpt_err *e);
 
 bool cpt_model_is_scvi(const cpt_model *m);

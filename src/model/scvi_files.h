@@ -35,7 +35,8 @@ void scvi_export_free(scvi_export *x);
 /* ---- reading (scvi_load.c) ---- */
 
 /* Of scvi-tools 0.15 and later: model.pt. */
-cpt_status scvi_open_torch(const char *path, const cpt_checkpoint *file, cpt_model **out, cpt_err *e);
+cpt_status scvi_open_torch(const char *path, const cpt_checkpoint *file, cpt_model **out,
+                           cpt_err *e);
 /* Before 0.15: a folder with model_params.pt, var_names.csv, attr.pkl. */
 cpt_status scvi_open_legacy(const char *folder, cpt_model **out, cpt_err *e);
 /* Ours: .safetensors with the metadata key below. */

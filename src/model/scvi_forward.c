@@ -1,9 +1,9 @@
 /* scVI in eval mode: counts -> encoder mean, and latent -> expected expression.
  *
- * The first layer is a sum over the genes a cell has (a twentieth to a fifth of them), never a dense
- * product: out = sum_g log1p(x_g) W[g]. Cells go in blocks of SCVI_BLOCK over the threads; every
- * product sums in an order that does not depend on the block (math/network.h), so a cell's embedding
- * depends on its row alone. Cost per cell: nnz H + L H^2 multiply-adds.
+ * The first layer is a sum over the genes a cell has (a twentieth to a fifth of them), never a
+ * dense product: out = sum_g log1p(x_g) W[g]. Cells go in blocks of SCVI_BLOCK over the threads;
+ * every product sums in an order that does not depend on the block (math/network.h), so a cell's
+ * embedding depends on its row alone. Cost per cell: nnz H + L H^2 multiply-adds.
  *
  * A cell without counts is well defined: its input is 0. */
 #include "model/scvi_network.h"
@@ -16,11 +16,13 @@
 
 cpt_status scvi_scratch_init(scvi_scratch *s, const cpt_scvi *m, cpt_err *e)
 {
-    size_t genes = (size_t)m->shape.n_genes, hidden = (size_t)SCVI_BLOCK * (size_t)m->shape.n_hidden;
+    size_t genes = (size_t)m->shape.n_genes,
+           hidden = (size_t)SCVI_BLOCK * (size_t)m->shape.n_hidden;
     size_t head = (size_t)SCVI_BLOCK * (size_t)m->padded;
     float *p = NULL;
     *s = (scvi_scratch){0};
-    cpt_status status = cpt_alloc(&p, 2 * genes + 2 * hidden + head + (size_t)m->shape.n_hidden, sizeof(float), e);
+    cpt_status status =
+        cpt_alloc(&p, 2 * genes + 2 * hidden + head + (size_t)m->shape.n_hidden, sizeof(float), e);
     if (status) return status;
     s->block = p;
     s->head = p;
@@ -58,7 +60,8 @@ static void activate(const scvi_layer *l, int32_t n, float *rows)
 }
 
 /* out [n][n_out] = in [n][n_in] weight, no bias: that is in the layer's shift. */
-static void multiply(const scvi_layer *l, int32_t n, const float *in, const float *zeros, float *out)
+static void multiply(const scvi_layer *l, int32_t n, const float *in, const float *zeros,
+                     float *out)
 {
     cpt_network_kernels_get()->dense(n, l->n_in, l->n_out, in, l->weight, zeros, out);
 }
@@ -192,8 +195,8 @@ static cpt_status decode_for(const cpt_scvi *m, int32_t n, const float *z, int32
     return CPT_OK;
 }
 
-static cpt_status decode_block(const cpt_scvi *m, int32_t n, const float *z, int32_t batch, float *out,
-                               cpt_err *e)
+static cpt_status decode_block(const cpt_scvi *m, int32_t n, const float *z, int32_t batch,
+                               float *out, cpt_err *e)
 {
     float *hidden = NULL, *logits = NULL;
     int32_t n_batches = m->n_batches > 1 ? m->n_batches : 1;
@@ -220,7 +223,8 @@ cpt_status scvi_decode(const cpt_model *base, int64_t n, const float *z, int32_t
     const int n_threads = cpt_threads(ctx);
     const int64_t n_blocks = (n + SCVI_BLOCK - 1) / SCVI_BLOCK;
     cpt_status status = CPT_OK;
-    if (m->no_decode) return cpt_fail(e, CPT_ERR_UNSUPPORTED, "this model cannot decode: %s", m->no_decode);
+    if (m->no_decode)
+        return cpt_fail(e, CPT_ERR_UNSUPPORTED, "this model cannot decode: %s", m->no_decode);
     if (batch >= (m->n_batches > 1 ? m->n_batches : 1) || batch < -1)
         return cpt_fail(e, CPT_ERR_USAGE, "there is no batch %d: the model has %d", batch,
                         m->n_batches > 1 ? m->n_batches : 1);

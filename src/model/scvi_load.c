@@ -1,10 +1,11 @@
-/* Files of scVI models: scvi-tools' model.pt, its folders from before 0.15, and our own .safetensors.
+/* Files of scVI models: scvi-tools' model.pt, its folders from before 0.15, and our own
+ * .safetensors.
  *
  * A scvi-tools file holds the tensors (scvi_tensors.c), the genes (var_names) and a dictionary of
- * attributes (models.md 5.7). Of the attributes we want what changes the computation: the class, and the
- * settings among init_params_; where a setting sits depends on the version, so all its places are
- * looked at. A setting that we cannot compute with is refused by its name; one that only the decoder
- * minds makes decoding refuse and leaves embedding alone. */
+ * attributes (models.md 5.7). Of the attributes we want what changes the computation: the class,
+ * and the settings among init_params_; where a setting sits depends on the version, so all its
+ * places are looked at. A setting that we cannot compute with is refused by its name; one that
+ * only the decoder minds makes decoding refuse and leaves embedding alone. */
 #include "model/scvi_files.h"
 
 #include <jansson.h>
@@ -16,7 +17,8 @@
 
 /* ---- attributes ---- */
 
-/* init_params_[non_kwargs][key], or [kwargs][any][key], or [kwargs][key], or [key]. NULL: not there. */
+/* init_params_[non_kwargs][key], or [kwargs][any][key], or [kwargs][key], or [key]. NULL: not
+ * there. */
 static const cpt_value *setting(const cpt_value *attributes, const char *key)
 {
     const cpt_value *init = cpt_value_get(attributes, "init_params_");
@@ -56,15 +58,18 @@ static int64_t integer_or(const cpt_value *v, int64_t otherwise)
 static int64_t find_n_batches(const cpt_value *attributes)
 {
     const cpt_value *registry = cpt_value_get(attributes, "registry_");
-    const cpt_value *old = cpt_value_get(cpt_value_get(attributes, "scvi_setup_dict_"), "summary_stats");
+    const cpt_value *old =
+        cpt_value_get(cpt_value_get(attributes, "scvi_setup_dict_"), "summary_stats");
     return integer_or(cpt_value_get(field(registry, "batch", "summary_stats"), "n_batch"),
                       integer_or(cpt_value_get(old, "n_batch"), 1));
 }
 
 static cpt_status refuse(const char *path, const char *what, cpt_err *e)
 {
-    return cpt_fail(e, CPT_ERR_UNSUPPORTED, "%s: this model was made with %s, which is not supported; "
-                    "train it without, or let `conceptome fit` train one", path, what);
+    return cpt_fail(e, CPT_ERR_UNSUPPORTED,
+                    "%s: this model was made with %s, which is not supported; "
+                    "train it without, or let `conceptome fit` train one",
+                    path, what);
 }
 
 static cpt_status read_settings(const char *path, const cpt_value *attributes, scvi_settings *out,
@@ -81,7 +86,8 @@ static cpt_status read_settings(const char *path, const cpt_value *attributes, s
         setting_is(attributes, "use_layer_norm", "both"))
         return refuse(path, "layer normalisation in the encoder (use_layer_norm)", e);
     if (n_batches < 0 || n_batches > INT32_MAX)
-        return cpt_fail(e, CPT_ERR_FORMAT, "%s: %lld batches cannot be", path, (long long)n_batches);
+        return cpt_fail(e, CPT_ERR_FORMAT, "%s: %lld batches cannot be", path,
+                        (long long)n_batches);
     *out = (scvi_settings){.zero_inflated = !likelihood || strcmp(likelihood, "zinb") == 0,
                            .log_input = !log_input || log_input->kind != CPT_VALUE_BOOL ||
                                         log_input->as.boolean,
@@ -101,8 +107,8 @@ static cpt_status read_settings(const char *path, const cpt_value *attributes, s
 /* ---- names ---- */
 
 /* Texts or whole numbers of a numpy array or a list. */
-static cpt_status read_labels(const char *path, const char *what, const cpt_value *v, cpt_strings *out,
-                              cpt_err *e)
+static cpt_status read_labels(const char *path, const char *what, const cpt_value *v,
+                              cpt_strings *out, cpt_err *e)
 {
     const bool array = v && v->kind == CPT_VALUE_ARRAY, list = v && v->kind == CPT_VALUE_LIST;
     const int64_t n = array && v->as.array.n_dims == 1 ? v->as.array.shape[0]
@@ -133,26 +139,30 @@ static cpt_status check_genes(const char *path, const cpt_scvi *m, cpt_err *e)
 {
     const cpt_strings *names = &m->base.gene_names;
     if (names->n != m->base.n_genes)
-        return cpt_fail(e, CPT_ERR_FORMAT, "%s: %lld gene names, but the tensors are of %d genes", path,
-                        (long long)names->n, m->base.n_genes);
+        return cpt_fail(e, CPT_ERR_FORMAT, "%s: %lld gene names, but the tensors are of %d genes",
+                        path, (long long)names->n, m->base.n_genes);
     cpt_index *seen = cpt_index_new((size_t)names->n, e);
     cpt_status status = seen ? CPT_OK : CPT_ERR_MEMORY;
     for (int64_t i = 0, first; !status && i < names->n; i++) {
         status = cpt_index_add(seen, cpt_strings_get(names, i), i, &first, e);
         if (!status && first != i)
-            status = cpt_fail(e, CPT_ERR_DATA, "%s: genes %lld and %lld of the model are both called "
-                              "%s", path, (long long)first, (long long)i, cpt_strings_get(names, i));
+            status = cpt_fail(e, CPT_ERR_DATA,
+                              "%s: genes %lld and %lld of the model are both called "
+                              "%s",
+                              path, (long long)first, (long long)i, cpt_strings_get(names, i));
     }
     cpt_index_free(seen);
     return status;
 }
 
 /* The batch column and its labels; without them the batches are only numbered. */
-static cpt_status read_batches(const char *path, const cpt_value *attributes, cpt_scvi *m, cpt_err *e)
+static cpt_status read_batches(const char *path, const cpt_value *attributes, cpt_scvi *m,
+                               cpt_err *e)
 {
     const cpt_value *registry = cpt_value_get(attributes, "registry_");
-    const cpt_value *old = cpt_value_get(cpt_value_get(cpt_value_get(attributes, "scvi_setup_dict_"),
-                                                       "categorical_mappings"), "_scvi_batch");
+    const cpt_value *old = cpt_value_get(
+        cpt_value_get(cpt_value_get(attributes, "scvi_setup_dict_"), "categorical_mappings"),
+        "_scvi_batch");
     const cpt_value *state = field(registry, "batch", "state_registry");
     const cpt_value *labels = cpt_value_get(state, "categorical_mapping");
     const char *key = cpt_value_text(cpt_value_get(state, "original_key"));
@@ -172,7 +182,8 @@ static cpt_status describe_class(cpt_scvi *m, const char *class_name, cpt_err *e
 {
     cpt_text text = {0};
     if (!class_name || strcmp(class_name, "SCANVI") != 0) return CPT_OK;
-    cpt_text_addf(&text, "scANVI (its scVI part)%s", cpt_text_str(&m->base.description) + strlen("scVI"));
+    cpt_text_addf(&text, "scANVI (its scVI part)%s",
+                  cpt_text_str(&m->base.description) + strlen("scVI"));
     cpt_status status = cpt_text_status(&text, e);
     cpt_text_free(&m->base.description);
     m->base.description = text;
@@ -185,7 +196,8 @@ static cpt_status describe_class(cpt_scvi *m, const char *class_name, cpt_err *e
 static cpt_status finish(const char *path, const cpt_value *attributes, const cpt_value *names,
                          cpt_scvi *m, cpt_err *e)
 {
-    const char *name = cpt_value_text(cpt_value_get(cpt_value_get(attributes, "registry_"), "model_name"));
+    const char *name =
+        cpt_value_text(cpt_value_get(cpt_value_get(attributes, "registry_"), "model_name"));
     cpt_status status = CPT_OK;
     if (names) CPT_TRY(read_labels(path, "var_names", names, &m->base.gene_names, e));
     CPT_TRY(check_genes(path, m, e));
@@ -201,15 +213,20 @@ static cpt_status check_class(const char *path, const cpt_value *root, cpt_err *
     const cpt_value *registry = cpt_value_get(cpt_value_get(root, "attr_dict"), "registry_");
     const char *name = cpt_value_text(cpt_value_get(registry, "model_name"));
     if (name && strcmp(name, "SCVI") != 0 && strcmp(name, "SCANVI") != 0)
-        return cpt_fail(e, CPT_ERR_UNSUPPORTED, "%s: is a %s model of scvi-tools; only SCVI and SCANVI "
-                        "models can be read", path, name);
+        return cpt_fail(e, CPT_ERR_UNSUPPORTED,
+                        "%s: is a %s model of scvi-tools; only SCVI and SCANVI "
+                        "models can be read",
+                        path, name);
     if (names && names->kind == CPT_VALUE_DICT)
-        return cpt_fail(e, CPT_ERR_UNSUPPORTED, "%s: is a model of several modalities; only SCVI and "
-                        "SCANVI models of counts can be read", path);
+        return cpt_fail(e, CPT_ERR_UNSUPPORTED,
+                        "%s: is a model of several modalities; only SCVI and "
+                        "SCANVI models of counts can be read",
+                        path);
     return CPT_OK;
 }
 
-cpt_status scvi_open_torch(const char *path, const cpt_checkpoint *file, cpt_model **out, cpt_err *e)
+cpt_status scvi_open_torch(const char *path, const cpt_checkpoint *file, cpt_model **out,
+                           cpt_err *e)
 {
     const cpt_value *attributes = cpt_value_get(file->root, "attr_dict");
     const cpt_value *names = cpt_value_get(file->root, "var_names");
@@ -218,8 +235,11 @@ cpt_status scvi_open_torch(const char *path, const cpt_checkpoint *file, cpt_mod
     cpt_status status;
     *out = NULL;
     CPT_TRY(check_class(path, file->root, e));
-    if (!names) CPT_TRY(cpt_fail(e, CPT_ERR_FORMAT, "%s: var_names, the genes' names, are absent; save "
-                                 "the model again with scvi-tools", path));
+    if (!names)
+        CPT_TRY(cpt_fail(e, CPT_ERR_FORMAT,
+                         "%s: var_names, the genes' names, are absent; save "
+                         "the model again with scvi-tools",
+                         path));
     CPT_TRY(read_settings(path, attributes, &settings, e));
     CPT_TRY(scvi_read_tensors(path, file, "model_state_dict.", &settings, &m, e));
     CPT_TRY(finish(path, attributes, names, m, e));
@@ -312,7 +332,8 @@ static cpt_status read_json(const char *path, const cpt_checkpoint *file, const 
         .no_decode = json_is_false(json_object_get(json, "decodes")) ?
                          "its decoder needs inputs beside the batch" : NULL};
     CPT_TRY(scvi_read_tensors(path, file, "", &settings, out, e));
-    CPT_TRY(read_json_names(path, json_object_get(json, "genes"), "genes", &(*out)->base.gene_names, e));
+    CPT_TRY(read_json_names(path, json_object_get(json, "genes"), "genes", &(*out)->base.gene_names,
+                            e));
     CPT_TRY(check_genes(path, *out, e));
     CPT_TRY(read_json_names(path, batches, "batches", &(*out)->batch_names, e));
     if (key) cpt_text_add(&(*out)->batch_key, key);
@@ -321,15 +342,18 @@ done:
     return status;
 }
 
-cpt_status scvi_open_tensors(const char *path, const cpt_checkpoint *file, cpt_model **out, cpt_err *e)
+cpt_status scvi_open_tensors(const char *path, const cpt_checkpoint *file, cpt_model **out,
+                             cpt_err *e)
 {
     const char *text = metadata(file, SCVI_METADATA);
     cpt_scvi *m = NULL;
     json_error_t where;
     *out = NULL;
     if (!text)
-        return cpt_fail(e, CPT_ERR_UNSUPPORTED, "%s: is a .safetensors file, but not of a model that "
-                        "conceptome saved; give the folder or model.pt of the model instead", path);
+        return cpt_fail(e, CPT_ERR_UNSUPPORTED,
+                        "%s: is a .safetensors file, but not of a model that "
+                        "conceptome saved; give the folder or model.pt of the model instead",
+                        path);
     json_t *json = json_loads(text, JSON_REJECT_DUPLICATES, &where);
     cpt_status status = json ? read_json(path, file, json, &m, e)
                              : cpt_fail(e, CPT_ERR_FORMAT, "%s: the settings in its metadata are "

@@ -1,9 +1,10 @@
 /* scvi_network.h - the inside of an scVI model: shared by its files, and by their tests.
  *
- * All trained numbers are one block (`parameters`), so that Adam and its moments are flat arrays; the
- * pointers of the layers go into it. Weights of the fully connected layers and of the two encoder
- * heads are stored [n_in][n_out], the transpose of PyTorch's, so that the weights of one input gene
- * are contiguous; those of the heads over genes are [n_genes][n_hidden] as in PyTorch. */
+ * All trained numbers are one block (`parameters`), so that Adam and its moments are flat arrays;
+ * the pointers of the layers go into it. Weights of the fully connected layers and of the two
+ * encoder heads are stored [n_in][n_out], the transpose of PyTorch's, so that the weights of one
+ * input gene are contiguous; those of the heads over genes are [n_genes][n_hidden] as in PyTorch.
+ */
 #ifndef CPT_MODEL_SCVI_NETWORK_H
 #define CPT_MODEL_SCVI_NETWORK_H
 
@@ -89,8 +90,8 @@ void scvi_scratch_free(scvi_scratch *s);
 /* out [n_hidden] = the first layer's weights times the input: what the cell's genes add up to. */
 void scvi_first_layer(const cpt_scvi *m, int32_t n, const int32_t *genes, const float *inputs,
                       float *out);
-/* The rest of the encoder: hidden[0] = first layer after ReLU, n <= SCVI_BLOCK rows, -> out [n][dim].
- * Leaves the last hidden layer in hidden[*last]. */
+/* The rest of the encoder: hidden[0] = first layer after ReLU, n <= SCVI_BLOCK rows, -> out
+ * [n][dim]. Leaves the last hidden layer in hidden[*last]. */
 void scvi_encode_rest(const cpt_scvi *m, int32_t n, scvi_scratch *s, float *out, int *last);
 /* One row: counts -> what the first layer eats, in place. */
 void scvi_inputs(const cpt_scvi *m, int32_t n, float *values);
@@ -113,7 +114,8 @@ cpt_status scvi_session_singles(cpt_session *s, int32_t n, const cpt_change *cha
                                 cpt_err *e);
 cpt_status scvi_session_joint(cpt_session *s, int32_t n, const cpt_change *changes, float *out,
                               cpt_err *e);
-cpt_status scvi_session_gradient(cpt_session *s, int32_t n_w, const float *w, float *out, cpt_err *e);
+cpt_status scvi_session_gradient(cpt_session *s, int32_t n_w, const float *w, float *out,
+                                 cpt_err *e);
 void scvi_session_free(cpt_session *s);
 
 /* ---- one minibatch in training mode (scvi_step.c) ---- */

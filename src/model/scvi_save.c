@@ -1,10 +1,11 @@
 /* Writes scVI models: in scvi-tools' model.pt layout (models.md 5.7), and our own .safetensors.
  *
- * SCVI.load(folder, adata) runs setup_anndata again with the registry's setup arguments, checks the genes
- * and the categories, builds a module from init_params_ and loads the state dictionary strictly. Hence
- * the file needs all of that, and every tensor of the module: also the heads that are never trained
- * (l_encoder, px_r_decoder, for NB px_dropout_decoder), which are written as freshly initialised.
- * test/golden/check_scvi_save.py loads such a file with the real scvi-tools. */
+ * SCVI.load(folder, adata) runs setup_anndata again with the registry's setup arguments, checks
+ * the genes and the categories, builds a module from init_params_ and loads the state dictionary
+ * strictly. Hence the file needs all of that, and every tensor of the module: also the heads that
+ * are never trained (l_encoder, px_r_decoder, for NB px_dropout_decoder), which are written as
+ * freshly initialised. test/golden/check_scvi_save.py loads such a file with the real scvi-tools.
+ */
 #include "model/scvi_files.h"
 
 #include <jansson.h>
@@ -24,7 +25,8 @@ typedef struct builder {
 
 static void put(builder *b, cpt_value *dict, const char *key, cpt_value *value)
 {
-    if (!b->failed && (!dict || !value || !cpt_tree_set(b->tree, dict, key, value))) b->failed = true;
+    if (!b->failed && (!dict || !value || !cpt_tree_set(b->tree, dict, key, value)))
+        b->failed = true;
 }
 
 static cpt_value *put_dict(builder *b, cpt_value *parent, const char *key)
@@ -71,15 +73,16 @@ static const char *batch_key(const cpt_scvi *m)
 
 static void put_setup_args(builder *b, cpt_value *registry, const cpt_scvi *m)
 {
-    static const char *const none[] = {"labels_key", "size_factor_key", "categorical_covariate_keys",
-                                       "continuous_covariate_keys"};
+    static const char *const none[] = {"labels_key", "size_factor_key",
+                                       "categorical_covariate_keys", "continuous_covariate_keys"};
     cpt_value *args = put_dict(b, registry, "setup_args");
     put_text(b, args, "layer", NULL);
     put_text(b, args, "batch_key", batch_key(m));
     for (size_t i = 0; i < sizeof none / sizeof *none; i++) put_text(b, args, none[i], NULL);
 }
 
-/* A field_registries entry; its state_registry is returned through *state, summary_stats through *sum. */
+/* A field_registries entry; its state_registry is returned through *state, summary_stats through
+ * *sum. */
 static void put_field(builder *b, cpt_value *fields, const char *name, const char *attr_name,
                       const char *attr_key, cpt_value **state, cpt_value **sum)
 {
@@ -109,7 +112,8 @@ static void put_fields(builder *b, cpt_value *registry, const cpt_scvi *m)
     put_names(b, state, "column_names", &m->base.gene_names);
     put_int(b, sum, "n_vars", m->base.n_genes);
     put_field(b, fields, "batch", "obs", "_scvi_batch", &state, &sum);
-    put_category(b, state, batches ? &m->batch_names : NULL, batches ? batch_key(m) : "_scvi_batch");
+    put_category(b, state, batches ? &m->batch_names : NULL,
+                 batches ? batch_key(m) : "_scvi_batch");
     put_int(b, sum, "n_batch", batches ? m->n_batches : 1);
     put_field(b, fields, "labels", "obs", "_scvi_labels", &state, &sum);
     put_category(b, state, NULL, "_scvi_labels");
@@ -152,12 +156,14 @@ static void put_state(builder *b, cpt_value *root, const scvi_export *x)
 /* What scvi-tools' own SCVI class with default settings could not have made. */
 static cpt_status check_standard(const cpt_scvi *m, cpt_err *e)
 {
-    const char *why = !m->px_r                                        ? "its dispersion is not one per gene"
-                      : !m->shape.encoder_norm || !m->shape.decoder_norm ? "it lacks batch normalisation"
-                      : !m->shape.log_input                             ? "it reads counts without logarithm"
-                                                                        : m->no_decode;
+    const char *why = !m->px_r ? "its dispersion is not one per gene"
+                      : !m->shape.encoder_norm || !m->shape.decoder_norm
+                          ? "it lacks batch normalisation"
+                      : !m->shape.log_input ? "it reads counts without logarithm"
+                                            : m->no_decode;
     if (!why && m->base.gene_names.n != m->base.n_genes) why = "its genes have no names";
-    if (!why && m->n_batches > 1 && m->batch_names.n != m->n_batches) why = "its batches have no names";
+    if (!why && m->n_batches > 1 && m->batch_names.n != m->n_batches)
+        why = "its batches have no names";
     if (!why) return CPT_OK;
     return cpt_fail(e, CPT_ERR_UNSUPPORTED, "this model cannot be written for scvi-tools: %s", why);
 }
@@ -179,7 +185,8 @@ cpt_status cpt_scvi_save(const cpt_model *base, const char *folder, cpt_err *e)
     put_state(&b, root, &x);
     put_names(&b, root, "var_names", &base->gene_names);
     put_attributes(&b, root, m);
-    CPT_TRY(b.failed ? cpt_fail(e, CPT_ERR_MEMORY, "%s: out of memory while saving", path) : CPT_OK);
+    CPT_TRY(b.failed ? cpt_fail(e, CPT_ERR_MEMORY, "%s: out of memory while saving", path)
+                     : CPT_OK);
     CPT_TRY(cpt_torch_write(path, root, e));
 done:
     scvi_export_free(&x);
@@ -223,7 +230,8 @@ cpt_status cpt_scvi_save_tensors(const cpt_model *base, const char *path, cpt_er
     scvi_export x = {0};
     char *text = settings_text(m);
     cpt_status status;
-    CPT_TRY(text ? CPT_OK : cpt_fail(e, CPT_ERR_DATA, "%s: a gene or batch name is no UTF-8 text", path));
+    CPT_TRY(text ? CPT_OK
+                 : cpt_fail(e, CPT_ERR_DATA, "%s: a gene or batch name is no UTF-8 text", path));
     const char *const pairs[] = {SCVI_METADATA, text};
     CPT_TRY(scvi_export_init(&x, m, false, e));
     CPT_TRY(cpt_safetensors_write(path, x.n, x.tensors, 1, pairs, e));

@@ -1,11 +1,12 @@
 /* One scVI cell and its perturbed copies.
  *
- * The encoder reads log(1 + count) of each gene on its own and nothing that depends on the whole cell
- * (the library size goes to the decoder only; models.md pitfall 10). So exchanging one gene's count
- * changes the first layer's sum by a multiple of one row of its weights: H numbers. Cost per copy with
- * one layer: H + H L multiply-adds instead of nnz H + H L; later layers are done for SCVI_BLOCK copies
- * at a time. The gradient is one backward pass per direction and one product with the first layer's
- * weights; the derivative of log(1 + x) is 1 / (1 + x), also for genes that are 0. */
+ * The encoder reads log(1 + count) of each gene on its own and nothing that depends on the whole
+ * cell (the library size goes to the decoder only; models.md pitfall 10). So exchanging one
+ * gene's count changes the first layer's sum by a multiple of one row of its weights: H numbers.
+ * Cost per copy with one layer: H + H L multiply-adds instead of nnz H + H L; later layers are
+ * done for SCVI_BLOCK copies at a time. The gradient is one backward pass per direction and one
+ * product with the first layer's weights; the derivative of log(1 + x) is 1 / (1 + x), also for
+ * genes that are 0. */
 #include "model/scvi_network.h"
 
 #include <math.h>
@@ -81,8 +82,8 @@ static void first_hidden(scvi_session *s, const float *from, float delta, int32_
 {
     const cpt_scvi *m = model_of(s);
     const scvi_layer *l = &m->encoder[0];
-    s->kernels->perturb(l->n_out, from, delta, l->weight + (size_t)gene * (size_t)l->n_out, l->scale,
-                        l->shift, s->scratch.hidden[0] + (size_t)row * (size_t)l->n_out);
+    s->kernels->perturb(l->n_out, from, delta, l->weight + (size_t)gene * (size_t)l->n_out,
+                        l->scale, l->shift, s->scratch.hidden[0] + (size_t)row * (size_t)l->n_out);
 }
 
 cpt_status scvi_session_open(const cpt_model *base, const cpt_profile *cell, cpt_session **out,
@@ -149,8 +150,8 @@ cpt_status scvi_session_joint(cpt_session *base, int32_t n, const cpt_change *ch
     cpt_status status = CPT_OK;
     int32_t n_marked = 0;
     if (n > m->shape.n_genes)
-        return cpt_fail(e, CPT_ERR_USAGE, "%d joint changes for %d genes: a gene may change once", n,
-                        m->shape.n_genes);
+        return cpt_fail(e, CPT_ERR_USAGE, "%d joint changes for %d genes: a gene may change once",
+                        n, m->shape.n_genes);
     for (; n_marked < n; n_marked++) {
         const cpt_change *c = &changes[n_marked];
         CPT_TRY(check_value(m, c->gene, c->value, e));
@@ -196,7 +197,8 @@ static void base_activations(scvi_session *s, float *active)
     }
 }
 
-cpt_status scvi_session_gradient(cpt_session *base, int32_t n_w, const float *w, float *out, cpt_err *e)
+cpt_status scvi_session_gradient(cpt_session *base, int32_t n_w, const float *w, float *out,
+                                 cpt_err *e)
 {
     scvi_session *s = session_of(base);
     const cpt_scvi *m = model_of(s);

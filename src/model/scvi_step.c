@@ -1,17 +1,16 @@
 /* One minibatch of scVI: forward in training mode, the gradients of all parameters, Adam.
  *
  * Formulas: models.md 6.4-6.6. Where the time goes, for 4,000 genes, 128 cells, 128 hidden units:
- *   first layer    only the genes a cell has: rows of W summed (forward), and per gene the cells that
- *                  have it (gradient); the minibatch is kept in both orders
- *   gene heads     CHUNK cells at a time: logits by one product, likelihood and its gradient in
- *                  place (math/kernels/likelihood.c), the way back to the hidden layer by a second
- *                  product while the chunk is still in the cache; the heads' own gradient after all
- *   Adam           one flat pass over all parameters
- * The chunks, the blocks of genes and the order of all sums are fixed, so the result does not depend on
- * the number of threads. Sums over cells are in double where they are not matrix products.
+ *   first layer    only the genes a cell has: rows of W summed (forward), and per gene the cells
+ * that have it (gradient); the minibatch is kept in both orders gene heads     CHUNK cells at a
+ * time: logits by one product, likelihood and its gradient in place (math/kernels/likelihood.c),
+ * the way back to the hidden layer by a second product while the chunk is still in the cache; the
+ * heads' own gradient after all Adam           one flat pass over all parameters The chunks, the
+ * blocks of genes and the order of all sums are fixed, so the result does not depend on the number
+ * of threads. Sums over cells are in double where they are not matrix products.
  *
- * Trap: Adam must leave alone what has no gradient (no decay either); such tensors (scvi-tools' unused
- * heads) are not part of the parameters here at all. */
+ * Trap: Adam must leave alone what has no gradient (no decay either); such tensors (scvi-tools'
+ * unused heads) are not part of the parameters here at all. */
 #include "model/scvi_network.h"
 
 #include <math.h>
@@ -61,7 +60,8 @@ enum { SUM_THETA, SUM_LOGITS, SUM_DROPOUT, SUM_SCRATCH, SUMS };
 static cpt_status reserve(scvi_stepper *s, void *out, int64_t n, size_t size, cpt_err *e)
 {
     void *p = NULL;
-    cpt_status status = cpt_grow(&s->blocks, &s->blocks_capacity, s->n_blocks + 1, sizeof *s->blocks, e);
+    cpt_status status =
+        cpt_grow(&s->blocks, &s->blocks_capacity, s->n_blocks + 1, sizeof *s->blocks, e);
     if (!status) status = cpt_alloc(&p, (size_t)n, size, e);
     if (!status) s->blocks[s->n_blocks++] = p;
     memcpy(out, &p, sizeof p);
@@ -101,7 +101,8 @@ static cpt_status reserve_layers(scvi_stepper *s, cpt_err *e)
         widest = m->decoder[i].n_in > widest ? m->decoder[i].n_in : widest;
     }
     CPT_TRY(reserve_floats(s, &s->d_input, n * widest, e));
-    float **const six[] = {&s->mean, &s->log_var, &s->variance, &s->latent, &s->d_mean, &s->d_log_var};
+    float **const six[] = {&s->mean,   &s->log_var, &s->variance,
+                           &s->latent, &s->d_mean,  &s->d_log_var};
     for (size_t i = 0; i < sizeof six / sizeof *six; i++)
         CPT_TRY(reserve_floats(s, six[i], latent, e));
     CPT_TRY(reserve(s, &s->column, 4 * (int64_t)m->shape.n_hidden, sizeof(double), e));
@@ -139,7 +140,8 @@ static cpt_status reserve_minibatch(scvi_stepper *s, cpt_err *e)
     CPT_TRY(reserve(s, &b->library, b->capacity, sizeof *b->library, e));
     CPT_TRY(reserve(s, &b->log_factorial, b->capacity, sizeof *b->log_factorial, e));
     CPT_TRY(reserve(s, &b->codes, b->capacity, sizeof *b->codes, e));
-    CPT_TRY(reserve(s, &b->gene_start, (int64_t)s->model->shape.n_genes + 1, sizeof *b->gene_start, e));
+    CPT_TRY(
+        reserve(s, &b->gene_start, (int64_t)s->model->shape.n_genes + 1, sizeof *b->gene_start, e));
 done:
     return status;
 }
@@ -237,7 +239,8 @@ static void load_cell(scvi_stepper *s, const cpt_counts *counts, int32_t i, int6
     s->length[i] = n;
     b->library[i] = sum;
     b->log_factorial[i] = s->log_factorial[row];
-    b->codes[i] = s->model->n_batches > 1 && s->options.batch_codes ? s->options.batch_codes[row] : 0;
+    b->codes[i] =
+        s->model->n_batches > 1 && s->options.batch_codes ? s->options.batch_codes[row] : 0;
 }
 
 /* The same entries by gene, cells ascending: counting sort. */
@@ -350,7 +353,8 @@ static void activate(scvi_stepper *s, scvi_layer *l, layer_pass *p, const float 
     }
 }
 
-/* The same with running statistics; x weight + bias in p->output. Uses the derived scale and shift. */
+/* The same with running statistics; x weight + bias in p->output. Uses the derived scale and shift.
+ */
 static void activate_eval(scvi_stepper *s, const scvi_layer *l, layer_pass *p)
 {
     const int32_t n = s->batch.n, width = l->n_out;
@@ -387,7 +391,8 @@ static void first_layer(scvi_stepper *s, float *out, int n_threads)
                                               out + at(i, l->n_out));
 }
 
-/* p->input of decoder layer i: the rows of `from` [n][width], then the batch one-hot if it has one. */
+/* p->input of decoder layer i: the rows of `from` [n][width], then the batch one-hot if it has one.
+ */
 static void decoder_input(const scvi_stepper *s, const scvi_layer *l, layer_pass *p,
                           const float *from, int32_t width)
 {
@@ -414,7 +419,8 @@ static void forward(scvi_stepper *s, const scvi_noise *noise, bool training, int
             memcpy(p->input, s->encoder[i - 1].output, sizeof(float) * at(n, h));
             linear(n, h, h, p->input, l->weight, l->bias, to, n_threads);
         }
-        if (training) activate(s, l, p, noise->dropout ? noise->dropout + at(i, h) * (size_t)n : NULL);
+        if (training)
+            activate(s, l, p, noise->dropout ? noise->dropout + at(i, h) * (size_t)n : NULL);
         else activate_eval(s, l, p);
     }
     const float *hidden = s->encoder[m->shape.n_layers - 1].output;
@@ -484,8 +490,8 @@ static void chunk_backward(scvi_stepper *s, int32_t first, int32_t n)
     const cpt_scvi *m = s->model;
     const int32_t genes = m->shape.n_genes, h = m->shape.n_hidden;
     float *to = s->decoder[m->shape.n_layers - 1].gradient + at(first, h);
-    cpt_gemm(false, false, n, h, genes, 1, s->logits + at(first, genes), genes, m->scale_weight, h, 0,
-             to, h, 1);
+    cpt_gemm(false, false, n, h, genes, 1, s->logits + at(first, genes), genes, m->scale_weight, h,
+             0, to, h, 1);
     if (m->dropout_weight)
         cpt_gemm(false, false, n, h, genes, 1, s->dropout + at(first, genes), genes,
                  m->dropout_weight, h, 1, to, h, 1);
@@ -541,7 +547,8 @@ static void heads_gradient(scvi_stepper *s, int n_threads)
 static void layer_backward(scvi_stepper *s, const scvi_layer *l, layer_pass *p, const float *keep)
 {
     const int32_t n = s->batch.n, width = l->n_out;
-    double *sum = s->column, *product = sum + width, *bias = product + width, *unused = bias + width;
+    double *sum = s->column, *product = sum + width, *bias = product + width,
+           *unused = bias + width;
     for (int32_t i = 0; i < n; i++) {
         const float *x = p->normalised + at(i, width), *kept = keep ? keep + at(i, width) : NULL;
         float *d = p->gradient + at(i, width);
@@ -570,8 +577,8 @@ static void linear_backward(const scvi_stepper *s, int32_t n_in, int32_t n_out, 
                             int n_threads)
 {
     const int32_t n = s->batch.n;
-    cpt_gemm(true, false, n_in, n_out, n, 1, input, n_in, d, n_out, 0, gradient_of(s, weight), n_out,
-             n_threads);
+    cpt_gemm(true, false, n_in, n_out, n, 1, input, n_in, d, n_out, 0, gradient_of(s, weight),
+             n_out, n_threads);
     if (d_input)
         cpt_gemm(false, true, n, n_in, n_out, 1, d, n_out, weight, n_out, beta, d_input, n_in,
                  n_threads);
@@ -593,7 +600,8 @@ static void decoder_backward(scvi_stepper *s, int n_threads)
 }
 
 /* Through the draw of the latent values and the KL term, to the two encoder heads. */
-static void latent_backward(scvi_stepper *s, const scvi_noise *noise, double kl_weight, int n_threads)
+static void latent_backward(scvi_stepper *s, const scvi_noise *noise, double kl_weight,
+                            int n_threads)
 {
     const cpt_scvi *m = s->model;
     const int32_t n = s->batch.n, h = m->shape.n_hidden, latent = m->shape.n_latent;
@@ -605,7 +613,8 @@ static void latent_backward(scvi_stepper *s, const scvi_noise *noise, double kl_
             double d = s->d_input[at(i, width) + (size_t)j], v = s->variance[k];
             double slope = v - SCVI_VARIANCE_EPS, draw = noise->latent ? noise->latent[k] : 0;
             s->d_mean[k] = (float)(d + weight * s->mean[k]);
-            s->d_log_var[k] = (float)(slope * (d * draw / (2 * sqrt(v)) + weight * 0.5 * (1 - 1 / v)));
+            s->d_log_var[k] =
+                (float)(slope * (d * draw / (2 * sqrt(v)) + weight * 0.5 * (1 - 1 / v)));
         }
     const float *hidden = s->encoder[top].output;
     float *back = s->encoder[top].gradient;
@@ -634,9 +643,9 @@ static void first_layer_gradient(scvi_stepper *s, int n_threads)
         memset(out + at(block, l->n_out), 0, sizeof(float) * at(end - block, l->n_out));
         for (int32_t g = block; g < end; g++)
             cpt_network_kernels_get()->accumulate(
-                (int32_t)(b->gene_start[g + 1] - b->gene_start[g]), b->gene_cells + b->gene_start[g],
-                b->gene_inputs + b->gene_start[g], s->encoder[0].gradient, l->n_out,
-                out + at(g, l->n_out));
+                (int32_t)(b->gene_start[g + 1] - b->gene_start[g]),
+                b->gene_cells + b->gene_start[g], b->gene_inputs + b->gene_start[g],
+                s->encoder[0].gradient, l->n_out, out + at(g, l->n_out));
     }
 }
 
@@ -662,13 +671,15 @@ static double cell_kl(const scvi_stepper *s, int32_t i)
     const int32_t latent = s->model->shape.n_latent;
     double kl = 0;
     for (int32_t j = 0; j < latent; j++) {
-        double mean = s->mean[at(i, latent) + (size_t)j], v = s->variance[at(i, latent) + (size_t)j];
+        double mean = s->mean[at(i, latent) + (size_t)j],
+               v = s->variance[at(i, latent) + (size_t)j];
         kl += 0.5 * (v + mean * mean - 1 - log(v));
     }
     return kl;
 }
 
-static void add_losses(const scvi_stepper *s, scvi_losses *losses, double *reconstruction, double *kl)
+static void add_losses(const scvi_stepper *s, scvi_losses *losses, double *reconstruction,
+                       double *kl)
 {
     *losses = (scvi_losses){0, 0};
     for (int32_t i = 0; i < s->batch.n; i++) {

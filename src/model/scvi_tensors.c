@@ -1,9 +1,9 @@
-/* The tensors of an scVI model under the names of scvi-tools' state_dict (models.md 5.6), read from any
- * checkpoint whose settings are known.
+/* The tensors of an scVI model under the names of scvi-tools' state_dict (models.md 5.6), read
+ * from any checkpoint whose settings are known.
  *
- * Sizes come from the tensors' shapes, not from what settings claim; every tensor that is computed with
- * must be there with exactly the shape that follows, or reading ends with its name. Note the blank in
- * "Layer 0", and that PyTorch stores weights [n_out][n_in]. */
+ * Sizes come from the tensors' shapes, not from what settings claim; every tensor that is
+ * computed with must be there with exactly the shape that follows, or reading ends with its name.
+ * Note the blank in "Layer 0", and that PyTorch stores weights [n_out][n_in]. */
 #include "model/scvi_network.h"
 
 #include <math.h>
@@ -41,7 +41,8 @@ static cpt_status need(const reader *r, const char *name, int n_dims, const int6
 {
     char full[NAME];
     full_name(r, name, full);
-    if (cpt_checkpoint_need(r->file, full, n_dims, shape, out, e)) return cpt_fail_in(e, "%s", r->path);
+    if (cpt_checkpoint_need(r->file, full, n_dims, shape, out, e))
+        return cpt_fail_in(e, "%s", r->path);
     return CPT_OK;
 }
 
@@ -50,8 +51,10 @@ static cpt_status check_finite(const reader *r, const char *name, const float *v
 {
     for (int64_t i = 0; i < n; i++)
         if (!isfinite(values[i]))
-            return cpt_fail(e, CPT_ERR_DATA, "%s: %s: value %lld is not finite; the training of this "
-                            "model failed", r->path, name, (long long)i);
+            return cpt_fail(e, CPT_ERR_DATA,
+                            "%s: %s: value %lld is not finite; the training of this "
+                            "model failed",
+                            r->path, name, (long long)i);
     return CPT_OK;
 }
 
@@ -63,8 +66,8 @@ static cpt_status read_vector(const reader *r, const char *name, int64_t n, floa
     return status ? status : check_finite(r, name, out, n, e);
 }
 
-static cpt_status read_matrix(const reader *r, const char *name, int64_t rows, int64_t cols, float *out,
-                              cpt_err *e)
+static cpt_status read_matrix(const reader *r, const char *name, int64_t rows, int64_t cols,
+                              float *out, cpt_err *e)
 {
     const int64_t shape[2] = {rows, cols};
     const cpt_tensor *t;
@@ -74,8 +77,8 @@ static cpt_status read_matrix(const reader *r, const char *name, int64_t rows, i
 }
 
 /* [n_out][n_in] of the file -> [n_in][n_out] */
-static cpt_status read_transposed(reader *r, const char *name, int64_t n_in, int64_t n_out, float *out,
-                                  cpt_err *e)
+static cpt_status read_transposed(reader *r, const char *name, int64_t n_in, int64_t n_out,
+                                  float *out, cpt_err *e)
 {
     if (n_in * n_out > r->room) {
         free(r->scratch);
@@ -108,7 +111,8 @@ static cpt_status read_layer(reader *r, const char *stem, int32_t index, scvi_la
     }
     for (int32_t j = 0; j < l->n_out; j++)
         if (l->running_var[j] < 0)
-            CPT_TRY(cpt_fail(e, CPT_ERR_DATA, "%s: %s: value %d is a negative variance", r->path, name, j));
+            CPT_TRY(cpt_fail(e, CPT_ERR_DATA, "%s: %s: value %d is a negative variance", r->path,
+                             name, j));
     snprintf(name, sizeof name, "%s.fc_layers.Layer %d.1.num_batches_tracked", stem, index);
     tracked = find(r, name);
     if (tracked && tracked->n_items == 1) CPT_TRY(cpt_tensor_read_i64(tracked, &l->n_tracked, e));
@@ -151,20 +155,24 @@ static cpt_status find_shape(const reader *r, const scvi_settings *settings, scv
     if (heads->shape[0] > INT32_MAX || heads->shape[0] < 1 || first->shape[0] > INT32_MAX ||
         first->shape[0] < 1 || mean->shape[0] > INT32_MAX || mean->shape[0] < 1 ||
         decoder->shape[1] < mean->shape[0] || decoder->shape[1] - mean->shape[0] > INT32_MAX)
-        CPT_TRY(cpt_fail(e, CPT_ERR_FORMAT, "%s: the tensors' sizes are those of no scVI model", r->path));
-    *shape = (scvi_shape){.n_genes = (int32_t)heads->shape[0], .n_hidden = (int32_t)first->shape[0],
+        CPT_TRY(cpt_fail(e, CPT_ERR_FORMAT, "%s: the tensors' sizes are those of no scVI model",
+                         r->path));
+    *shape = (scvi_shape){.n_genes = (int32_t)heads->shape[0],
+                          .n_hidden = (int32_t)first->shape[0],
                           .n_latent = (int32_t)mean->shape[0],
                           .n_layers = count_layers(r, ENCODER),
                           .n_covariates = (int32_t)(decoder->shape[1] - mean->shape[0]),
-                          .encoder_norm = has_norm(r, ENCODER), .decoder_norm = has_norm(r, DECODER),
+                          .encoder_norm = has_norm(r, ENCODER),
+                          .decoder_norm = has_norm(r, DECODER),
                           .zero_inflated = settings->zero_inflated,
                           .log_input = settings->log_input};
     if (first->shape[1] > shape->n_genes)
-        CPT_TRY(cpt_fail(e, CPT_ERR_UNSUPPORTED,
-                         "%s: the encoder reads %lld values beside the %d genes (encode_covariates = "
-                         "True), so a cell's embedding would depend on more than its counts; train "
-                         "with encode_covariates = False", r->path,
-                         (long long)(first->shape[1] - shape->n_genes), shape->n_genes));
+        CPT_TRY(
+            cpt_fail(e, CPT_ERR_UNSUPPORTED,
+                     "%s: the encoder reads %lld values beside the %d genes (encode_covariates = "
+                     "True), so a cell's embedding would depend on more than its counts; train "
+                     "with encode_covariates = False",
+                     r->path, (long long)(first->shape[1] - shape->n_genes), shape->n_genes));
     second = find(r, second_name);
     shape->deep = !second || second->n_dims != 2 || second->shape[1] != shape->n_hidden;
     const cpt_tensor *px_r = find(r, "px_r");
@@ -184,7 +192,8 @@ static cpt_status read_heads(reader *r, cpt_scvi *m, cpt_err *e)
     CPT_TRY(read_matrix(r, "decoder.px_scale_decoder.0.weight", genes, h, m->scale_weight, e));
     CPT_TRY(read_vector(r, "decoder.px_scale_decoder.0.bias", genes, m->scale_bias, e));
     if (m->dropout_weight) {
-        CPT_TRY(read_matrix(r, "decoder.px_dropout_decoder.weight", genes, h, m->dropout_weight, e));
+        CPT_TRY(
+            read_matrix(r, "decoder.px_dropout_decoder.weight", genes, h, m->dropout_weight, e));
         CPT_TRY(read_vector(r, "decoder.px_dropout_decoder.bias", genes, m->dropout_bias, e));
     }
     if (m->px_r) CPT_TRY(read_vector(r, "px_r", genes, m->px_r, e));
@@ -247,9 +256,14 @@ static void *add_tensor(writer *w, cpt_dtype dtype, int n_dims, int64_t rows, in
     }
     cpt_tensor *t = &w->x->tensors[w->x->n];
     void *data = dtype == CPT_I64 ? (void *)(w->x->counters + at) : (void *)(w->x->values + at);
-    *t = (cpt_tensor){.name = cpt_strings_get(&w->x->names, w->x->n), .dtype = dtype,
-                      .n_dims = n_dims, .shape = {rows, cols}, .strides = {n_dims == 2 ? cols : 1, 1},
-                      .n_items = n, .contiguous = true, .data = data};
+    *t = (cpt_tensor){.name = cpt_strings_get(&w->x->names, w->x->n),
+                      .dtype = dtype,
+                      .n_dims = n_dims,
+                      .shape = {rows, cols},
+                      .strides = {n_dims == 2 ? cols : 1, 1},
+                      .n_items = n,
+                      .contiguous = true,
+                      .data = data};
     w->x->n++;
     return data;
 }

@@ -1,9 +1,9 @@
 /* Training of scVI: split, epochs, KL warm-up, early stopping (models.md 6.1-6.4).
  *
- * Everything random is drawn from streams keyed by the seed and by what it is for: the split, the order
- * of an epoch (item = epoch), the latent noise and the dropout of a step (item = step). Hence the same
- * seed gives the same model for any number of threads; scvi-tools' own random numbers are not
- * reproduced. Cells without any count have no likelihood and take no part.
+ * Everything random is drawn from streams keyed by the seed and by what it is for: the split, the
+ * order of an epoch (item = epoch), the latent noise and the dropout of a step (item = step).
+ * Hence the same seed gives the same model for any number of threads; scvi-tools' own random
+ * numbers are not reproduced. Cells without any count have no likelihood and take no part.
  *
  * Time per epoch is that of the steps (scvi_step.c): about n_cells / 128 of them. */
 #include "model/scvi_network.h"
@@ -58,23 +58,25 @@ void cpt_scvi_split_sizes(int64_t n_cells, double train_size, int32_t batch_size
 static cpt_status check_numbers(const cpt_scvi_options *o, cpt_err *e)
 {
     if (o->n_hidden < 1 || o->n_latent < 1 || o->n_layers < 1 || o->n_layers > SCVI_MAX_LAYERS)
-        return cpt_fail(e, CPT_ERR_USAGE,
-                        "scVI needs at least one hidden unit, latent dimension and layer (at most %d "
-                        "layers); got %d, %d, %d", SCVI_MAX_LAYERS, o->n_hidden, o->n_latent,
-                        o->n_layers);
+        return cpt_fail(
+            e, CPT_ERR_USAGE,
+            "scVI needs at least one hidden unit, latent dimension and layer (at most %d "
+            "layers); got %d, %d, %d",
+            SCVI_MAX_LAYERS, o->n_hidden, o->n_latent, o->n_layers);
     if (!(o->dropout >= 0 && o->dropout < 1))
         return cpt_fail(e, CPT_ERR_USAGE, "dropout %g is not in [0, 1)", o->dropout);
     if (o->batch_size < 3)
-        return cpt_fail(e, CPT_ERR_USAGE, "batch size %d: batch normalisation needs at least 3 cells",
-                        o->batch_size);
+        return cpt_fail(e, CPT_ERR_USAGE,
+                        "batch size %d: batch normalisation needs at least 3 cells", o->batch_size);
     if (!(o->learning_rate > 0) || !(o->weight_decay >= 0) || !(o->adam_eps > 0))
-        return cpt_fail(e, CPT_ERR_USAGE, "learning rate %g, weight decay %g, eps %g: must be > 0, >= 0, > 0",
+        return cpt_fail(e, CPT_ERR_USAGE,
+                        "learning rate %g, weight decay %g, eps %g: must be > 0, >= 0, > 0",
                         o->learning_rate, o->weight_decay, o->adam_eps);
     if (!(o->train_size > 0 && o->train_size <= 1))
         return cpt_fail(e, CPT_ERR_USAGE, "train size %g is not in (0, 1]", o->train_size);
     if (o->n_epochs < 0 || o->kl_warmup < -1 || o->patience < 1)
-        return cpt_fail(e, CPT_ERR_USAGE, "%d epochs, warm-up %d, patience %d cannot be", o->n_epochs,
-                        o->kl_warmup, o->patience);
+        return cpt_fail(e, CPT_ERR_USAGE, "%d epochs, warm-up %d, patience %d cannot be",
+                        o->n_epochs, o->kl_warmup, o->patience);
     return CPT_OK;
 }
 
@@ -142,8 +144,10 @@ static cpt_status split(trainer *t, cpt_err *e)
                          &t->history->n_validation);
     t->history->n_empty = n_cells - n;
     if (t->history->n_train < 3)
-        CPT_TRY(cpt_fail(e, CPT_ERR_DATA, "%lld cells with counts are too few to train scVI; at least "
-                         "4 are needed", (long long)n));
+        CPT_TRY(cpt_fail(e, CPT_ERR_DATA,
+                         "%lld cells with counts are too few to train scVI; at least "
+                         "4 are needed",
+                         (long long)n));
     if (t->options->early_stopping && t->history->n_validation < 1)
         CPT_TRY(cpt_fail(e, CPT_ERR_USAGE, "early stopping needs validation cells; lower the train "
                          "size below %g", t->options->train_size));
@@ -193,7 +197,8 @@ static cpt_status train_epoch(trainer *t, cpt_scvi_epoch *epoch, cpt_err *e)
         int32_t n = (int32_t)(n_train - first < size ? n_train - first : size);
         scvi_noise noise = {t->latent, t->options->dropout > 0 ? t->dropout : NULL};
         cpt_status status = cpt_check_stop(t->ctx, e);
-        if (!status) status = scvi_stepper_load(t->stepper, t->counts, n, t->order + first, t->ctx, e);
+        if (!status)
+            status = scvi_stepper_load(t->stepper, t->counts, n, t->order + first, t->ctx, e);
         if (status) return status;
         draw_latent(t, n, (uint64_t)t->n_steps);
         if (noise.dropout) draw_dropout(t, n, (uint64_t)t->n_steps);
@@ -207,8 +212,10 @@ static cpt_status train_epoch(trainer *t, cpt_scvi_epoch *epoch, cpt_err *e)
     epoch->elbo_train = epoch->reconstruction_train + epoch->kl_train;
     epoch->loss = epoch->reconstruction_train + epoch->kl_weight * epoch->kl_train;
     if (!isfinite(epoch->loss))
-        return cpt_fail(e, CPT_ERR_DATA, "scVI's loss is not finite in epoch %d; lower the learning "
-                        "rate (%g)", epoch->epoch, t->options->learning_rate);
+        return cpt_fail(e, CPT_ERR_DATA,
+                        "scVI's loss is not finite in epoch %d; lower the learning "
+                        "rate (%g)",
+                        epoch->epoch, t->options->learning_rate);
     return CPT_OK;
 }
 
@@ -223,7 +230,8 @@ static cpt_status validate_epoch(trainer *t, cpt_scvi_epoch *epoch, cpt_err *e)
     for (int64_t first = 0, block = 0; first < n_validation; first += size, block++) {
         int32_t n = (int32_t)(n_validation - first < size ? n_validation - first : size);
         cpt_status status = cpt_check_stop(t->ctx, e);
-        if (!status) status = scvi_stepper_load(t->stepper, t->counts, n, t->cells + first, t->ctx, e);
+        if (!status)
+            status = scvi_stepper_load(t->stepper, t->counts, n, t->cells + first, t->ctx, e);
         if (status) return status;
         draw_latent(t, n, ~(((uint64_t)epoch->epoch << 32) + (uint64_t)block));
         scvi_stepper_evaluate(t->stepper, &noise, &losses, NULL, NULL, cpt_threads(t->ctx));
@@ -250,13 +258,15 @@ static void report(const trainer *t, const cpt_scvi_epoch *epoch)
 static cpt_status run_epochs(trainer *t, cpt_err *e)
 {
     cpt_scvi_history *h = t->history;
-    const bool validate = (t->options->validate || t->options->early_stopping) && h->n_validation > 0;
+    const bool validate =
+        (t->options->validate || t->options->early_stopping) && h->n_validation > 0;
     double best = INFINITY;
     int32_t waited = 0;
     for (int32_t i = 0; i < t->n_epochs; i++) {
         cpt_scvi_epoch epoch = {.epoch = i, .kl_weight = kl_weight(t, i), .elbo_validation = NAN,
                                 .reconstruction_validation = NAN, .kl_validation = NAN};
-        cpt_status status = cpt_grow(&h->epochs, &h->capacity, (size_t)h->n + 1, sizeof *h->epochs, e);
+        cpt_status status =
+            cpt_grow(&h->epochs, &h->capacity, (size_t)h->n + 1, sizeof *h->epochs, e);
         if (!status) status = train_epoch(t, &epoch, e);
         if (!status && validate) status = validate_epoch(t, &epoch, e);
         if (status) return status;
@@ -317,15 +327,16 @@ static void say_plan(const trainer *t)
 {
     const double last = kl_weight(t, t->n_epochs - 1);
     cpt_info(t->ctx, "scVI: %lld cells to train on, %lld for validation, %d genes, %d epochs",
-             (long long)t->history->n_train, (long long)t->history->n_validation, t->counts->n_genes,
-             t->n_epochs);
+             (long long)t->history->n_train, (long long)t->history->n_validation,
+             t->counts->n_genes, t->n_epochs);
     if (t->history->n_empty > 0)
         cpt_warn(t->ctx, "scVI: %lld cells have no counts in the model's genes and take no part in "
                  "training", (long long)t->history->n_empty);
     if (last < 0.95)
-        cpt_info(t->ctx, "scVI: the weight of the KL term ends at %.2f, because it rises over %d epochs "
-                 "(scvi-tools' rule) and there are %d; kl_warmup = 0 lets it rise within the run", last,
-                 t->warmup, t->n_epochs);
+        cpt_info(t->ctx,
+                 "scVI: the weight of the KL term ends at %.2f, because it rises over %d epochs "
+                 "(scvi-tools' rule) and there are %d; kl_warmup = 0 lets it rise within the run",
+                 last, t->warmup, t->n_epochs);
 }
 
 cpt_status cpt_scvi_train(const cpt_counts *counts, const cpt_strings *gene_names,
@@ -333,14 +344,16 @@ cpt_status cpt_scvi_train(const cpt_counts *counts, const cpt_strings *gene_name
                           cpt_scvi_history *history, const cpt_context *ctx, cpt_err *e)
 {
     cpt_scvi_history own = {0};
-    trainer t = {.counts = counts, .options = options, .ctx = ctx, .history = history ? history : &own};
+    trainer t = {
+        .counts = counts, .options = options, .ctx = ctx, .history = history ? history : &own};
     const size_t batch = (size_t)options->batch_size;
     cpt_status status;
     *out = NULL;
     *t.history = (cpt_scvi_history){0};
     CPT_TRY(check_options(counts, gene_names, options, e));
     CPT_TRY(split(&t, e));
-    t.n_epochs = options->n_epochs ? options->n_epochs : cpt_scvi_default_epochs(counts->csr->n_rows);
+    t.n_epochs =
+        options->n_epochs ? options->n_epochs : cpt_scvi_default_epochs(counts->csr->n_rows);
     t.warmup = options->kl_warmup ? options->kl_warmup : t.n_epochs;
     say_plan(&t);
     CPT_TRY(new_model(&t, gene_names, e));
@@ -363,9 +376,9 @@ done:
     return status;
 }
 
-cpt_status cpt_scvi_evaluate(const cpt_model *base, const cpt_counts *counts, int64_t first, int64_t n,
-                             const int32_t *batch_codes, double *reconstruction, double *kl,
-                             const cpt_context *ctx, cpt_err *e)
+cpt_status cpt_scvi_evaluate(const cpt_model *base, const cpt_counts *counts, int64_t first,
+                             int64_t n, const int32_t *batch_codes, double *reconstruction,
+                             double *kl, const cpt_context *ctx, cpt_err *e)
 {
     enum { BATCH = 128 };
     cpt_scvi_options options;

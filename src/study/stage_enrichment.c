@@ -260,7 +260,8 @@ static cpt_status write_members(const cpt_study *s, int32_t n, const member *mem
     CPT_TRY(cpt_study_path(s, "enrichment.tsv.gz", path, sizeof path, e));
     CPT_TRY(cpt_atomic_open(path, &out, e));
     fwrite(head.bytes, 1, head.n, out.file);
-    for (int32_t c = 0; c < n; c++) fwrite(members[c].bytes, 1, members[c].n, out.file);
+    for (int32_t c = 0; c < n; c++)
+        if (members[c].n) fwrite(members[c].bytes, 1, members[c].n, out.file); /* dead concepts have no lines */
     status = cpt_atomic_commit(&out, e);
 done:
     cpt_atomic_abandon(&out);

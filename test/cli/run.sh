@@ -117,7 +117,7 @@ case_config_and_steps() {
 
 case_interrupted() {
     rm -rf killed
-    for pause in 0.05 0.2 0.4 0.7; do
+    for pause in 0.03 0.11 0.23 0.37 0.52 0.71 0.94 1.2 1.6 2.1; do
         "$program" run cells.h5ad -o killed $small -t 2 >/dev/null 2>&1 &
         pid=$!
         sleep $pause

@@ -1,4 +1,5 @@
-/* Count likelihoods of one cell over all genes, value and gradient together (see math/likelihood.h).
+/* Count likelihoods of one cell over all genes, value and gradient together (see
+ * math/likelihood.h).
  *
  * Nine counts of ten are zero, and at zero NB needs neither lgamma nor digamma. So a cell takes
  * three sweeps over all genes in single precision,
@@ -150,8 +151,9 @@ static double counted_nb(const cpt_gene_tables *t, const cpt_cell_counts *c, con
     return loss;
 }
 
-/* The rest of it for ZINB: the zero terms of these genes were weighted by w = P(not an extra zero | 0),
- * of which 1 - w is still missing. `pi` already holds w - sigmoid(-pi); its input is in `logits_pi`. */
+/* The rest of it for ZINB: the zero terms of these genes were weighted by w = P(not an extra zero
+ * | 0), of which 1 - w is still missing. `pi` already holds w - sigmoid(-pi); its input is in
+ * `logits_pi`. */
 static double counted_zinb(const cpt_gene_tables *t, const cpt_cell_counts *c, const float *mu,
                            const double *restrict logits_pi, double *restrict rest,
                            double *restrict q, double *restrict d_theta)
@@ -184,7 +186,8 @@ static void through_softmax(int32_t n, float scale, float share, const float *re
 static double cell(const cpt_gene_tables *t, const cpt_cell_counts *c, cpt_likelihood_out *out)
 {
     float *mu = out->logits, *q = out->scratch;
-    double *pi = out->nonzero, *rest = pi + c->n, *q_more = rest + c->n, *theta_more = q_more + c->n;
+    double *pi = out->nonzero, *rest = pi + c->n, *q_more = rest + c->n,
+           *theta_more = q_more + c->n;
     float scale = (float)out->scale, factor = (float)(c->library / exponentials(t->n, mu));
     if (out->dropout)
         for (int32_t i = 0; i < c->n; i++) pi[i] = out->dropout[c->genes[i]];

@@ -1,9 +1,9 @@
 /* Products of a small network (math/network.h).
  *
- * Both products keep a strip of outputs in registers while they walk over the inputs. `dense` does
- * ROWS rows at once, so that ROWS independent chains hide the latency of the multiply-add; a row left
- * over takes the same chain alone, hence the same bits. The vector type is as wide as the level's
- * registers; outputs that do not fill a vector are done one by one. */
+ * Both products keep a strip of outputs in registers while they walk over the inputs. `dense`
+ * does ROWS rows at once, so that ROWS independent chains hide the latency of the multiply-add; a
+ * row left over takes the same chain alone, hence the same bits. The vector type is as wide as
+ * the level's registers; outputs that do not fill a vector are done one by one. */
 #include "math/network.h"
 
 #include <math.h>

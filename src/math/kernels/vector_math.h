@@ -1,8 +1,9 @@
-/* vector_math.h - exp, log, log1p, sigmoid, lgamma and digamma that compilers turn into vector code.
+/* vector_math.h - exp, log, log1p, sigmoid, lgamma and digamma that compilers turn into vector
+ * code.
  *
- * Branch-free scalar functions, to be called inside `#pragma omp simd` loops of a kernel file: the
- * compiler widens them to whatever the file's instruction set has. All are series about a reduced
- * argument, so there are no tables of fitted constants:
+ * Branch-free scalar functions, to be called inside `#pragma omp simd` loops of a kernel file:
+ * the compiler widens them to whatever the file's instruction set has. All are series about a
+ * reduced argument, so there are no tables of fitted constants:
  *   exp     x = n ln2 + r, |r| <= ln2/2; Taylor in r; 2^n put into the exponent bits
  *   log     x = 2^e m, sqrt(1/2) <= m < sqrt(2); s = (m-1)/(m+1); log m = 2 atanh s
  *   lgamma  Stirling at x >= 8, below that Gamma(x) = Gamma(x+8) / (x (x+1) ... (x+7))
@@ -50,7 +51,8 @@ static inline float vector_exp(float x)
 {
     const float round = 12582912.0f, kept = x < -87.0f ? -87.0f : x;
     float t = kept * 1.44269504f + round, n = t - round;
-    float r = (kept - n * 0.693359375f) - n * -2.12194440e-4f; /* ln2 in two parts, n * first exact */
+    float r =
+        (kept - n * 0.693359375f) - n * -2.12194440e-4f; /* ln2 in two parts, n * first exact */
     float p = 1.0f / 5040;
     p = p * r + 1.0f / 720;
     p = p * r + 1.0f / 120;
@@ -156,8 +158,13 @@ static inline double vector_lgamma(double x, double *digamma)
     double below = x < 8 ? 1.0 : 0.0;
     product = x < 8 ? product : 1.0;
     double y = x + 8 * below, i = 1 / y, z = i * i, log_y = vector_log_double(y);
-    double stirling = i * (1. / 12 - z * (1. / 360 - z * (1. / 1260 - z * (1. / 1680 - z * (1. / 1188 -
-                      z * (691. / 360360 - z * (1. / 156 - z * (3617. / 122400))))))));
+    double stirling =
+        i * (1. / 12 -
+             z * (1. / 360 -
+                  z * (1. / 1260 -
+                       z * (1. / 1680 -
+                            z * (1. / 1188 -
+                                 z * (691. / 360360 - z * (1. / 156 - z * (3617. / 122400))))))));
     double tail = z * (1. / 12 - z * (1. / 120 - z * (1. / 252 - z * (1. / 240 - z * (1. / 132 -
                   z * (691. / 32760 - z * (1. / 12 - z * (3617. / 8160))))))));
     *digamma = log_y - 0.5 * i - tail - below * slope / product;
