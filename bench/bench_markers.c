@@ -2,7 +2,7 @@
  *
  * usage: bench_markers STUDY MARKERS.tsv
  * For every group of MARKERS.tsv: the concept whose active cells fit the group's cells best (F1), its 20 genes with the
- * largest positive attribution (those with q < 0.05 first), and how many are markers; beside it the same count for the 20 top genes by differential
+ * largest positive attribution (those with q < 0.05 first) that are higher in its active cells, and how many are markers; beside it the same count for the 20 top genes by differential
  * expression. One line of a Markdown table per group; exit 1 when a group has fewer than 5 by attribution. */
 #include "base/file.h"
 #include "base/memory.h"
@@ -53,15 +53,17 @@ static int32_t best_concept(const cpt_activations *u, const cpt_column *label, c
     return best;
 }
 
-/* The genes whose presence the concept needs: positive mean attribution, q < 0.05 first. */
-static int32_t top_attribution(const cpt_attribution *a, int32_t concept, int32_t *genes)
+/* The genes whose presence the concept needs: positive mean attribution, q < 0.05 first, and higher in the active cells.
+ * Without the last condition genes count whose ABSENCE is needed (swapping in the counterfactual's GNLY lowers a T cell
+ * concept as well): true of the model, but no markers. */
+static int32_t top_attribution(const cpt_attribution *a, const cpt_expression *x, int32_t concept, int32_t *genes)
 {
     double best[TOP];
     int32_t n = 0;
     for (int32_t g = 0; g < a->n_genes; g++) {
         size_t at = (size_t)concept * (size_t)a->n_genes + (size_t)g;
         double v = a->mean[at];
-        if (!(v > 0)) continue;
+        if (!(v > 0) || !(x->logfc[at] > 0)) continue;
         if (a->q[at] < 0.05) v += 1e6;
         if (n == TOP && v <= best[n - 1]) continue;
         int32_t at_rank = n < TOP ? n++ : n - 1;
@@ -120,7 +122,7 @@ static bool check_group(cpt_study *s, char *line)
     int32_t c = best_concept(u, label, labels, &f1), genes[TOP];
     if (c < 0) return true; /* no cell of this group in the study */
     cpt_text names = {0}, unused = {0};
-    int n = count_markers(universe, top_attribution(a, c, genes), genes, markers, &names);
+    int n = count_markers(universe, top_attribution(a, x, c, genes), genes, markers, &names);
     int m = count_markers(universe, top_expression(x, c, genes), genes, markers, &unused);
     printf("| %s | c%d | %.2f | %d of 20 | %d of 20 | %s |\n", line, c, f1, n, m, cpt_text_str(&names));
     cpt_text_free(&names);
