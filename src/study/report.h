@@ -28,6 +28,7 @@ typedef struct cpt_report_concentration {
 } cpt_report_concentration;
 
 typedef struct cpt_report_concept {
+    bool card;          /* among the n_cards most frequent */
     int32_t label;      /* best F1; -1 = none */
     double f1, share;   /* of the active cells that carry it */
     double distance;    /* median relative distance of the pairs; NaN = no pairs */
