@@ -9,7 +9,8 @@
  *
  * Sections in order: what was found in words; map and table of concepts; quality; a card per concept; methods
  * and provenance. The page is composed in memory (some MB) and written atomically. Of the study's manifest it
- * shows command, input and options, never times: the bytes depend on the results alone. */
+ * shows input and options, never times nor the command (which may name threads): the same study gives
+ * the same bytes.  */
 
 static const char *study_name(const cpt_study *s, char *name, size_t capacity)
 {
@@ -104,7 +105,7 @@ static void add_noise_sentence(cpt_report *r)
                   n_with, r->cutoff);
     if (a->n_noise_directions == 0 || isnan(a->cutoff_percentile)) return;
     cpt_text_addf(t, "Noise floor: the cut-off lies at the <b>%.1fth</b> percentile of the attributions of %d random "
-                  "directions%s", 100 * a->cutoff_percentile, a->n_noise_directions,
+                  "directions%s", floor(1000 * a->cutoff_percentile) / 10, a->n_noise_directions,
                   a->cutoff_percentile < 0.95 ? ", so genes near it are not told from chance by size alone." : ".");
 }
 

@@ -2,7 +2,7 @@
  *
  * report.html is one self-contained page: inline CSS, SVG and script, no network. Every text that comes from
  * a file goes through cpt_text_add_html; the only data inside <script> are numbers and base64. No dates: the
- * same study gives the same bytes. */
+ * same study and recorded command give the same bytes. */
 #ifndef CPT_STUDY_REPORT_H
 #define CPT_STUDY_REPORT_H
 
@@ -28,6 +28,7 @@ typedef struct cpt_report_concentration {
 } cpt_report_concentration;
 
 typedef struct cpt_report_concept {
+    bool card;          /* among the n_cards most frequent */
     int32_t label;      /* best F1; -1 = none */
     double f1, share;   /* of the active cells that carry it */
     double distance;    /* median relative distance of the pairs; NaN = no pairs */

@@ -284,7 +284,13 @@ static void add_term_header(cpt_text *t, bool gsea)
                   gsea ? "leading edge, strongest part first" : "selected genes that are in the set");
 }
 
-/* The best rows by p over all collections; rows are sorted by p within one already. */
+/* Smaller p first; among equal ones (the floor of simple permutations) the larger |NES|. */
+static bool better(const cpt_enrichment_row *a, const cpt_enrichment_row *b)
+{
+    return a->log10p < b->log10p || (a->log10p == b->log10p && fabs(a->nes) > fabs(b->nes));
+}
+
+/* The best rows over all collections. */
 static void add_terms(cpt_report *r, int32_t concept, const char *ranking, const char *method)
 {
     const cpt_enrichment *all = r->enrichment;
@@ -296,9 +302,9 @@ static void add_terms(cpt_report *r, int32_t concept, const char *ranking, const
         const cpt_enrichment_row *row = &all->rows[k];
         if (strcmp(row->ranking, ranking) != 0 || strcmp(row->method, method) != 0) continue;
         n_significant += row->q < 0.05;
-        if (n == CPT_REPORT_TERMS && row->log10p >= best[n - 1]->log10p) continue;
+        if (n == CPT_REPORT_TERMS && !better(row, best[n - 1])) continue;
         int at = n < CPT_REPORT_TERMS ? n++ : n - 1;
-        for (; at > 0 && best[at - 1]->log10p > row->log10p; at--) best[at] = best[at - 1];
+        for (; at > 0 && better(row, best[at - 1]); at--) best[at] = best[at - 1];
         best[at] = row;
     }
     if (n == 0) {

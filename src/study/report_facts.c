@@ -37,7 +37,8 @@ void cpt_report_percent(cpt_text *t, double share)
 {
     if (isnan(share)) cpt_text_add(t, "–");
     else if (share > 0 && share < 0.001) cpt_text_add(t, "&lt;0.1 %");
-    else cpt_text_addf(t, share < 0.0995 ? "%.1f %%" : "%.0f %%", 100 * share);
+    else if (share > 0.9995 && share < 1) cpt_text_add(t, "&gt;99.9 %");
+    else cpt_text_addf(t, share < 0.0995 || (share > 0.9905 && share < 1) ? "%.1f %%" : "%.0f %%", 100 * share);
 }
 
 void cpt_report_count(cpt_text *t, int64_t n)
@@ -196,7 +197,7 @@ static cpt_status find_distances(cpt_report *r, cpt_err *e)
     return CPT_OK;
 }
 
-/* Falling frequency, then number: insertion of keys would be quadratic, so qsort on pairs. */
+/* Falling frequency, then number. */
 typedef struct ordered {
     int64_t n_active;
     int32_t concept;
@@ -222,6 +223,7 @@ static cpt_status order_concepts(cpt_report *r, cpt_err *e)
     qsort(list, (size_t)r->u->n_concepts, sizeof *list, by_frequency);
     for (int32_t i = 0; i < r->u->n_concepts; i++) r->order[i] = list[i].concept;
     r->n_cards = r->n_alive < CPT_REPORT_CARDS ? r->n_alive : CPT_REPORT_CARDS;
+    for (int32_t i = 0; i < r->n_cards; i++) r->concepts[r->order[i]].card = true;
     free(list);
     return CPT_OK;
 }
@@ -273,7 +275,7 @@ cpt_status cpt_report_open(cpt_study *s, cpt_report *r, cpt_err *e)
     CPT_TRY(check_sizes(r, e));
     CPT_TRY(cpt_alloc(&r->concepts, (size_t)r->u->n_concepts, sizeof *r->concepts, e));
     for (int32_t c = 0; c < r->u->n_concepts; c++)
-        r->concepts[c] = (cpt_report_concept){-1, 0, NAN, NAN, {-1, 0, 0}, {-1, 0, 0}};
+        r->concepts[c] = (cpt_report_concept){.label = -1, .share = NAN, .distance = NAN, .donor = {-1, 0, 0}, .batch = {-1, 0, 0}};
     CPT_TRY(order_concepts(r, e));
     if (r->label) CPT_TRY(find_labels(r, e));
     if (r->pairs) CPT_TRY(find_distances(r, e));

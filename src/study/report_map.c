@@ -222,9 +222,7 @@ static void add_selector(cpt_report *r)
     cpt_text_add(t, "</option>");
     for (int32_t c = 0; c < r->u->n_concepts; c++) {
         const cpt_report_concept *k = &r->concepts[c];
-        bool card = false;
-        for (int32_t i = 0; i < r->n_cards && !card; i++) card = r->order[i] == c;
-        if (!card) continue;
+        if (!k->card) continue;
         cpt_text_addf(t, "<option value=\"%d\" data-max=\"%.3g\">c%d", c, (double)r->u->stats[c].max, c);
         if (k->label >= 0) {
             cpt_text_add(t, " · ");

@@ -10,11 +10,19 @@ static const char *option(const cpt_report *r, const char *name)
     return cpt_options_text(r->s->options, name);
 }
 
-static void add_option(cpt_report *r, const char *name, const char *if_empty)
+/* Numbers come back from study.json with 17 digits; 0.05 is to read 0.05. */
+static void add_option_value(cpt_report *r, const char *name, const char *if_empty)
 {
     const char *value = option(r, name);
+    double number;
+    if (strlen(value) > 8 && cpt_parse_double(value, &number)) cpt_text_addf(&r->html, "%.10g", number);
+    else cpt_text_add_html(&r->html, *value ? value : if_empty);
+}
+
+static void add_option(cpt_report *r, const char *name, const char *if_empty)
+{
     cpt_text_add(&r->html, "<b>");
-    cpt_text_add_html(&r->html, *value ? value : if_empty);
+    add_option_value(r, name, if_empty);
     cpt_text_add(&r->html, "</b>");
 }
 
@@ -122,7 +130,6 @@ static void add_provenance(cpt_report *r)
     cpt_text *t = &r->html;
     cpt_text_add(t, "<h3>Provenance</h3><table class=\"facts\"><tbody>");
     add_fact(t, "program", "conceptome " CPT_VERSION);
-    add_fact(t, "command", json_text(m, "command", NULL));
     add_fact(t, "cells", file_name(json_text(m, "input", "path")));
     add_fact(t, "SHA-256", json_text(m, "input", "sha256"));
     add_fact(t, "counts from", r->cells->counts_from);
@@ -156,11 +163,10 @@ static void add_options(cpt_report *r)
     const cpt_option_info *list = cpt_option_list(&n);
     cpt_text_add(t, "<details><summary>All options</summary><table class=\"facts\"><tbody>");
     for (size_t i = 0; i < n; i++) {
-        const char *value = option(r, list[i].name);
         cpt_text_add(t, "<tr><th scope=\"row\" title=\"");
         cpt_text_add_html(t, list[i].help);
         cpt_text_addf(t, "\">%s</th><td>", list[i].name);
-        cpt_text_add_html(t, *value ? value : "(chosen from the data)");
+        add_option_value(r, list[i].name, "(chosen from the data)");
         cpt_text_add(t, "</td></tr>");
     }
     cpt_text_add(t, "</tbody></table></details>");
@@ -168,8 +174,8 @@ static void add_options(cpt_report *r)
 
 static void add_citation(cpt_report *r)
 {
-    cpt_text_add(&r->html, "<h3>Citing</h3><p>Method: “concept discovery by sparse dictionaries and counterfactual perturbation "
-                           "in single-cell foundation models”, <a href=\"https://arxiv.org/abs/2510.25807\">arXiv:2510.25807</a>. "
+    cpt_text_add(&r->html, "<h3>Citing</h3><p>Method: Claye, Marschall, Ouerdane, Hudelot, Duquesne, “Discovering "
+                           "Interpretable Biological Concepts in Single-cell RNA-seq Foundation Models”, <a href=\"https://arxiv.org/abs/2510.25807\">arXiv:2510.25807</a>. "
                            "Please name this program with its version, and the model and data it was run on.</p>"
                            "<p>Gene Ontology terms and annotations: Gene Ontology Consortium, licence <a "
                            "href=\"https://creativecommons.org/licenses/by/4.0/\">CC BY 4.0</a>, release as above. Other gene "
