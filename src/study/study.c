@@ -31,7 +31,7 @@ static cpt_status manifest_write(cpt_study *s, cpt_err *e)
     char path[PATH_LIMIT];
     cpt_status status = cpt_study_path(s, "study.json", path, sizeof path, e);
     if (status) return status;
-    char *text = json_dumps(s->manifest, JSON_INDENT(2) | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(9));
+    char *text = json_dumps(s->manifest, JSON_INDENT(2) | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(17));
     if (!text) return cpt_fail(e, CPT_ERR_MEMORY, "out of memory");
     status = cpt_write_file(path, text, strlen(text), e);
     free(text);
@@ -123,6 +123,17 @@ static cpt_study *study_new(const char *folder, const cpt_context *ctx, cpt_err 
     return s;
 }
 
+/* The shortest text that reads back as the same number: 0.05 must come back as "0.05", since texts make
+ * the keys of stages. */
+static void format_number(double x, char text[64])
+{
+    double back;
+    for (int digits = 6; digits <= 17; digits++) {
+        snprintf(text, 64, "%.*g", digits, x);
+        if (cpt_parse_double(text, &back) && back == x) return;
+    }
+}
+
 /* Options recorded in the manifest fill in what was not given now. */
 static cpt_status merge_options(cpt_study *s, const cpt_options *given, cpt_err *e)
 {
@@ -151,7 +162,7 @@ static cpt_status merge_options(cpt_study *s, const cpt_options *given, cpt_err 
             if (json_is_integer(value))
                 snprintf(number, sizeof number, "%lld", (long long)json_integer_value(value));
             else
-                snprintf(number, sizeof number, "%.17g", json_real_value(value));
+                format_number(json_real_value(value), number);
             status = cpt_options_set(s->options, name, number, e);
         } else if (json_is_array(value)) {
             for (size_t j = 0; j < json_array_size(value) && status == CPT_OK; j++)
