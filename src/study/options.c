@@ -265,7 +265,7 @@ static cpt_status set_json(cpt_options *o, const char *name, const json_t *value
         return cpt_options_set(o, name, number, e);
     }
     if (json_is_real(value)) {
-        snprintf(number, sizeof number, "%.17g", json_real_value(value));
+        cpt_format_number(json_real_value(value), number);
         return cpt_options_set(o, name, number, e);
     }
     if (json_is_array(value)) {

@@ -123,17 +123,6 @@ static cpt_study *study_new(const char *folder, const cpt_context *ctx, cpt_err 
     return s;
 }
 
-/* The shortest text that reads back as the same number: 0.05 must come back as "0.05", since texts make
- * the keys of stages. */
-static void format_number(double x, char text[64])
-{
-    double back;
-    for (int digits = 6; digits <= 17; digits++) {
-        snprintf(text, 64, "%.*g", digits, x);
-        if (cpt_parse_double(text, &back) && back == x) return;
-    }
-}
-
 /* Options recorded in the manifest fill in what was not given now. */
 static cpt_status merge_options(cpt_study *s, const cpt_options *given, cpt_err *e)
 {
@@ -162,7 +151,7 @@ static cpt_status merge_options(cpt_study *s, const cpt_options *given, cpt_err 
             if (json_is_integer(value))
                 snprintf(number, sizeof number, "%lld", (long long)json_integer_value(value));
             else
-                format_number(json_real_value(value), number);
+                cpt_format_number(json_real_value(value), number); /* texts make the keys of stages */
             status = cpt_options_set(s->options, name, number, e);
         } else if (json_is_array(value)) {
             for (size_t j = 0; j < json_array_size(value) && status == CPT_OK; j++)
