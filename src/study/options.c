@@ -113,6 +113,11 @@ static const cpt_option_info table[] = {
      "likeness of significant terms when redundant ones are folded (jaccard: of their genes)"},
     {"redundancy", "enrichment", CPT_OPTION_NUMBER, "0.7", "X", 0.01, 1,
      "terms at least so alike are folded under one of them"},
+    /* evaluation */
+    {"completeness", "evaluation", CPT_OPTION_FLAG, "no", "", NONE,
+     "GSEA again with 20 to 80 % of GO's annotations and without electronic ones"},
+    {"controls", "evaluation", CPT_OPTION_FLAG, "no", "", NONE,
+     "GSEA again with shuffled genes, and what rankings owe to well-known and detected genes"},
 };
 enum { N_OPTIONS = sizeof table / sizeof *table };
 

@@ -29,7 +29,7 @@ static const cpt_stage stages[] = {
       "gsea-p", "weight", "study-genes", "cutoff", "dag-tests", "weight01", "similarity", "redundancy"},
      {"enrichment.tsv.gz", "enrichment_corrections.tsv.gz", "cache/enrichment.json"}},
     {"evaluation", cpt_stage_evaluation, 2, true, {"dictionary", "concepts", "attribution", "enrichment"},
-     {"label", "donor", "batch"},
+     {"label", "donor", "batch", "completeness", "controls"},
      {"evaluation.json"}},
     {"tables", cpt_stage_tables, 1, false,
      {"cells", "map", "concepts", "attribution", "expression", "enrichment"},
