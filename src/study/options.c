@@ -93,6 +93,8 @@ static const cpt_option_info table[] = {
     {"annotation", "enrichment", CPT_OPTION_TEXT, "", "GAF", NONE,
      "annotation of genes (default: the shipped release)"},
     {"gmt", "enrichment", CPT_OPTION_LIST, "", "FILE", NONE, "gene sets as well; may be repeated"},
+    {"markers", "enrichment", CPT_OPTION_LIST, "", "FILE", NONE,
+     "GMT of cell types' markers (3 genes or more): tested alike, and named as suggestions; may be repeated"},
     {"aspects", "enrichment", CPT_OPTION_TEXT, "BP", "BP,MF,CC", NONE,
      "parts of GO to test, each a family of its own; 'none' leaves GO out"},
     {"exclude-evidence", "enrichment", CPT_OPTION_TEXT, "", "IEA,ND", NONE,

@@ -134,6 +134,8 @@ cpt_status cpt_stage_evaluation(cpt_study *s, cpt_err *e)
     json_object_set_new(root, "annotated", annotated);
     CPT_TRY(cpt_store_read_json(s, "cache/enrichment.json", "enrichment", &sets, e));
     json_object_set(root, "corrections", json_object_get(sets, "corrections"));
+    if (json_object_get(sets, "marker_collections"))
+        json_object_set_new(root, "suggested", cpt_suggested_json(r, json_object_get(sets, "marker_collections")));
     if (label) {
         CPT_TRY(purity_json(u, label, &purity, e));
         json_object_set_new(root, "purity", purity);
