@@ -19,7 +19,7 @@ for study in "$@"; do
     echo
     echo "$(basename "$study"): R2_feature / R2_scalar on validation cells (predicting the mean), dead on training cells"
     echo
-    echo "| k | expansion 4 | 8 | 16 (default) | 32 |"
+    echo "| k | expansion 4 (default) | 8 | 16 | 32 |"
     echo "|---|---|---|---|---|"
     for k in 1 2 4 5 6 8 10 16; do
         printf '| %s |' $k

@@ -201,21 +201,21 @@ static void golden_topk(const char *folder, const char *name, double data_scale)
 
 static void test_golden_topk(void **state)
 {
-    NEED_SHARED(folder, "golden/sae");
+    NEED_GOLDEN(folder, "golden/sae");
     golden_topk(folder, "topk", 1);
 }
 
 /* Gradients below the clip. */
 static void test_golden_topk_small(void **state)
 {
-    NEED_SHARED(folder, "golden/sae");
+    NEED_GOLDEN(folder, "golden/sae");
     golden_topk(folder, "topk_small", 0.1);
 }
 
 /* The selection, the reconstruction and the gradient before projection, of the first step. */
 static void test_golden_first_step(void **state)
 {
-    NEED_SHARED(folder, "golden/sae");
+    NEED_GOLDEN(folder, "golden/sae");
     cpt_checkpoint *data = open_golden(folder, "data"), *want = open_golden(folder, "topk");
     float x[STEPS * BATCH * DIM], median[DIM], values[BATCH * K], x_hat[BATCH * DIM];
     int64_t index[BATCH * K];
@@ -871,8 +871,11 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_golden_topk),
+        ON_FOLDER(test_golden_topk, "test/golden/sae"),
         cmocka_unit_test(test_golden_topk_small),
+        ON_FOLDER(test_golden_topk_small, "test/golden/sae"),
         cmocka_unit_test(test_golden_first_step),
+        ON_FOLDER(test_golden_first_step, "test/golden/sae"),
         cmocka_unit_test(test_golden_openai),
         cmocka_unit_test(test_schedule),
         cmocka_unit_test(test_finite_differences),

@@ -3,6 +3,7 @@
  * The folder is a stranger's: sizes are bounded, the JSON parser bounds nesting, and nothing is
  * allocated for a size before the weights file has been seen to hold it. */
 #include "dictionary/config.h"
+#include "dictionary/lowrank.h"
 #include "dictionary/train.h"
 
 #include "base/file.h"
@@ -16,6 +17,9 @@ static const struct {
 } loaders[] = {
     {"topk", cpt_load_sae},
     {CPT_ARCHITECTURE_NEURONS, cpt_load_neurons},
+    {CPT_ARCHITECTURE_PCA, cpt_load_pca},
+    {CPT_ARCHITECTURE_ICA, cpt_load_ica},
+    {CPT_ARCHITECTURE_NMF, cpt_load_nmf},
 };
 enum { N_LOADERS = sizeof loaders / sizeof *loaders, MAX_CONFIG_BYTES = 1 << 24 };
 
@@ -83,7 +87,7 @@ cpt_status cpt_dictionary_open(const char *folder, cpt_dictionary **out, cpt_err
         }
     status = cpt_fail(e, CPT_ERR_UNSUPPORTED,
                       "%s/" CPT_CONFIG_FILE ": architecture '%.40s' is not supported; topk and "
-                      CPT_ARCHITECTURE_NEURONS " are", folder, architecture);
+                      CPT_ARCHITECTURE_NEURONS ", -pca, -ica and -nmf are", folder, architecture);
 done:
     json_decref(cfg);
     return status;

@@ -1,6 +1,7 @@
 /* train.c - from options to a trained dictionary and its report, for every kind.
  *
  * To add a kind: a line in the table below. Scores are taken here, the same way for all. */
+#include "dictionary/lowrank.h"
 #include "dictionary/train.h"
 
 #include "base/memory.h"
@@ -16,6 +17,9 @@ static const struct {
     {"topk", cpt_train_sae},
     {"neurons", cpt_train_neurons},
     {"random", cpt_train_random},
+    {"pca", cpt_train_pca},
+    {"ica", cpt_train_ica},
+    {"nmf", cpt_train_nmf},
 };
 enum { N_TRAINERS = sizeof trainers / sizeof *trainers };
 
@@ -30,7 +34,8 @@ static cpt_trainer_fn *find_trainer(const char *kind, cpt_err *e)
         names[i] = trainers[i].kind;
     }
     const char *near = cpt_nearest_word(kind, names, N_TRAINERS);
-    cpt_fail(e, CPT_ERR_USAGE, "dictionary kind '%s' is not known%s%s; kinds: topk, neurons, random",
+    cpt_fail(e, CPT_ERR_USAGE, "dictionary kind '%s' is not known%s%s; kinds: topk, neurons, random, "
+             "pca, ica, nmf",
              kind, near ? "; did you mean " : "", near ? near : "");
     return NULL;
 }
@@ -44,7 +49,8 @@ static int32_t default_k(int32_t dim)
 
 static cpt_status resolve_sizes(cpt_dictionary_options *o, int32_t dim, cpt_err *e)
 {
-    if (o->expansion == 0) o->expansion = dim >= 256 ? 8 : 16;
+    /* Small embeddings: 4, measured (doc/dictionary-calibration.md, bench/RESULTS.md). */
+    if (o->expansion == 0) o->expansion = dim >= 256 ? 8 : dim > 64 ? 16 : 4;
     if (o->n_concepts == 0) {
         if ((int64_t)o->expansion * dim > MAX_CONCEPTS)
             return cpt_fail(e, CPT_ERR_USAGE,
@@ -79,6 +85,7 @@ cpt_status cpt_dictionary_resolve(const cpt_dictionary_options *o, int32_t dim, 
                         "dictionary options must not be negative (0 = default): expansion %d, concepts "
                         "%d, k %d, epochs %d, batch %d, learning rate %g",
                         o->expansion, o->n_concepts, o->k, o->epochs, o->batch, o->learning_rate);
+    if (cpt_lowrank_is(out->kind)) return cpt_lowrank_resolve(out, dim, n_train, e);
     cpt_status status = resolve_sizes(out, dim, e);
     if (status != CPT_OK) return status;
     if (out->batch == 0) {

@@ -54,6 +54,7 @@ const cpt_enrichment_row *cpt_study_top_term(cpt_study *s, int32_t concept)
         for (int64_t k = r->first[concept]; k < r->first[concept + 1]; k++) {
             const cpt_enrichment_row *row = &r->rows[k];
             if (strcmp(row->ranking, order[i][0]) || strcmp(row->method, order[i][1]) || !(row->q < 0.05)) continue;
+            if (row->nes < 0) continue; /* depleted terms name nothing */
             bool better = !best || row->log10p < best->log10p ||
                           (row->log10p == best->log10p && fabs(row->nes) > fabs(best->nes));
             if (better) best = row;
