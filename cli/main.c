@@ -47,7 +47,7 @@ static const cli_command commands[] = {
     {"evaluate", "a whole study", "STUDY [options]", "scores with their n and baselines (evaluation.json)",
      "Writes evaluation.json: reconstruction on train and validation cells with the mean baseline, share of\n"
      "concepts with a significant term, fit to labels, noise floor of the attribution.",
-     "cells", cli_evaluate, no_extras},
+     "cells evaluation", cli_evaluate, no_extras},
     {"report", "a whole study", "STUDY [options]", "report.html for a colleague without the program",
      "Writes the self-contained report.html; runs whatever stage it needs and is missing.", "cells", cli_report,
      no_extras},

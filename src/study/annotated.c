@@ -129,3 +129,45 @@ cpt_status cpt_annotated_json(const cpt_enrichment *r, int64_t n_alive, bool wit
     *out = root;
     return CPT_OK;
 }
+
+/* ---- cell types whose markers are enriched ---- */
+
+static bool is_among(const json_t *names, const char *name)
+{
+    size_t i;
+    json_t *item;
+    json_array_foreach(names, i, item)
+        if (strcmp(json_string_value(item), name) == 0) return true;
+    return false;
+}
+
+/* Markers at the lower end of a ranking speak against a cell type. */
+static bool suggests(const cpt_enrichment_row *row, const char *ranking, const json_t *collections)
+{
+    bool test = strcmp(row->method, "ora") == 0 || (strcmp(row->method, "gsea") == 0 && row->nes > 0);
+    return test && row->q < 0.05 && strcmp(row->ranking, ranking) == 0 && is_among(collections, row->collection);
+}
+
+json_t *cpt_suggested_json(const cpt_enrichment *r, const json_t *collections)
+{
+    static const char *const rankings[] = {"attribution", "expression"};
+    json_t *concepts = json_object();
+    for (int32_t c = 0; c < r->n_concepts; c++)
+        for (int i = 0; i < 2; i++) {
+            const cpt_enrichment_row *best = NULL;
+            char name[32];
+            snprintf(name, sizeof name, "c%d", c);
+            for (int64_t k = r->first[c]; k < r->first[c + 1]; k++)
+                if (suggests(&r->rows[k], rankings[i], collections) &&
+                    (!best || r->rows[k].log10p < best->log10p))
+                    best = &r->rows[k];
+            if (!best) continue;
+            if (!json_object_get(concepts, name)) json_object_set_new(concepts, name, json_object());
+            json_object_set_new(json_object_get(concepts, name), rankings[i],
+                                json_pack("{s:s, s:s, s:s, s:o, s:o, s:i, s:i}", "name", best->name, "collection",
+                                          best->collection, "method", best->method, "p", cpt_json_number(best->p), "q",
+                                          cpt_json_number(best->q), "size", best->size, "overlap", best->overlap));
+        }
+    return json_pack("{s:s, s:o}", "rule", "smallest p with q < 0.05 among the marker sets, at the upper end of the ranking; "
+                     "a suggestion, not a label", "concepts", concepts);
+}

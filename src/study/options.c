@@ -93,6 +93,8 @@ static const cpt_option_info table[] = {
     {"annotation", "enrichment", CPT_OPTION_TEXT, "", "GAF", NONE,
      "annotation of genes (default: the shipped release)"},
     {"gmt", "enrichment", CPT_OPTION_LIST, "", "FILE", NONE, "gene sets as well; may be repeated"},
+    {"markers", "enrichment", CPT_OPTION_LIST, "", "FILE", NONE,
+     "GMT of cell types' markers (3 genes or more): tested alike, and named as suggestions; may be repeated"},
     {"aspects", "enrichment", CPT_OPTION_TEXT, "BP", "BP,MF,CC", NONE,
      "parts of GO to test, each a family of its own; 'none' leaves GO out"},
     {"exclude-evidence", "enrichment", CPT_OPTION_TEXT, "", "IEA,ND", NONE,
@@ -113,6 +115,11 @@ static const cpt_option_info table[] = {
      "likeness of significant terms when redundant ones are folded (jaccard: of their genes)"},
     {"redundancy", "enrichment", CPT_OPTION_NUMBER, "0.7", "X", 0.01, 1,
      "terms at least so alike are folded under one of them"},
+    /* evaluation */
+    {"completeness", "evaluation", CPT_OPTION_FLAG, "no", "", NONE,
+     "GSEA again with 20 to 80 % of GO's annotations and without electronic ones"},
+    {"controls", "evaluation", CPT_OPTION_FLAG, "no", "", NONE,
+     "GSEA again with shuffled genes, and what rankings owe to well-known and detected genes"},
 };
 enum { N_OPTIONS = sizeof table / sizeof *table };
 

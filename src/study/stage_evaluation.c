@@ -1,6 +1,8 @@
 #include "base/memory.h"
 #include "math/statistics.h"
 #include "study/annotated.h"
+#include "study/completeness.h"
+#include "study/controls.h"
 #include "study/store.h"
 
 #include <math.h>
@@ -84,6 +86,33 @@ static json_t *noise_json(const cpt_attribution *a, double cutoff)
                      cutoff, "share_of_noise_below_cutoff", cpt_json_number(a->cutoff_percentile));
 }
 
+/* ---- experiments that are asked for ---- */
+
+static cpt_status add_experiments(cpt_study *s, json_t *root, cpt_err *e)
+{
+    bool completeness = cpt_options_flag(s->options, "completeness"), controls = cpt_options_flag(s->options, "controls");
+    cpt_families families = {0};
+    cpt_concept_rankings rankings;
+    const cpt_universe *universe;
+    json_t *part;
+    cpt_status status = CPT_OK;
+    if (!completeness && !controls) return CPT_OK;
+    CPT_TRY(cpt_study_universe(s, &universe, e));
+    CPT_TRY(cpt_concept_rankings_open(s, &rankings, e));
+    CPT_TRY(cpt_families_open(s->options, &universe->symbols, &families, s->ctx, e));
+    if (completeness) {
+        CPT_TRY(cpt_completeness_json(s, &families, &rankings, &part, e));
+        json_object_set_new(root, "completeness", part);
+    }
+    if (controls) {
+        CPT_TRY(cpt_controls_json(s, &families, &rankings, &part, e));
+        json_object_set_new(root, "controls", part);
+    }
+done:
+    cpt_families_free(&families);
+    return status;
+}
+
 cpt_status cpt_stage_evaluation(cpt_study *s, cpt_err *e)
 {
     const json_t *report;
@@ -105,11 +134,14 @@ cpt_status cpt_stage_evaluation(cpt_study *s, cpt_err *e)
     json_object_set_new(root, "annotated", annotated);
     CPT_TRY(cpt_store_read_json(s, "cache/enrichment.json", "enrichment", &sets, e));
     json_object_set(root, "corrections", json_object_get(sets, "corrections"));
+    if (json_object_get(sets, "marker_collections"))
+        json_object_set_new(root, "suggested", cpt_suggested_json(r, json_object_get(sets, "marker_collections")));
     if (label) {
         CPT_TRY(purity_json(u, label, &purity, e));
         json_object_set_new(root, "purity", purity);
     }
     if (a) json_object_set_new(root, "noise_floor", noise_json(a, cpt_options_number(s->options, "cutoff")));
+    CPT_TRY(add_experiments(s, root, e));
     json_object_set_new(root, "n_cells", json_integer((json_int_t)u->n_cells));
     json_object_set_new(root, "n_unusable_cells", json_integer((json_int_t)u->n_unusable));
     status = cpt_store_write_json(s, "evaluation.json", root, e);

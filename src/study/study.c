@@ -270,14 +270,14 @@ static void hash_text(cpt_sha256 *h, const char *text)
 /* A file named by an option counts with its content. */
 static cpt_status hash_option(cpt_study *s, cpt_sha256 *h, const char *name, cpt_err *e)
 {
-    static const char *const file_options[] = {"go", "annotation", "gmt", "model", "dictionary"};
+    static const char *const file_options[] = {"go", "annotation", "gmt", "markers", "model", "dictionary"};
     const char *text = cpt_options_text(s->options, name);
     hash_text(h, name);
     hash_text(h, text);
     for (size_t i = 0; i < sizeof file_options / sizeof *file_options; i++) {
         if (strcmp(name, file_options[i]) != 0) continue;
         const char *const *items = &text;
-        size_t n = strcmp(name, "gmt") == 0 ? cpt_options_list(s->options, name, &items) : 1;
+        size_t n = strcmp(name, "gmt") == 0 || strcmp(name, "markers") == 0 ? cpt_options_list(s->options, name, &items) : 1;
         for (size_t j = 0; j < n; j++) {
             char hex[65];
             if (!*items[j] || !cpt_path_exists(items[j])) continue;
