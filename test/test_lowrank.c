@@ -313,12 +313,13 @@ static void gradient_at_zero(void **state)
 
 static void same_bits_for_any_threads(void **state)
 {
-    enum { CELLS = 3000, WIDTH = 33 };
-    float *a = cells(CELLS, WIDTH, 20, 0.5, NULL, NULL);
+    enum { WIDTH = 33 };
+    static const int64_t n[N_KINDS] = {2000, 6000, 1500}; /* enough work for a team of threads */
+    float *a = cells(6000, WIDTH, 12, 0.1, NULL, NULL);
     for (int k = 0; k < N_KINDS; k++) {
         cpt_dictionary_report r[2];
-        cpt_dictionary *one = train(kinds[k], a, CELLS, WIDTH, 12, &r[0], 1, 9);
-        cpt_dictionary *two = train(kinds[k], a, CELLS, WIDTH, 12, &r[1], 2, 9);
+        cpt_dictionary *one = train(kinds[k], a, n[k], WIDTH, 12, &r[0], 1, 9);
+        cpt_dictionary *two = train(kinds[k], a, n[k], WIDTH, 12, &r[1], 2, 9);
         assert_memory_equal(one->decoder, two->decoder, (size_t)one->n_concepts * WIDTH * sizeof(float));
         assert_string_equal(cpt_text_str(&r[0].log), cpt_text_str(&r[1].log));
         for (int i = 0; i < 2; i++) cpt_dictionary_report_free(&r[i]);

@@ -12,7 +12,8 @@
  * the long tail of a source is its unit 2j; decoder rows have unit norm and carry no scale.
  *
  * Cost: O(n r^2) per round, r^3 for the root. Memory n r doubles.
- * Traps. Sums over cells run in GROUPS parts of fixed bounds, added in order: the same bits for any number
+ * Traps. A start near a saddle leaves it slowly: hundreds of rounds of growing turns are no fault. Sums over
+ * cells run in GROUPS parts of fixed bounds, added in order: the same bits for any number
  * of threads. Gaussian directions have no optimum: rows there may never settle, which is said, not
  * failed; any W is an exact dictionary. */
 #include "dictionary/lowrank.h"
@@ -27,7 +28,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { GROUPS = 16, BLOCK_ROWS = 256, MAX_ROUNDS = 500 };
+enum { GROUPS = 16, BLOCK_ROWS = 256, MAX_ROUNDS = 1000 };
+static const double SMALL_ROUND = 4e6; /* operations that are not worth a team of threads */
 static const double TOLERANCE = 1e-7; /* of 1 - |cos| between a row and itself one round before */
 
 typedef struct group {
@@ -52,7 +54,8 @@ static cpt_status unmixing_new(const cpt_axes *axes, unmixing *u, const cpt_cont
 {
     cpt_status status = CPT_OK;
     const size_t r = (size_t)axes->rank, per_group = BLOCK_ROWS * r + r * r + 2 * r;
-    *u = (unmixing){.n = axes->n, .r = axes->rank, .n_threads = cpt_threads(ctx)};
+    const double work = (double)axes->n * (double)r * (4 * (double)r + 20); /* tanh: some 20 */
+    *u = (unmixing){.n = axes->n, .r = axes->rank, .n_threads = work < SMALL_ROUND ? 1 : cpt_threads(ctx)};
     CPT_TRY(cpt_alloc(&u->z, (size_t)u->n * r, sizeof *u->z, e));
     CPT_TRY(cpt_alloc(&u->memory, 4 * r * r + r + GROUPS * per_group, sizeof *u->memory, e));
     u->w = u->memory;

@@ -25,7 +25,8 @@
 #include <string.h>
 
 enum { GROUPS = 16, BLOCK_ROWS = 128, SWEEPS = 2, START_CELLS = 5, MAX_ROUNDS = 1000, LAST_DRAW = 50 };
-static const double TOLERANCE = 1e-7; /* fall of the loss in a round, as a share of |S|^2 */
+static const double SMALL_ROUND = 4e6; /* operations that are not worth a team of threads */
+static const double TOLERANCE = 1e-8; /* fall of the loss in a round, as a share of |S|^2 */
 
 typedef struct group {
     double *split; /* [BLOCK_ROWS][2 dim] */
@@ -53,8 +54,9 @@ static cpt_status factors_new(int32_t F, const cpt_training_rows *t, factors *f,
     cpt_status status = CPT_OK;
     const size_t k = (size_t)F, m = 2 * (size_t)t->dim;
     const size_t per_group = BLOCK_ROWS * (m + k) + k * m + k * k;
+    const double work = 4 * (double)t->n * (double)k * (double)(m + k);
     *f = (factors){.rows = t, .F = F, .dim = t->dim, .seed = ctx ? ctx->seed : 0,
-                   .n_threads = cpt_threads(ctx)};
+                   .n_threads = work < SMALL_ROUND ? 1 : cpt_threads(ctx)};
     CPT_TRY(cpt_alloc(&f->w, (size_t)t->n * k, sizeof *f->w, e));
     CPT_TRY(cpt_alloc(&f->memory, k * m + k * k + GROUPS * per_group, sizeof *f->memory, e));
     f->h = f->memory;

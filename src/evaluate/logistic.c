@@ -23,6 +23,7 @@
 #include <string.h>
 
 enum { GROUPS = 16, MAX_STEPS = 100, MAX_HALVINGS = 40, MAX_CONJUGATE = 500 };
+static const double SMALL_PRODUCT = 4e6; /* operations that are not worth a team of threads */
 
 typedef struct solver {
     const cpt_logistic *p;
@@ -38,7 +39,8 @@ typedef struct solver {
 static cpt_status solver_new(const cpt_logistic *p, solver *s, const cpt_context *ctx, cpt_err *e)
 {
     const size_t cells = (size_t)p->n * (size_t)p->n_classes;
-    *s = (solver){.p = p, .size = (size_t)p->n_classes * (size_t)p->width, .n_threads = cpt_threads(ctx)};
+    *s = (solver){.p = p, .size = (size_t)p->n_classes * (size_t)p->width};
+    s->n_threads = 4 * (double)cells * p->width < SMALL_PRODUCT ? 1 : cpt_threads(ctx);
     cpt_status status = cpt_alloc(&s->memory, 2 * cells + (6 + GROUPS) * s->size, sizeof *s->memory, e);
     if (status != CPT_OK) return status;
     s->share = s->memory;

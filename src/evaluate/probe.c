@@ -25,8 +25,8 @@ void cpt_probe_options_init(cpt_probe_options *o)
     *o = (cpt_probe_options){.n_folds = 5,
                              .n_inner = 3,
                              .max_cells = 20000,
-                             .n_strengths = 5,
-                             .strengths = {0.001, 0.01, 0.1, 1, 10}};
+                             .n_strengths = 6,
+                             .strengths = {0.001, 0.01, 0.1, 1, 10, 100}};
 }
 
 /* ---- folds ---- */

@@ -19,7 +19,7 @@ typedef struct cpt_probe_options {
     int64_t max_cells;     /* 20000: more are thinned to as many at random (never groups as a whole);
                             * 0 = no limit */
     int32_t n_strengths;   /* candidates, ascending (scikit-learn's C); of equally good ones the smallest */
-    double strengths[CPT_PROBE_MAX_STRENGTHS]; /* 0.001 0.01 0.1 1 10 */
+    double strengths[CPT_PROBE_MAX_STRENGTHS]; /* 0.001 0.01 0.1 1 10 100 */
 } cpt_probe_options;
 void cpt_probe_options_init(cpt_probe_options *o);
 
