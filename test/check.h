@@ -36,6 +36,16 @@ static inline const char *shared_path(const char *inner)
         skip();                                                                                    \
     }
 
+/* For a test that runs on several reference sets of one format: the folder it was registered with by
+ * ON_FOLDER, else the one in ../shared. */
+#define NEED_GOLDEN(variable, inner)                                                               \
+    const char *variable = *state ? (const char *)*state : shared_path(inner);                     \
+    if (!variable) {                                                                               \
+        printf("SKIP: %s: ../shared/%s is not here\n", __func__, inner);                           \
+        skip();                                                                                    \
+    }
+#define ON_FOLDER(test, folder) {#test " (" folder ")", test, NULL, NULL, folder}
+
 /* The call must return CPT_OK; otherwise the error's text is shown. Needs `cpt_err err` in scope. */
 #define assert_ok(call)                                                                            \
     do {                                                                                           \

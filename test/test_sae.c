@@ -201,21 +201,21 @@ static void golden_topk(const char *folder, const char *name, double data_scale)
 
 static void test_golden_topk(void **state)
 {
-    NEED_SHARED(folder, "golden/sae");
+    NEED_GOLDEN(folder, "golden/sae");
     golden_topk(folder, "topk", 1);
 }
 
 /* Gradients below the clip. */
 static void test_golden_topk_small(void **state)
 {
-    NEED_SHARED(folder, "golden/sae");
+    NEED_GOLDEN(folder, "golden/sae");
     golden_topk(folder, "topk_small", 0.1);
 }
 
 /* The selection, the reconstruction and the gradient before projection, of the first step. */
 static void test_golden_first_step(void **state)
 {
-    NEED_SHARED(folder, "golden/sae");
+    NEED_GOLDEN(folder, "golden/sae");
     cpt_checkpoint *data = open_golden(folder, "data"), *want = open_golden(folder, "topk");
     float x[STEPS * BATCH * DIM], median[DIM], values[BATCH * K], x_hat[BATCH * DIM];
     int64_t index[BATCH * K];
@@ -458,7 +458,7 @@ static void test_training(void **state)
     assert_true(report.validation.r2_scalar >= report.validation.r2_feature);
     assert_near(report.validation.fvu, 1 - report.validation.r2_feature, 1e-12);
     assert_true(report.train.l0 > 1 && report.train.l0 <= 4);
-    assert_true(report.train.dead_fraction <= 0.02);
+    assert_true(report.train.dead_fraction <= 0.05);
     assert_true(report.mean_baseline_feature <= 0 && report.mean_baseline_feature > -0.1);
     assert_true(report.gamma > 0);
     assert_true(report.final_loss > 0);
@@ -871,8 +871,11 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_golden_topk),
+        ON_FOLDER(test_golden_topk, "test/golden/sae"),
         cmocka_unit_test(test_golden_topk_small),
+        ON_FOLDER(test_golden_topk_small, "test/golden/sae"),
         cmocka_unit_test(test_golden_first_step),
+        ON_FOLDER(test_golden_first_step, "test/golden/sae"),
         cmocka_unit_test(test_golden_openai),
         cmocka_unit_test(test_schedule),
         cmocka_unit_test(test_finite_differences),

@@ -73,6 +73,24 @@ static void test_refusals(void **state)
     refuse("{}", INT64_MAX, 0, CPT_ERR_FORMAT, "cut off");
 }
 
+/* A header of 0x80 bytes, or 0x280, begins as a pickle does, one of 0x8b1f as gzip. */
+static void test_lengths_that_look_like_other_formats(void **state)
+{
+    static const size_t lengths[] = {0x50, 0x80, 0x93, 0x280, 0x480, 0xb528, 0x8b1f, 0x5a42};
+    for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
+        char *header = malloc(lengths[i] + 1);
+        cpt_checkpoint *c;
+        memset(header, ' ', lengths[i]);
+        header[lengths[i]] = 0;
+        memcpy(header, T("[2,2]", "[0,16]"), sizeof T("[2,2]", "[0,16]") - 1);
+        assert_ok(cpt_checkpoint_open(craft(header, -1, 16), &c, &err));
+        assert_int_equal(c->n_tensors, 1);
+        cpt_checkpoint_free(c);
+        unlink(scratch);
+        free(header);
+    }
+}
+
 static void test_empty_file_of_no_tensors(void **state)
 {
     cpt_checkpoint *c;
@@ -326,6 +344,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_lengths_that_look_like_other_formats),
         cmocka_unit_test(test_empty_file_of_no_tensors),
         cmocka_unit_test(test_golden_manifest),
         cmocka_unit_test(test_round_trip),

@@ -9,7 +9,7 @@
 static void test_encoder(void **state)
 {
     cpt_err err;
-    NEED_SHARED(folder, "golden/scvi");
+    NEED_GOLDEN(folder, "golden/scvi");
     for (int which = 0; which < 2; which++) {
         golden_model g;
         golden_open(&g, folder, which);
@@ -30,7 +30,7 @@ static void test_encoder(void **state)
 static void test_losses(void **state)
 {
     cpt_err err;
-    NEED_SHARED(folder, "golden/scvi");
+    NEED_GOLDEN(folder, "golden/scvi");
     for (int which = 0; which < 2; which++) {
         golden_model g;
         golden_open(&g, folder, which);
@@ -77,7 +77,7 @@ static void test_losses(void **state)
 static void test_decode(void **state)
 {
     cpt_err err;
-    NEED_SHARED(folder, "golden/scvi");
+    NEED_GOLDEN(folder, "golden/scvi");
     for (int which = 0; which < 2; which++) {
         golden_model g;
         golden_open(&g, folder, which);
@@ -116,8 +116,11 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_encoder),
+        ON_FOLDER(test_encoder, "test/golden/scvi"),
         cmocka_unit_test(test_losses),
+        ON_FOLDER(test_losses, "test/golden/scvi"),
         cmocka_unit_test(test_decode),
+        ON_FOLDER(test_decode, "test/golden/scvi"),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -67,7 +67,7 @@ static cpt_session *open_cell(const cpt_model *m, const float *values)
 static void test_golden_swaps_and_gradients(void **state)
 {
     cpt_err err;
-    NEED_SHARED(folder, "golden/scvi");
+    NEED_GOLDEN(folder, "golden/scvi");
     for (int which = 0; which < 2; which++) {
         golden_model g;
         golden_open(&g, folder, which);
@@ -250,6 +250,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_golden_swaps_and_gradients),
+        ON_FOLDER(test_golden_swaps_and_gradients, "test/golden/scvi"),
         cmocka_unit_test(test_singles_are_whole_forwards),
         cmocka_unit_test(test_gradient_by_differences),
         cmocka_unit_test(test_wrong_changes),

@@ -85,7 +85,7 @@ static void check_statistics(const cpt_scvi *m, const cpt_checkpoint *c, const c
 static void test_golden_steps(void **state)
 {
     cpt_err err;
-    NEED_SHARED(folder, "golden/scvi");
+    NEED_GOLDEN(folder, "golden/scvi");
     for (int which = 0; which < 2; which++)
         for (int n_threads = 1; n_threads < 4; n_threads += 2) {
             golden_model g;
@@ -498,6 +498,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_golden_steps),
+        ON_FOLDER(test_golden_steps, "test/golden/scvi"),
         cmocka_unit_test(test_gradient_by_differences),
         cmocka_unit_test(test_rules),
         cmocka_unit_test(test_same_bytes_for_any_threads),

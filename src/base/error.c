@@ -32,8 +32,13 @@ cpt_status cpt_fail_in(cpt_err *e, const char *fmt, ...)
     va_start(args, fmt);
     int n = vsnprintf(e->text, sizeof e->text, fmt, args);
     va_end(args);
-    if (n >= 0 && (size_t)n < sizeof e->text)
-        snprintf(e->text + n, sizeof e->text - (size_t)n, ": %s", lower);
+    size_t used = n < 0 ? 0 : (size_t)n < sizeof e->text ? (size_t)n : sizeof e->text - 1;
+    if (sizeof e->text - used > 3) {
+        memcpy(e->text + used, ": ", 2);
+        size_t length = strnlen(lower, sizeof e->text - used - 3);
+        memcpy(e->text + used + 2, lower, length);
+        e->text[used + 2 + length] = '\0';
+    }
     make_printable(e->text);
     return e->code;
 }

@@ -51,7 +51,7 @@ void cpt_dictionary_free(cpt_dictionary *d); /* accepts NULL */
 typedef struct cpt_dictionary_options {
     const char *kind;      /* "topk" */
     const char *preset;    /* NULL = our recipe (method.md 2.1) | "overcomplete" | "openai" | "sae-lens" */
-    int32_t expansion;     /* concepts per dimension; 0 = 8 for dim >= 256, else 16 */
+    int32_t expansion;     /* concepts per dimension; 0 = 4 up to 64 dimensions, 8 from 256, else 16 */
     int32_t n_concepts;    /* overrides expansion when > 0 */
     int32_t k;             /* 0 = min(32 for dim >= 256, 8 for dim <= 64; between: 16), at most dim / 2 */
     int32_t epochs;        /* 0 = 20, or as many as make 5,000 steps */

@@ -49,7 +49,8 @@ static int32_t default_k(int32_t dim)
 
 static cpt_status resolve_sizes(cpt_dictionary_options *o, int32_t dim, cpt_err *e)
 {
-    if (o->expansion == 0) o->expansion = dim >= 256 ? 8 : 16;
+    /* Small embeddings: 4, measured (doc/dictionary-calibration.md, bench/RESULTS.md). */
+    if (o->expansion == 0) o->expansion = dim >= 256 ? 8 : dim > 64 ? 16 : 4;
     if (o->n_concepts == 0) {
         if ((int64_t)o->expansion * dim > MAX_CONCEPTS)
             return cpt_fail(e, CPT_ERR_USAGE,

@@ -64,39 +64,45 @@ static cpt_status check_options(const cpt_gsea_options *o, cpt_err *e)
 
 /* ---- the statistic ---- */
 
-/* Walk of sorted positions; weights all 0 count as all 1. Integers in doubles, exact (walk.h). */
+/* Index of the first member whose point just after (top) or before it has this height. */
+static int32_t find_point(const double *weight, const int32_t *positions, const walk *w, bool equal,
+                          double outside, bool top, double height)
+{
+    double sum = 0;
+    for (int32_t i = 0; i < w->size; i++) {
+        double before = sum, fall = (positions[i] - i) * w->total;
+        sum += equal ? 1 : weight[positions[i]];
+        if ((top ? sum : before) * outside - fall == height) return i;
+    }
+    return 0;
+}
+
+/* Walk of sorted positions; weights all 0 count as all 1. Integers in doubles, exact (walk.h), so that a
+ * second look finds where an extreme was: cheaper than to carry its place along. */
 static walk walk_set(const double *weight, int32_t n, const int32_t *positions, int32_t m,
                      cpt_score_type type)
 {
     walk w = {.size = m};
-    double outside = n - m, total = 0, sum = 0, high = 0, low = 0;
-    int32_t at_high = 0, at_low = 0;
+    double outside = n - m, total = 0, sum = 0, high = -INFINITY, low = INFINITY;
     if (m == 0 || m == n) return w;
     for (int32_t i = 0; i < m; i++) total += weight[positions[i]];
     bool equal = total == 0;
     w.total = equal ? m : total;
-    high = -INFINITY; /* the first member's top may be below 0, and is the one to report then */
-    low = INFINITY;
     for (int32_t i = 0; i < m; i++) {
-        double bottom = sum * outside - (positions[i] - i) * w.total;
+        double fall = (positions[i] - i) * w.total, bottom = sum * outside - fall;
         sum += equal ? 1 : weight[positions[i]];
-        double top = sum * outside - (positions[i] - i) * w.total;
-        if (top > high) {
-            high = top;
-            at_high = i;
-        }
-        if (bottom < low) {
-            low = bottom;
-            at_low = i;
-        }
+        double top = sum * outside - fall;
+        high = top > high ? top : high;
+        low = bottom < low ? bottom : low;
     }
     bool up = type == CPT_SCORE_POS || (type == CPT_SCORE_STD && high > -low);
     bool down = type == CPT_SCORE_NEG || (type == CPT_SCORE_STD && high < -low);
     w.numerator = up ? high : down ? low : 0;
     w.es = w.numerator / (w.total * outside);
     if (w.numerator == 0) return w;
-    w.first_leading = up ? 0 : at_low;
-    w.n_leading = up ? at_high + 1 : m - at_low;
+    int32_t at = find_point(weight, positions, &w, equal, outside, up, w.numerator);
+    w.first_leading = up ? 0 : at;
+    w.n_leading = up ? at + 1 : m - at;
     return w;
 }
 
@@ -250,12 +256,14 @@ static cpt_status walk_sets(run *r, cpt_err *e)
     CPT_TRY(cpt_alloc(&next, (size_t)sets->n_sets, sizeof *next, e));
     CPT_TRY(cpt_alloc(&r->positions, (size_t)engine->first_set[sets->n_universe],
                       sizeof *r->positions, e));
+    int32_t *positions = r->positions;
     CPT_TRY(cpt_alloc(&r->walks, (size_t)sets->n_sets, sizeof *r->walks, e));
     for (int32_t s = 0; s < sets->n_sets; s++) next[s] = sets->first[s];
     for (int32_t at = 0; at < ranking->n; at++) {
         int32_t gene = ranking->gene[at];
-        for (int64_t i = engine->first_set[gene]; i < engine->first_set[gene + 1]; i++)
-            r->positions[next[engine->set_of[i]]++] = at;
+        const int32_t *set = engine->set_of + engine->first_set[gene];
+        const int32_t *end = engine->set_of + engine->first_set[gene + 1];
+        for (; set < end; set++) positions[next[*set]++] = at;
     }
     for (int32_t s = 0; s < sets->n_sets; s++)
         r->walks[s] = walk_set(ranking->weight, ranking->n, r->positions + sets->first[s],

@@ -87,8 +87,20 @@ static const char *mistaken_for(const struct checkpoint_owned *o)
     return NULL;
 }
 
+/* The length of the header (LE, 64 bit) that comes first in a .safetensors may look like any other
+ * format's mark: 1 of 32 of them begin with the byte of a pickle. None of these has a plausible length
+ * and a brace. */
+static bool is_safetensors(const cpt_map *m)
+{
+    uint64_t length = 0;
+    if (m->size < 9 || m->bytes[8] != '{') return false;
+    for (int i = 7; i >= 0; i--) length = length << 8 | m->bytes[i];
+    return length <= m->size - 8;
+}
+
 static cpt_status read_by_content(struct checkpoint_owned *o, cpt_err *e)
 {
+    if (is_safetensors(&o->map)) return cpt_safetensors_read(o, e);
     const char *other = mistaken_for(o);
     if (other) return cpt_fail(e, CPT_ERR_FORMAT, "%s: %s", o->path, other);
     if (STARTS(0, "PK\3\4") || STARTS(0, "PK\5\6")) return cpt_torch_read(o, e);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "model/scgpt_network.h"
 #include "model/scvi_files.h"
 
 enum { PATH = 4096 };
@@ -60,17 +61,9 @@ static cpt_status open_ours(const char *folder, cpt_model **out, const cpt_conte
     return open_inside(folder, "model.safetensors", out, e);
 }
 
-static cpt_status open_scgpt(const char *folder, cpt_model **out, const cpt_context *ctx,
-                             cpt_err *e)
-{
-    return cpt_fail(e, CPT_ERR_UNSUPPORTED,
-                    "%s: is a scGPT checkpoint, which this version cannot run; "
-                    "compute its embedding elsewhere and give it by the name of the obsm",
-                    folder);
-}
-
 static const format formats[] = {
-    {{"best_model.pt", "args.json", "vocab.json"}, open_scgpt},
+    {{"best_model.pt", "args.json", "vocab.json"}, scgpt_open_folder},
+    {{"model.safetensors", "args.json", "vocab.json"}, scgpt_open_folder},
     {{"model.pt"}, open_scvi},
     {{"model_params.pt", "var_names.csv", "attr.pkl"}, open_legacy},
     {{"model.safetensors"}, open_ours},

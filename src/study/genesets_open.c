@@ -1,6 +1,7 @@
 #include "study/genesets_open.h"
 #include "base/file.h"
 #include "base/memory.h"
+#include "enrich/redundancy.h"
 #include "study/share.h"
 
 #include <stdlib.h>
@@ -8,14 +9,17 @@
 
 enum { PATH_LIMIT = 4096 };
 
-static cpt_status add_family(cpt_families *f, cpt_genesets *sets, cpt_err *e)
+static cpt_status add_family(cpt_families *f, cpt_genesets *sets, int aspect, cpt_err *e)
 {
     cpt_genesets **grown = realloc(f->sets, (size_t)(f->n + 1) * sizeof *grown);
-    if (!grown) {
+    if (grown) f->sets = grown;
+    int8_t *aspects = grown ? realloc(f->aspect, (size_t)(f->n + 1)) : NULL;
+    if (!aspects) {
         cpt_genesets_free(sets);
         return cpt_fail(e, CPT_ERR_MEMORY, "out of memory");
     }
-    f->sets = grown;
+    f->aspect = aspects;
+    f->aspect[f->n] = (int8_t)aspect;
     f->sets[f->n++] = sets;
     return CPT_OK;
 }
@@ -62,8 +66,8 @@ static cpt_status open_go(const cpt_options *o, const cpt_strings *symbols, cpt_
     static const char *const names[] = {"BP", "MF", "CC"};
     char obo[PATH_LIMIT], gaf[PATH_LIMIT];
     const char *aspects = cpt_options_text(o, "aspects"), *evidence = cpt_options_text(o, "exclude-evidence");
-    cpt_go *go = NULL;
-    cpt_annotation *a = NULL;
+    cpt_go *go;
+    cpt_annotation *a;
     cpt_go_options go_options = {.part_of = true};
     cpt_annotation_options annotation_options = {*evidence ? evidence : NULL};
     cpt_status status;
@@ -73,8 +77,12 @@ static cpt_status open_go(const cpt_options *o, const cpt_strings *symbols, cpt_
     snprintf(gaf, sizeof gaf, "%s", cpt_options_text(o, "annotation"));
     if (!obo[0]) CPT_TRY(cpt_share_path("go-basic.obo.gz", obo, sizeof obo, e));
     if (!gaf[0]) CPT_TRY(cpt_share_path("goa_human.gaf.gz", gaf, sizeof gaf, e));
-    CPT_TRY(cpt_go_open(obo, &go_options, &go, e));
-    CPT_TRY(cpt_annotation_open(gaf, go, symbols, &annotation_options, &a, e));
+    CPT_TRY(cpt_go_open(obo, &go_options, &f->go, e));
+    go = f->go;
+    CPT_TRY(cpt_annotation_open(gaf, go, symbols, &annotation_options, &f->annotation, e));
+    a = f->annotation;
+    CPT_TRY(cpt_alloc(&f->ic, (size_t)go->n_terms, sizeof *f->ic, e));
+    CPT_TRY(cpt_term_ic(go, a, f->ic, e));
     log_annotation(ctx, go, a);
     CPT_TRY(file_record(f->provenance, "ontology", obo, e));
     CPT_TRY(file_record(f->provenance, "annotation", gaf, e));
@@ -88,11 +96,9 @@ static cpt_status open_go(const cpt_options *o, const cpt_strings *symbols, cpt_
         if (!has_aspect(aspects, names[i])) continue;
         CPT_TRY(cpt_genesets_from_go(go, a, (cpt_go_aspect)i, (int32_t)cpt_options_integer(o, "min-size"),
                                      (int32_t)cpt_options_integer(o, "max-size"), &sets, e));
-        CPT_TRY(add_family(f, sets, e));
+        CPT_TRY(add_family(f, sets, i, e));
     }
 done:
-    cpt_annotation_free(a);
-    cpt_go_free(go);
     return status;
 }
 
@@ -110,7 +116,7 @@ static cpt_status open_gmts(const cpt_options *o, const cpt_strings *symbols, cp
         cpt_genesets *sets;
         CPT_TRY(cpt_genesets_from_gmt(files[i], symbols, table, (int32_t)cpt_options_integer(o, "min-size"),
                                       (int32_t)cpt_options_integer(o, "max-size"), &sets, e));
-        CPT_TRY(add_family(f, sets, e));
+        CPT_TRY(add_family(f, sets, -1, e));
         CPT_TRY(file_record(f->provenance, sets->collection, files[i], e));
     }
 done:
@@ -149,6 +155,10 @@ void cpt_families_free(cpt_families *f)
 {
     for (int32_t i = 0; i < f->n; i++) cpt_genesets_free(f->sets[i]);
     free(f->sets);
+    free(f->aspect);
+    cpt_annotation_free(f->annotation);
+    cpt_go_free(f->go);
+    free(f->ic);
     json_decref(f->provenance);
     *f = (cpt_families){0};
 }

@@ -8,6 +8,10 @@
 typedef struct cpt_families {
     int32_t n;
     cpt_genesets **sets;
+    int8_t *aspect;             /* [n] cpt_go_aspect; -1 = not out of GO */
+    cpt_go *go;                 /* with its annotation and the terms' IC; NULL without GO */
+    cpt_annotation *annotation;
+    double *ic;
     json_t *provenance; /* releases, checksums, coverage: goes into study files and the report */
 } cpt_families;
 

@@ -42,15 +42,15 @@ static const cpt_option_info table[] = {
      "scVI: passes over the cells; 0 = scvi-tools' rule, 400 below 20,000 cells"},
     {"kl-warmup", "model", CPT_OPTION_INTEGER, "400", "N", 0, 1e6,
      "scVI: epochs until the KL term has full weight (as scvi-tools, also when epochs are fewer)"},
-    {"early-stopping", "model", CPT_OPTION_FLAG, "no", "", NONE,
-     "scVI: stop when the validation ELBO has not improved for 45 epochs"},
+    {"early-stopping", "model", CPT_OPTION_FLAG, "yes", "yes|no", NONE,
+     "scVI: stop when the validation ELBO has not improved for 45 epochs (scvi-tools' default: no)"},
     /* dictionary */
     {"dictionary", "dictionary", CPT_OPTION_TEXT, "topk", "NAME", NONE,
      "topk, neurons, random, or the folder of a trained dictionary"},
     {"preset", "dictionary", CPT_OPTION_CHOICE, "", "overcomplete|openai|sae-lens", NONE,
      "training recipe of that implementation instead of ours"},
     {"expansion", "dictionary", CPT_OPTION_INTEGER, "0", "E", 0, 4096,
-     "concepts per embedding dimension; 0 = 16 up to 64 dimensions, else 8"},
+     "concepts per embedding dimension; 0 = 4 up to 64 dimensions, 8 from 256, else 16"},
     {"concepts", "dictionary", CPT_OPTION_INTEGER, "0", "F", 0, 1e6,
      "number of concepts, instead of an expansion"},
     {"k", "dictionary", CPT_OPTION_INTEGER, "0", "K", 0, 4096,
@@ -105,6 +105,14 @@ static const cpt_option_info table[] = {
     {"weight", "enrichment", CPT_OPTION_NUMBER, "1", "P", 0, 10, "GSEA: exponent of the statistic"},
     {"study-genes", "enrichment", CPT_OPTION_INTEGER, "50", "N", 1, 1e5,
      "ORA: at most so many of the attributed (or up-regulated) genes"},
+    {"dag-tests", "enrichment", CPT_OPTION_TEXT, "", "elim,weight01,parent_child,parent_child_intersect", NONE,
+     "tests along GO's graph beside ORA, on the same lists of genes"},
+    {"weight01", "enrichment", CPT_OPTION_CHOICE, "intended", "intended|topgo", NONE,
+     "weight01 as published, or as topGO 2.31 computes it"},
+    {"similarity", "enrichment", CPT_OPTION_CHOICE, "simrel", "lin|resnik|simrel|wang|jaccard", NONE,
+     "likeness of significant terms when redundant ones are folded (jaccard: of their genes)"},
+    {"redundancy", "enrichment", CPT_OPTION_NUMBER, "0.7", "X", 0.01, 1,
+     "terms at least so alike are folded under one of them"},
 };
 enum { N_OPTIONS = sizeof table / sizeof *table };
 

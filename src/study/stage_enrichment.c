@@ -1,13 +1,14 @@
-#include "base/file.h"
 #include "base/memory.h"
-#include "enrich/enrich.h"
+#include "enrich/term_rows.h"
+#include "study/concept_rankings.h"
+#include "study/enrichment_corrections.h"
 #include "study/genesets_open.h"
+#include "study/gzip_table.h"
 #include "study/store.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <zlib.h>
 
 /* Terms of every concept: preranked GSEA and over-representation, on the attribution and on the
  * differential expression, against every family of gene sets.
@@ -18,33 +19,32 @@
 
 enum { PATH_LIMIT = 4096 };
 
+/* Names as in column `method` and in --dag-tests. */
+static const struct {
+    const char *name;
+    cpt_dag_method method;
+} dag_tests[] = {{"elim", CPT_DAG_ELIM},
+                 {"weight01", CPT_DAG_WEIGHT01},
+                 {"parent_child", CPT_DAG_UNION},
+                 {"parent_child_intersect", CPT_DAG_INTERSECTION}};
+enum { N_DAG_TESTS = sizeof dag_tests / sizeof *dag_tests };
+static const double ELIM_CUT = 0.01; /* topGO's */
+
 typedef struct job {
-    const cpt_study *s;
     const cpt_universe *universe;
-    const cpt_attribution *attribution; /* NULL for fixed embeddings */
-    const cpt_expression *expression;
+    cpt_concept_rankings rankings;
     const cpt_families *families;
     cpt_gsea_engine **engines; /* [families->n] */
-    double cutoff;
-    int32_t study_genes;
+    cpt_reduction reduction;
+    bool dag_test[N_DAG_TESTS], weight01_as_topgo;
+    cpt_kept_table *kept; /* a cell per concept: filled by whoever works on it */
 } job;
 
-/* A finished row before it becomes text; sorted by p, then by set. */
-typedef struct line {
-    int32_t set, size, overlap;
-    double es, nes, p, log10p, q, log2err;
-    const int32_t *genes;
-    int32_t n_genes;
-} line;
-
-static int by_p(const void *a, const void *b)
-{
-    const line *x = a, *y = b;
-    bool nan_x = isnan(x->p), nan_y = isnan(y->p);
-    if (nan_x != nan_y) return nan_x - nan_y;
-    if (!nan_x && x->log10p != y->log10p) return x->log10p < y->log10p ? -1 : 1;
-    return (x->set > y->set) - (x->set < y->set);
-}
+/* Where rows belong in the table. */
+typedef struct place {
+    int32_t concept, family, ranking;
+    const char *method;
+} place;
 
 static void add_number(cpt_text *t, double x)
 {
@@ -52,175 +52,104 @@ static void add_number(cpt_text *t, double x)
     else cpt_text_addf(t, "\t%.6g", x);
 }
 
-static void add_line(cpt_text *t, const job *j, int32_t concept, const char *ranking, const char *method,
-                     const cpt_genesets *sets, const line *l)
+static void add_line(cpt_text *t, const job *j, const place *at, const cpt_term_rows *all, int32_t i)
 {
-    cpt_text_addf(t, "c%d\tconcept\t%s\t%s\t%s\t%s\t%s\t%d\t%d", concept, ranking, method, sets->collection,
-                  cpt_strings_get(&sets->ids, l->set), cpt_strings_get(&sets->names, l->set), l->size, l->overlap);
-    const double numbers[] = {l->es, l->nes, l->p, l->log10p, l->q, l->log2err};
-    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) add_number(t, numbers[i]);
+    const cpt_genesets *sets = j->families->sets[at->family];
+    const cpt_term_row *row = &all->rows[i];
+    cpt_text_addf(t, "c%d\tconcept\t%s\t%s\t%s\t%s\t%s\t%d\t%d", at->concept, cpt_ranking_names[at->ranking],
+                  at->method, sets->collection, cpt_strings_get(&sets->ids, row->set),
+                  cpt_strings_get(&sets->names, row->set), row->size, row->overlap);
+    const double numbers[] = {row->es, row->nes, row->p, row->log10p, row->q, row->log2err};
+    for (size_t k = 0; k < sizeof numbers / sizeof *numbers; k++) add_number(t, numbers[k]);
     cpt_text_add(t, "\t");
-    for (int32_t i = 0; i < l->n_genes && l->p <= CPT_ENRICHMENT_P; i++)
-        cpt_text_addf(t, "%s%s", i ? "," : "", cpt_strings_get(&j->universe->symbols, l->genes[i]));
-    add_number(t, sets->ic[l->set]);
-    cpt_text_add(t, "\t\n");
+    for (int32_t k = 0; k < row->n_genes && row->p <= CPT_ENRICHMENT_P; k++)
+        cpt_text_addf(t, "%s%s", k ? "," : "", cpt_strings_get(&j->universe->symbols, row->genes[k]));
+    add_number(t, sets->ic[row->set]);
+    cpt_text_add(t, "\t");
+    if (row->representative != i)
+        cpt_text_add(t, cpt_strings_get(&sets->ids, all->rows[row->representative].set));
+    cpt_text_add(t, "\n");
 }
 
-static cpt_status add_gsea(cpt_text *t, const job *j, int32_t concept, const char *ranking, int32_t family,
-                           const double *statistic, cpt_err *e)
+/* Folds redundant rows and writes all of them; the rows are freed. */
+static cpt_status add_rows(cpt_text *t, const job *j, const place *at, cpt_term_rows *rows, cpt_err *e)
 {
-    const cpt_genesets *sets = j->families->sets[family];
-    cpt_gsea *result = NULL;
-    line *lines = NULL;
-    cpt_status status;
-    CPT_TRY(cpt_gsea_engine_run(j->engines[family], statistic, &result, e));
-    CPT_TRY(cpt_alloc(&lines, (size_t)result->n_rows, sizeof *lines, e));
-    for (int32_t i = 0; i < result->n_rows; i++) {
-        const cpt_gsea_row *r = &result->rows[i];
-        lines[i] = (line){r->set, r->size, r->n_leading, r->es, r->nes, r->p, r->log10p, r->q, r->log2err,
-                          r->leading, r->n_leading};
-    }
-    qsort(lines, (size_t)result->n_rows, sizeof *lines, by_p);
-    for (int32_t i = 0; i < result->n_rows; i++) add_line(t, j, concept, ranking, "gsea", sets, &lines[i]);
-done:
-    free(lines);
-    cpt_gsea_free(result);
+    cpt_status status = cpt_term_rows_reduce(rows, j->families->sets[at->family], &j->reduction, e);
+    for (int32_t i = 0; i < rows->n && status == CPT_OK; i++) add_line(t, j, at, rows, i);
+    cpt_term_rows_free(rows);
     return status;
 }
 
-static cpt_status add_ora(cpt_text *t, const job *j, int32_t concept, const char *ranking, int32_t family,
-                          int32_t n_study, const int32_t *study, cpt_err *e)
+/* The same for the tests that are corrected over all concepts. */
+static cpt_status keep_and_add_rows(cpt_text *t, const job *j, const place *at, int method, cpt_term_rows *rows,
+                                    cpt_err *e)
 {
-    const cpt_genesets *sets = j->families->sets[family];
-    cpt_ora *result = NULL;
-    line *lines = NULL;
-    cpt_status status;
-    CPT_TRY(cpt_ora_run(sets, n_study, study, &result, e));
-    CPT_TRY(cpt_alloc(&lines, (size_t)result->n_rows, sizeof *lines, e));
-    for (int32_t i = 0; i < result->n_rows; i++) {
-        const cpt_ora_row *r = &result->rows[i];
-        lines[i] = (line){r->set, r->size, r->overlap, NAN, NAN, r->p, r->log10p, r->q, NAN, r->genes, r->n_genes};
-    }
-    qsort(lines, (size_t)result->n_rows, sizeof *lines, by_p);
-    for (int32_t i = 0; i < result->n_rows; i++) add_line(t, j, concept, ranking, "ora", sets, &lines[i]);
-done:
-    free(lines);
-    cpt_ora_free(result);
+    cpt_status status = cpt_kept_table_add(j->kept, at->ranking, method, at->family, at->concept, rows, e);
+    if (status == CPT_OK) return add_rows(t, j, at, rows, e);
+    cpt_term_rows_free(rows);
     return status;
 }
 
-/* ---- study lists for ORA: the strongest genes first, then in ascending order ---- */
-
-typedef struct ranked {
-    double strength;
-    int32_t gene;
-} ranked;
-
-static int by_strength(const void *a, const void *b)
+static cpt_status add_dag_tests(cpt_text *t, const job *j, place at, int32_t n_study, const int32_t *study,
+                                cpt_err *e)
 {
-    const ranked *x = a, *y = b;
-    if (x->strength != y->strength) return x->strength > y->strength ? -1 : 1;
-    return (x->gene > y->gene) - (x->gene < y->gene);
-}
-
-static int ascending(const void *a, const void *b)
-{
-    int32_t x = *(const int32_t *)a, y = *(const int32_t *)b;
-    return (x > y) - (x < y);
-}
-
-/* Attributed genes (method.md 4) by |mean|, or significantly higher expressed genes by score. */
-static int32_t study_list(const job *j, int32_t concept, bool attribution, ranked *scratch, int32_t *study)
-{
-    int32_t n = 0, g = j->universe->n;
-    for (int32_t i = 0; i < g; i++) {
-        size_t at = (size_t)concept * (size_t)g + (size_t)i;
-        if (attribution) {
-            double m = fabs((double)j->attribution->mean[at]);
-            if (m >= j->cutoff && j->attribution->q[at] < 0.05) scratch[n++] = (ranked){m, i};
-        } else if (j->expression->q[at] < 0.05 && j->expression->logfc[at] > 0) {
-            scratch[n++] = (ranked){j->expression->score[at], i};
+    const cpt_families *f = j->families;
+    cpt_status status = CPT_OK;
+    for (int m = 0; m < N_DAG_TESTS && status == CPT_OK; m++)
+        for (at.family = 0; at.family < f->n && status == CPT_OK; at.family++) {
+            cpt_term_rows rows;
+            cpt_dag_method method = dag_tests[m].method;
+            if (!j->dag_test[m] || f->aspect[at.family] < 0) continue;
+            if (method == CPT_DAG_WEIGHT01 && j->weight01_as_topgo) method = CPT_DAG_WEIGHT01_TOPGO;
+            at.method = dag_tests[m].name;
+            status = cpt_term_rows_dag(f->go, f->annotation, (cpt_go_aspect)f->aspect[at.family], f->sets[at.family],
+                                       method, ELIM_CUT, n_study, study, &rows, e);
+            if (status == CPT_OK) status = add_rows(t, j, &at, &rows, e);
         }
-    }
-    qsort(scratch, (size_t)n, sizeof *scratch, by_strength);
-    if (n > j->study_genes) n = j->study_genes;
-    for (int32_t i = 0; i < n; i++) study[i] = scratch[i].gene;
-    qsort(study, (size_t)n, sizeof *study, ascending);
-    return n;
+    return status;
 }
 
 static cpt_status concept_text(const job *j, int32_t concept, cpt_text *t, cpt_err *e)
 {
-    int32_t g = j->universe->n;
     double *statistic = NULL;
-    ranked *scratch = NULL;
-    int32_t *study = NULL;
+    int32_t *study = NULL, n_study;
+    cpt_term_rows rows;
     cpt_status status;
-    CPT_TRY(cpt_alloc(&statistic, (size_t)g, sizeof *statistic, e));
-    CPT_TRY(cpt_alloc(&scratch, (size_t)g, sizeof *scratch, e));
-    CPT_TRY(cpt_alloc(&study, (size_t)g, sizeof *study, e));
-    for (int ranking = 0; ranking < 2; ranking++) {
-        bool attribution = ranking == 0;
-        const char *name = attribution ? "attribution" : "expression";
-        if (attribution && (!j->attribution || j->attribution->n_pairs[concept] == 0)) continue;
-        const float *values = attribution ? j->attribution->mean : j->expression->score;
-        int32_t n_ranked = 0;
-        for (int32_t i = 0; i < g; i++) {
-            statistic[i] = values[(size_t)concept * (size_t)g + (size_t)i];
-            n_ranked += isfinite(statistic[i]);
+    CPT_TRY(cpt_alloc(&statistic, (size_t)j->universe->n, sizeof *statistic, e));
+    CPT_TRY(cpt_alloc(&study, (size_t)j->universe->n, sizeof *study, e));
+    for (int ranking = 0; ranking < CPT_N_RANKINGS; ranking++) {
+        if (!cpt_concept_statistic(&j->rankings, concept, ranking, statistic)) continue;
+        CPT_TRY(cpt_concept_study_list(&j->rankings, concept, ranking, study, &n_study, e));
+        place at = {.concept = concept, .ranking = ranking, .method = "gsea"};
+        for (; at.family < j->families->n; at.family++) {
+            CPT_TRY(cpt_term_rows_gsea(j->engines[at.family], statistic, &rows, e));
+            CPT_TRY(keep_and_add_rows(t, j, &at, CPT_KEPT_GSEA, &rows, e));
         }
-        if (n_ranked < 2) continue; /* dead concept, or active everywhere */
-        int32_t n_study = study_list(j, concept, attribution, scratch, study);
-        for (int32_t f = 0; f < j->families->n; f++) CPT_TRY(add_gsea(t, j, concept, name, f, statistic, e));
-        for (int32_t f = 0; f < j->families->n; f++) CPT_TRY(add_ora(t, j, concept, name, f, n_study, study, e));
+        at.method = "ora";
+        for (at.family = 0; at.family < j->families->n; at.family++) {
+            CPT_TRY(cpt_term_rows_ora(j->families->sets[at.family], n_study, study, &rows, e));
+            CPT_TRY(keep_and_add_rows(t, j, &at, CPT_KEPT_ORA, &rows, e));
+        }
+        CPT_TRY(add_dag_tests(t, j, at, n_study, study, e));
     }
     status = cpt_text_status(t, e);
 done:
     free(statistic);
-    free(scratch);
     free(study);
     return status;
 }
 
-/* ---- gzip members ---- */
-
-typedef struct member {
-    unsigned char *bytes;
-    size_t n;
-} member;
-
-static cpt_status compress_member(const cpt_text *t, member *out, cpt_err *e)
-{
-    z_stream z = {0};
-    if (deflateInit2(&z, 6, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) != Z_OK)
-        return cpt_fail(e, CPT_ERR_MEMORY, "out of memory");
-    size_t bound = deflateBound(&z, (uLong)t->length) + 32;
-    cpt_status status = cpt_alloc(&out->bytes, bound, 1, e);
-    if (status == CPT_OK) {
-        z.next_in = (Bytef *)(uintptr_t)cpt_text_str(t);
-        z.avail_in = (uInt)t->length; /* one concept's lines stay far below 4 GiB: checked by the caller */
-        z.next_out = out->bytes;
-        z.avail_out = (uInt)bound;
-        if (deflate(&z, Z_FINISH) != Z_STREAM_END)
-            status = cpt_fail(e, CPT_ERR_INTERNAL, "compression of a table failed");
-        out->n = z.total_out;
-    }
-    deflateEnd(&z);
-    return status;
-}
-
-static cpt_status concept_member(const job *j, int32_t concept, member *out, cpt_err *e)
+static cpt_status concept_member(const job *j, int32_t concept, cpt_gzip_member *out, cpt_err *e)
 {
     cpt_text t = {0};
     cpt_status status = concept_text(j, concept, &t, e);
-    if (status == CPT_OK && t.length > UINT32_MAX / 2)
-        status = cpt_fail(e, CPT_ERR_UNSUPPORTED, "concept c%d: its table exceeds 2 GiB; use fewer gene sets", concept);
-    if (status == CPT_OK && t.length) status = compress_member(&t, out, e);
+    if (status == CPT_OK) status = cpt_gzip_member_make(&t, out, e);
+    if (status) cpt_fail_in(e, "concept c%d", concept);
     cpt_text_free(&t);
     return status;
 }
 
-static cpt_status all_members(const job *j, int32_t n_concepts, member *members, const cpt_context *ctx, cpt_err *e)
+static cpt_status all_members(const job *j, int32_t n_concepts, cpt_gzip_member *members, const cpt_context *ctx, cpt_err *e)
 {
     cpt_status first = CPT_OK;
     int32_t done = 0;
@@ -245,28 +174,13 @@ static cpt_status all_members(const job *j, int32_t n_concepts, member *members,
     return first ? first : cpt_check_stop(ctx, e);
 }
 
-static cpt_status write_members(const cpt_study *s, int32_t n, const member *members, cpt_err *e)
+static cpt_status write_members(const cpt_study *s, int32_t n, const cpt_gzip_member *members, cpt_err *e)
 {
     static const char header[] = "concept\tunit_kind\tranking\tmethod\tcollection\tterm\tname\tsize\toverlap\tes\tnes\tp\t"
                                  "log10p\tq\tlog2err\tleading_edge\tic\trepresented_by\n";
     char path[PATH_LIMIT];
-    cpt_atomic out = {0};
-    cpt_text t = {0};
-    member head = {0};
-    cpt_status status;
-    cpt_text_add(&t, header);
-    CPT_TRY(cpt_text_status(&t, e));
-    CPT_TRY(compress_member(&t, &head, e));
-    CPT_TRY(cpt_study_path(s, "enrichment.tsv.gz", path, sizeof path, e));
-    CPT_TRY(cpt_atomic_open(path, &out, e));
-    fwrite(head.bytes, 1, head.n, out.file);
-    for (int32_t c = 0; c < n; c++) fwrite(members[c].bytes, 1, members[c].n, out.file);
-    status = cpt_atomic_commit(&out, e);
-done:
-    cpt_atomic_abandon(&out);
-    cpt_text_free(&t);
-    free(head.bytes);
-    return status;
+    cpt_status status = cpt_study_path(s, "enrichment.tsv.gz", path, sizeof path, e);
+    return status ? status : cpt_gzip_table_write(path, header, n, members, e);
 }
 
 static cpt_status open_engines(job *j, const cpt_options *o, uint64_t seed, cpt_err *e)
@@ -285,32 +199,71 @@ static cpt_status open_engines(job *j, const cpt_options *o, uint64_t seed, cpt_
     return status;
 }
 
+static cpt_status read_dag_tests(job *j, const char *list, cpt_err *e)
+{
+    const char *names[N_DAG_TESTS];
+    for (int m = 0; m < N_DAG_TESTS; m++) names[m] = dag_tests[m].name;
+    for (const char *p = list; *p; p += strcspn(p, ","), p += *p == ',') {
+        char word[32];
+        int m = 0;
+        snprintf(word, sizeof word, "%.*s", (int)strcspn(p, ","), p);
+        while (m < N_DAG_TESTS && strcmp(word, names[m]) != 0) m++;
+        if (m < N_DAG_TESTS) {
+            j->dag_test[m] = true;
+        } else if (strcmp(list, "none") != 0) {
+            const char *near = cpt_nearest_word(word, names, N_DAG_TESTS);
+            return cpt_fail(e, CPT_ERR_USAGE, "--dag-tests: '%s' is not one of elim, weight01, parent_child, "
+                            "parent_child_intersect%s%s%s", word, near ? "; did you mean '" : "", near ? near : "",
+                            near ? "'?" : "");
+        }
+    }
+    return CPT_OK;
+}
+
+static cpt_status read_settings(job *j, const cpt_options *o, cpt_err *e)
+{
+    static const char *const kinds[] = {"resnik", "lin", "simrel", "wang"}; /* in order of cpt_similarity */
+    const char *similarity = cpt_options_text(o, "similarity");
+    j->reduction = (cpt_reduction){.by_genes = strcmp(similarity, "jaccard") == 0,
+                                   .kind = CPT_SIMILARITY_SIMREL,
+                                   .cutoff = cpt_options_number(o, "redundancy"),
+                                   .alpha = 0.05,
+                                   .go = j->families->go,
+                                   .ic = j->families->ic};
+    for (int i = 0; i < 4; i++)
+        if (strcmp(similarity, kinds[i]) == 0) j->reduction.kind = (cpt_similarity)i;
+    j->weight01_as_topgo = strcmp(cpt_options_text(o, "weight01"), "topgo") == 0;
+    return read_dag_tests(j, cpt_options_text(o, "dag-tests"), e);
+}
+
 cpt_status cpt_stage_enrichment(cpt_study *s, cpt_err *e)
 {
-    const cpt_activations *u;
     cpt_families families = {0};
-    job j = {.s = s, .families = &families};
-    member *members = NULL;
+    cpt_kept_table kept = {0};
+    job j = {.families = &families, .kept = &kept};
+    json_t *corrections = NULL;
+    cpt_gzip_member *members = NULL;
     int32_t n_concepts = 0;
     cpt_status status;
-    CPT_TRY(cpt_study_activations(s, &u, e));
     CPT_TRY(cpt_study_universe(s, &j.universe, e));
-    CPT_TRY(cpt_study_attribution(s, &j.attribution, e));
-    CPT_TRY(cpt_study_expression(s, &j.expression, e));
+    CPT_TRY(cpt_concept_rankings_open(s, &j.rankings, e));
     CPT_TRY(cpt_families_open(s->options, &j.universe->symbols, &families, s->ctx, e));
-    j.cutoff = cpt_options_number(s->options, "cutoff");
-    j.study_genes = (int32_t)cpt_options_integer(s->options, "study-genes");
+    CPT_TRY(read_settings(&j, s->options, e));
     CPT_TRY(open_engines(&j, s->options, s->ctx->seed, e));
-    CPT_TRY(cpt_alloc(&members, (size_t)u->n_concepts, sizeof *members, e));
-    n_concepts = u->n_concepts;
+    CPT_TRY(cpt_alloc(&members, (size_t)j.rankings.n_concepts, sizeof *members, e));
+    n_concepts = j.rankings.n_concepts;
+    CPT_TRY(cpt_kept_table_make(families.n, n_concepts, &kept, e));
     CPT_TRY(all_members(&j, n_concepts, members, s->ctx, e));
     CPT_TRY(write_members(s, n_concepts, members, e));
+    CPT_TRY(cpt_corrections_write(s, &kept, &families, &corrections, e));
+    json_object_set_new(families.provenance, "corrections", corrections);
     status = cpt_store_write_json(s, "cache/enrichment.json", families.provenance, e);
 done:
     for (int32_t i = 0; members && i < n_concepts; i++) free(members[i].bytes);
     free(members);
     for (int32_t i = 0; j.engines && i < families.n; i++) cpt_gsea_engine_free(j.engines[i]);
     free(j.engines);
+    cpt_kept_table_free(&kept);
     cpt_families_free(&families);
     return status;
 }

@@ -1,5 +1,6 @@
 #include "base/memory.h"
 #include "math/statistics.h"
+#include "study/annotated.h"
 #include "study/store.h"
 
 #include <math.h>
@@ -8,41 +9,6 @@
 
 /* evaluation.json: reconstruction (from training), share of concepts with a significant term, fit of
  * concepts to labels, and the noise floor. Every number stands beside its n. */
-
-/* ---- annotated: concepts with at least one term at q < 0.05 ---- */
-
-static int64_t count_annotated(const cpt_enrichment *r, const char *ranking, const char *method)
-{
-    int64_t n = 0;
-    for (int32_t c = 0; c < r->n_concepts; c++) {
-        bool found = false;
-        for (int64_t k = r->first[c]; k < r->first[c + 1] && !found; k++)
-            found = r->rows[k].q < 0.05 && strcmp(r->rows[k].ranking, ranking) == 0 &&
-                    strcmp(r->rows[k].method, method) == 0;
-        n += found;
-    }
-    return n;
-}
-
-static json_t *annotated_json(const cpt_enrichment *r, int64_t n_alive, bool with_attribution)
-{
-    json_t *root = json_object();
-    for (int ranking = with_attribution ? 0 : 1; ranking < 2; ranking++) {
-        const char *name = ranking ? "expression" : "attribution";
-        json_t *methods = json_object();
-        for (int m = 0; m < 2; m++) {
-            const char *method = m ? "ora" : "gsea";
-            int64_t n = count_annotated(r, name, method);
-            json_object_set_new(methods, method,
-                                json_pack("{s:I, s:I, s:o}", "n", (json_int_t)n_alive, "n_with_term", (json_int_t)n,
-                                          "share", cpt_json_number(n_alive ? (double)n / (double)n_alive : NAN)));
-        }
-        json_object_set_new(root, name, methods);
-    }
-    json_object_set_new(root, "rule", json_string("at least one term with q < 0.05, BH within concept, ranking, method "
-                                                  "and collection; n = concepts that are not dead"));
-    return root;
-}
 
 /* ---- purity: the concept that fits each label best ---- */
 
@@ -125,7 +91,7 @@ cpt_status cpt_stage_evaluation(cpt_study *s, cpt_err *e)
     const cpt_enrichment *r;
     const cpt_attribution *a;
     const cpt_column *label;
-    json_t *root = json_object(), *purity = NULL;
+    json_t *root = json_object(), *purity = NULL, *annotated, *sets = NULL;
     int64_t n_alive = 0;
     cpt_status status;
     CPT_TRY(cpt_study_dictionary_report(s, &report, e));
@@ -135,7 +101,10 @@ cpt_status cpt_stage_evaluation(cpt_study *s, cpt_err *e)
     CPT_TRY(cpt_study_column(s, "label", &label, e));
     for (int32_t c = 0; c < u->n_concepts; c++) n_alive += !u->stats[c].dead;
     json_object_set_new(root, "reconstruction", reconstruction_json(report));
-    json_object_set_new(root, "annotated", annotated_json(r, n_alive, a != NULL));
+    CPT_TRY(cpt_annotated_json(r, n_alive, a != NULL, &annotated, e));
+    json_object_set_new(root, "annotated", annotated);
+    CPT_TRY(cpt_store_read_json(s, "cache/enrichment.json", "enrichment", &sets, e));
+    json_object_set(root, "corrections", json_object_get(sets, "corrections"));
     if (label) {
         CPT_TRY(purity_json(u, label, &purity, e));
         json_object_set_new(root, "purity", purity);
@@ -146,5 +115,6 @@ cpt_status cpt_stage_evaluation(cpt_study *s, cpt_err *e)
     status = cpt_store_write_json(s, "evaluation.json", root, e);
 done:
     json_decref(root);
+    json_decref(sets);
     return status;
 }

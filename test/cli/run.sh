@@ -75,27 +75,27 @@ case_simulate_and_run() {
     expect 0 simulate -o cells.h5ad --cells 300 --genes 500 --programs 4 -s 7
     expect 0 inspect cells.h5ad
     said "300"
-    expect 0 run cells.h5ad -o one $small -t 1
-    expect 0 run cells.h5ad -o two $small -t 2
-    same_study one two
+    expect 0 run cells.h5ad -o one/study $small -t 1 # the report is headed by the folder's name: the same for both
+    expect 0 run cells.h5ad -o two/study $small -t 2
+    same_study one/study two/study
     for file in study.json cells.h5ad concepts.h5ad attribution.h5ad enrichment.tsv.gz evaluation.json report.html \
         dictionary/cfg.json dictionary/sae_weights.safetensors model.safetensors; do
-        if [ -s "one/$file" ]; then good; else bad "one/$file is absent"; fi
+        if [ -s "one/study/$file" ]; then good; else bad "one/study/$file is absent"; fi
     done
-    if gzip -dc one/enrichment.tsv.gz | head -1 | tr '\t' ' ' | grep -q \
+    if gzip -dc one/study/enrichment.tsv.gz | head -1 | tr '\t' ' ' | grep -q \
         '^concept unit_kind ranking method collection term name size overlap es nes p log10p q log2err leading_edge ic represented_by$'; then
         good
     else
         bad "enrichment.tsv.gz: header"
     fi
-    if gzip -dc one/enrichment.tsv.gz | awk -F'\t' 'NR > 1 && $12 != "NA" && $12 <= 0 { exit 1 }'; then good; else bad "a p of 0"; fi
-    expect 0 run cells.h5ad -o one $small -v
+    if gzip -dc one/study/enrichment.tsv.gz | awk -F'\t' 'NR > 1 && $12 != "NA" && $12 <= 0 { exit 1 }'; then good; else bad "a p of 0"; fi
+    expect 0 run cells.h5ad -o one/study $small -v
     said "nothing has changed"
-    expect 0 export one --what concepts
+    expect 0 export one/study --what concepts
     said "c0"
-    expect 0 export one --what genes --format json
-    expect 0 export one --what terms
-    expect 0 evaluate one --json
+    expect 0 export one/study --what genes --format json
+    expect 0 export one/study --what terms
+    expect 0 evaluate one/study --json
     expect 0 run cells.h5ad -o fixed --model obsm:program_activity --dictionary-epochs 10 --k 2 --min-size 5
     said "no counterfactuals"
     expect 0 run cells.h5ad -o neurons $small --dictionary neurons
@@ -117,15 +117,15 @@ case_config_and_steps() {
 
 case_interrupted() {
     rm -rf killed
-    for pause in 0.05 0.2 0.4 0.7; do
-        "$program" run cells.h5ad -o killed $small -t 2 >/dev/null 2>&1 &
+    for pause in 0.03 0.11 0.23 0.37 0.52 0.71 0.94 1.2 1.6 2.1; do
+        "$program" run cells.h5ad -o killed/study $small -t 2 >/dev/null 2>&1 &
         pid=$!
         sleep $pause
         kill -9 $pid 2>/dev/null
         wait $pid 2>/dev/null
     done
-    expect 0 run cells.h5ad -o killed $small -t 2
-    same_study one killed
+    expect 0 run cells.h5ad -o killed/study $small -t 2
+    same_study one/study killed/study
     "$program" run cells.h5ad -o stopped --epochs 100000 --genes 300 >stopped.out 2>&1 &
     pid=$!
     sleep 1.5

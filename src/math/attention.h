@@ -1,0 +1,43 @@
+/* attention.h - what a transformer does between its matrix products: normalisation, softmax, biases.
+ *
+ * All work on rows of `width` floats. A row's result depends on that row alone, never on how many
+ * rows the call has: a cell can be cut into blocks in any way. Sums run over 16 lanes that are added
+ * up in double precision, in an order that is written in the code. */
+#ifndef CPT_MATH_ATTENTION_H
+#define CPT_MATH_ATTENTION_H
+
+#include <stdint.h>
+
+#define CPT_LAYER_NORM_EPS 1e-5 /* torch.nn.LayerNorm */
+
+typedef struct cpt_attention_kernels {
+    /* rows [n][width] += bias [width]; the second then takes max(0, .) */
+    void (*add_bias)(int64_t n, int64_t width, const float *bias, float *rows);
+    void (*add_bias_relu)(int64_t n, int64_t width, const float *bias, float *rows);
+    /* out = (in - mean) / sqrt(variance + eps) * gain + shift, with the biased variance of the row;
+     * out may be in */
+    void (*layer_norm)(int64_t n, int64_t width, const float *in, const float *gain,
+                       const float *shift, float *out);
+    /* sum = x + add + bias; x = layer_norm(sum). sum [n][width] may be add. */
+    void (*add_norm)(int64_t n, int64_t width, const float *add, const float *bias,
+                     const float *gain, const float *shift, float *x, float *sum);
+    /* Gradient of layer_norm at `in`: grad [n][width] is replaced. */
+    void (*layer_norm_back)(int64_t n, int64_t width, const float *in, const float *gain, float *grad);
+    /* scores [n][width], row stride `stride`: each becomes exp(scale * (score - row maximum));
+     * maxima [n] get scale * maximum (may be NULL), sums [n] what the row sums to: at least 1 */
+    void (*softmax)(int64_t n, int64_t width, int64_t stride, float scale, float *scores,
+                    float *maxima, float *sums);
+    /* rows [n][width], row stride `stride`, divided by divisors [n] */
+    void (*divide)(int64_t n, int64_t width, int64_t stride, const float *divisors, float *rows);
+    /* Gradient of softmax: p are the normalised weights, grad [n][width] that of them;
+     * grad = scale * p * (grad - sum p grad). Both with row stride `stride`. */
+    void (*softmax_back)(int64_t n, int64_t width, int64_t stride, float scale, const float *p,
+                         float *grad);
+    /* grad = 0 where active is not > 0 */
+    void (*relu_back)(int64_t n, const float *active, float *grad);
+} cpt_attention_kernels;
+
+const cpt_attention_kernels *cpt_attention_kernels_get(void);
+const cpt_attention_kernels *cpt_attention_kernels_at(int level); /* NULL when the CPU lacks it */
+
+#endif

@@ -1,0 +1,266 @@
+/* Gradients of the embedding with respect to the tokens' values.
+ *
+ * Weights need no gradients here, so going back costs one product per linear map and four per
+ * attention. Of the forward pass only what the normalisations read is kept (two rows per token and
+ * layer); queries, keys, attention weights and the feed-forward's signs are computed again layer by
+ * layer, once for GROUP directions: about two forward passes for one direction. The last layer has one
+ * query and costs next to nothing, as going forward (scgpt_last_forward).
+ *
+ * At the bottom, x = token + LN(W relu(w u + b) + c) with u = min(value, 512): the chain ends in the
+ * inner product of two rows per token. As in PyTorch the slope of relu at 0 is 0 and that of the clamp
+ * at exactly 512 is 1. Single-threaded: pairs are independent and run side by side. */
+#include "model/scgpt_network.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "math/blas.h"
+
+enum { GROUP = 4 };
+
+typedef struct backward {
+    const cpt_scgpt *m;
+    const cpt_attention_kernels *kernels;
+    int32_t n, n_w;  /* tokens, directions of this group */
+    scgpt_work *w;   /* x, qkv, hidden: of the layer at hand; context: scratch */
+    float *grad;     /* [n_w][n][width] of the layer's output, then of its input */
+    float *context;  /* [n_w][n][width] */
+    float *qkv;      /* [n_w][n][3 width] */
+    float *hidden;   /* [n][hidden] */
+    float *weights;  /* [SCGPT_QUERIES][stride] */
+    float *slopes;   /* the same: gradients of the weights */
+    void *block;
+} backward;
+
+static cpt_status allocate(backward *b, cpt_err *e)
+{
+    const size_t rows = (size_t)b->n, d = (size_t)b->m->shape.width, f = (size_t)b->m->shape.hidden;
+    const size_t scores = (size_t)SCGPT_QUERIES * (size_t)scgpt_score_stride(b->n);
+    float *p = NULL;
+    cpt_status status = cpt_alloc(&p, (size_t)b->n_w * rows * 5 * d + rows * f + 2 * scores, sizeof *p, e);
+    if (status) return status;
+    b->block = p;
+    b->grad = p;
+    b->context = b->grad + (size_t)b->n_w * rows * d;
+    b->qkv = b->context + (size_t)b->n_w * rows * d;
+    b->hidden = b->qkv + 3 * (size_t)b->n_w * rows * d;
+    b->weights = b->hidden + rows * f;
+    b->slopes = b->weights + scores;
+    return CPT_OK;
+}
+
+/* Row block of direction i in one of the arrays of `width` numbers per token. */
+static float *part(const backward *b, float *array, int32_t i, int32_t width)
+{
+    return array + (size_t)i * (size_t)b->n * (size_t)width;
+}
+
+/* ---- the last layer ---- */
+
+/* grad [width] of the embedding -> of the layer's output before division by its length */
+static void through_length(int32_t d, const float *raw, const float *direction, float *grad)
+{
+    double squares = 0, along = 0;
+    for (int32_t j = 0; j < d; j++) {
+        squares += (double)raw[j] * (double)raw[j];
+        along += (double)raw[j] * (double)direction[j];
+    }
+    const double length = sqrt(squares);
+    for (int32_t j = 0; j < d; j++)
+        grad[j] = (float)(((double)direction[j] - (double)raw[j] * along / squares) / length);
+}
+
+/* Gradient of the layer's output row -> of its context row (in `context`); what reaches row 0 past the
+ * attention goes into `grad`. */
+static void last_to_context(const backward *b, const scgpt_last *a, float *grad, float *context)
+{
+    const cpt_attention_kernels *k = b->kernels;
+    const scgpt_layer *l = &b->m->layers[b->m->shape.n_layers - 1];
+    const int32_t d = b->m->shape.width, f = b->m->shape.hidden;
+    k->layer_norm_back(1, d, a->sum2, l->norm2.gain, grad);
+    scgpt_multiply_back(1, f, d, grad, l->down_weight, 0, b->hidden, 1);
+    k->relu_back(f, a->hidden, b->hidden);
+    scgpt_multiply_back(1, d, f, b->hidden, l->up_weight, 1, grad, 1);
+    k->layer_norm_back(1, d, a->sum1, l->norm1.gain, grad);
+    scgpt_multiply_back(1, d, d, grad, l->out_weight, 0, context, 1);
+}
+
+/* Attention of row 0 with its context's gradient -> added to grad [n][width]. x is the layer's input. */
+static void last_attention(backward *b, const scgpt_last *a, const float *context, float *scratch,
+                           float *grad)
+{
+    const scgpt_layer *l = &b->m->layers[b->m->shape.n_layers - 1];
+    const int64_t d = b->m->shape.width, heads = b->m->shape.n_heads, size = d / heads, n = b->n;
+    const int64_t capacity = b->w->capacity;
+    const float *keys = l->qkv_weight + d * d, *values = keys + d * d, *x = b->w->x;
+    float *mixed = scratch, *reader = mixed + heads * d, *query = reader + heads * d;
+    float *slopes = query + d; /* [heads][capacity] */
+    for (int64_t h = 0; h < heads; h++)
+        scgpt_multiply_back(1, (int32_t)d, (int32_t)size, context + h * size, values + h * size * d, 0,
+                            mixed + h * d, 1);
+    cpt_gemm(false, true, heads, n, d, 1, mixed, d, x, d, 0, slopes, capacity, 1);
+    b->kernels->softmax_back(heads, n, capacity, scgpt_score_scale(b->m), a->weights, slopes);
+    cpt_gemm(true, false, n, d, heads, 1, a->weights, capacity, mixed, d, 1, grad, d, 1);
+    cpt_gemm(true, false, n, d, heads, 1, slopes, capacity, a->reader, d, 1, grad, d, 1);
+    cpt_gemm(false, false, heads, d, n, 1, slopes, capacity, x, d, 0, reader, d, 1);
+    for (int64_t h = 0; h < heads; h++)
+        scgpt_multiply(1, (int32_t)d, (int32_t)size, reader + h * d, keys + h * size * d, query + h * size, 1);
+    scgpt_multiply_back(1, (int32_t)d, (int32_t)d, query, l->qkv_weight, 1, grad, 1);
+}
+
+static cpt_status last_layer(backward *b, bool raw, const float *directions, cpt_err *e)
+{
+    const int32_t d = b->m->shape.width, heads = b->m->shape.n_heads;
+    scgpt_last a = scgpt_last_at(b->m, b->w->capacity, b->w->last);
+    const size_t size = 2 * (size_t)heads * (size_t)d + 2 * (size_t)d + (size_t)heads * (size_t)b->w->capacity;
+    float *scratch = NULL;
+    cpt_status status = cpt_alloc(&scratch, size, sizeof *scratch, e);
+    if (status) return status;
+    scgpt_last_forward(b->m, b->n, b->w->x, b->w->capacity, &a);
+    memset(b->grad, 0, sizeof *b->grad * (size_t)b->n_w * (size_t)b->n * (size_t)d);
+    for (int32_t i = 0; i < b->n_w; i++) {
+        const float *w = directions + (size_t)i * (size_t)d;
+        float *grad = part(b, b->grad, i, d), *context = scratch;
+        if (raw) memcpy(grad, w, sizeof *w * (size_t)d);
+        else through_length(d, a.raw, w, grad);
+        last_to_context(b, &a, grad, context);
+        last_attention(b, &a, context, scratch + d, grad);
+    }
+    free(scratch);
+    return CPT_OK;
+}
+
+/* ---- a full layer ---- */
+
+/* One block of queries of one head for all directions: adds to the keys' and values' gradients, sets
+ * the queries'. */
+static void attention_block(backward *b, int32_t head, int32_t first, int32_t rows)
+{
+    const int64_t d = b->m->shape.width, size = d / b->m->shape.n_heads, n = b->n;
+    const int64_t stride = scgpt_score_stride(b->n), from = head * size;
+    const float *q = b->w->qkv + first * 3 * d + from, *keys = b->w->qkv + d + from, *values = keys + d;
+    float sums[SCGPT_QUERIES];
+    scgpt_attention_weights(b->m, b->n, head, first, rows, b->w->qkv, b->weights, NULL, sums);
+    b->kernels->divide(rows, n, stride, sums, b->weights);
+    for (int32_t i = 0; i < b->n_w; i++) {
+        const float *context = part(b, b->context, i, (int32_t)d) + first * d + from;
+        float *grad = part(b, b->qkv, i, 3 * (int32_t)d), *to_keys = grad + d + from, *to_values = to_keys + d;
+        cpt_gemm(true, false, n, size, rows, 1, b->weights, stride, context, d, 1, to_values, 3 * d, 1);
+        cpt_gemm(false, true, rows, n, size, 1, context, d, values, 3 * d, 0, b->slopes, stride, 1);
+        b->kernels->softmax_back(rows, n, stride, scgpt_score_scale(b->m), b->weights, b->slopes);
+        cpt_gemm(false, false, rows, size, n, 1, b->slopes, stride, keys, 3 * d, 0,
+                 grad + first * 3 * d + from, 3 * d, 1);
+        cpt_gemm(true, false, n, size, rows, 1, b->slopes, stride, q, 3 * d, 1, to_keys, 3 * d, 1);
+    }
+}
+
+static void attention(backward *b)
+{
+    memset(b->qkv, 0, sizeof *b->qkv * 3 * (size_t)b->n_w * (size_t)b->n * (size_t)b->m->shape.width);
+    for (int32_t head = 0; head < b->m->shape.n_heads; head++)
+        for (int32_t first = 0; first < b->n; first += SCGPT_QUERIES)
+            attention_block(b, head, first, b->n - first < SCGPT_QUERIES ? b->n - first : SCGPT_QUERIES);
+}
+
+/* w->x is the layer's input. */
+static void full_layer(backward *b, int32_t layer, const float *tape)
+{
+    const scgpt_layer *l = &b->m->layers[layer];
+    const cpt_attention_kernels *k = b->kernels;
+    const int32_t d = b->m->shape.width, f = b->m->shape.hidden, n = b->n;
+    const float *sum1 = tape, *sum2 = tape + (size_t)n * (size_t)d;
+    k->layer_norm(n, d, sum1, l->norm1.gain, l->norm1.shift, b->w->context);
+    scgpt_multiply(n, d, f, b->w->context, l->up_weight, b->w->hidden, 1);
+    k->add_bias_relu(n, f, l->up_bias, b->w->hidden);
+    scgpt_layer_project(b->m, layer, n, b->w);
+    for (int32_t i = 0; i < b->n_w; i++) {
+        float *grad = part(b, b->grad, i, d);
+        k->layer_norm_back(n, d, sum2, l->norm2.gain, grad);
+        scgpt_multiply_back(n, f, d, grad, l->down_weight, 0, b->hidden, 1);
+        k->relu_back((int64_t)n * f, b->w->hidden, b->hidden);
+        scgpt_multiply_back(n, d, f, b->hidden, l->up_weight, 1, grad, 1);
+        k->layer_norm_back(n, d, sum1, l->norm1.gain, grad);
+        scgpt_multiply_back(n, d, d, grad, l->out_weight, 0, part(b, b->context, i, d), 1);
+    }
+    attention(b);
+    for (int32_t i = 0; i < b->n_w; i++)
+        scgpt_multiply_back(n, d, 3 * d, part(b, b->qkv, i, 3 * d), l->qkv_weight, 1, part(b, b->grad, i, d), 1);
+}
+
+/* ---- the value encoder ---- */
+
+/* before [n][width] = what the encoder's normalisation reads; slopes [n][width] = its derivative. */
+static void value_slopes(const backward *b, const float *values, float *before, float *slopes, float *scratch)
+{
+    const cpt_scgpt *m = b->m;
+    const int32_t d = m->shape.width;
+    for (int pass = 0; pass < 2; pass++) {
+        for (int32_t i = 0; i < b->n; i++) {
+            const bool clamped = values[i] > SCGPT_MAX_VALUE;
+            const float u = clamped ? SCGPT_MAX_VALUE : values[i];
+            for (int32_t j = 0; j < d; j++) {
+                const float y = m->value_in[j] * u + m->value_in_bias[j];
+                const float slope = clamped ? 0 : m->value_in[j];
+                scratch[(size_t)i * (size_t)d + (size_t)j] = y > 0 ? (pass ? slope : y) : 0;
+            }
+        }
+        scgpt_multiply(b->n, d, d, scratch, m->value_out, pass ? slopes : before, 1);
+    }
+    b->kernels->add_bias(b->n, d, m->value_out_bias, before);
+}
+
+static void to_values(backward *b, const float *values, float *out)
+{
+    const int32_t d = b->m->shape.width, n = b->n;
+    float *before = b->w->qkv, *slopes = before + (size_t)n * (size_t)d;
+    value_slopes(b, values, before, slopes, b->w->context);
+    for (int32_t i = 0; i < b->n_w; i++) {
+        float *grad = part(b, b->grad, i, d);
+        b->kernels->layer_norm_back(n, d, before, b->m->value_norm.gain, grad);
+        for (int32_t t = 0; t < n; t++) {
+            const float *g = grad + (size_t)t * (size_t)d, *s = slopes + (size_t)t * (size_t)d;
+            double sum = 0;
+            for (int32_t j = 0; j < d; j++) sum += (double)g[j] * (double)s[j];
+            out[(size_t)i * (size_t)n + (size_t)t] = (float)sum;
+        }
+    }
+}
+
+/* ---- all ---- */
+
+/* The input of a layer into w->x, out of what the tape keeps. */
+static void layer_input(const backward *b, int32_t layer, const int32_t *ids, const float *values,
+                        const float *tape)
+{
+    const size_t rows = (size_t)b->n * (size_t)b->m->shape.width;
+    if (layer == 0) {
+        scgpt_input(b->m, b->n, ids, values, b->w->x, b->w->qkv);
+        return;
+    }
+    const scgpt_norm *norm = &b->m->layers[layer - 1].norm2;
+    b->kernels->layer_norm(b->n, b->m->shape.width, tape + (2 * (size_t)layer - 1) * rows, norm->gain,
+                           norm->shift, b->w->x);
+}
+
+cpt_status scgpt_backward(const cpt_scgpt *m, int32_t n, const int32_t *ids, const float *values,
+                          scgpt_work *w, const float *tape, bool raw, int32_t n_w,
+                          const float *directions, float *out, cpt_err *e)
+{
+    const size_t d = (size_t)m->shape.width;
+    backward b = {.m = m, .kernels = cpt_attention_kernels_get(), .n = n, .w = w,
+                  .n_w = n_w < GROUP ? n_w : GROUP};
+    cpt_status status = allocate(&b, e);
+    for (int32_t from = 0; !status && from < n_w; from += GROUP) {
+        b.n_w = n_w - from < GROUP ? n_w - from : GROUP;
+        layer_input(&b, m->shape.n_layers - 1, ids, values, tape);
+        status = last_layer(&b, raw, directions + (size_t)from * d, e);
+        for (int32_t i = m->shape.n_layers - 2; !status && i >= 0; i--) {
+            layer_input(&b, i, ids, values, tape);
+            full_layer(&b, i, tape + 2 * (size_t)i * (size_t)n * d);
+        }
+        if (!status) to_values(&b, values, out + (size_t)from * (size_t)n);
+    }
+    free(b.block);
+    return status;
+}

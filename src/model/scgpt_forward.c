@@ -1,0 +1,369 @@
+/* scGPT's network in eval mode: tokens -> the output at <cls> (models.md 1.3).
+ *
+ * A post-norm transformer over one cell: no padding, no mask, no positions, no final norm. Attention
+ * takes SCGPT_QUERIES rows of one head at a time, so that their scores stay in the second-level cache;
+ * the weights are left undivided and the 64 numbers of the context are divided instead.
+ *
+ * With S tokens, width d and feed-forward width f, one layer costs 2 S d (4 d + 2 f) + 4 S^2 d
+ * operations: at S = 1,200, d = f = 512 it is 6.7 GFLOP. The last layer is wanted for row 0 only and
+ * costs 4 heads S d + 4 d (d + f), a thousandth (scgpt_last). So a cell costs n_layers - 1 layers.
+ *
+ * Every unit of work (tile of a product, block of queries of one head) is computed by one thread in an
+ * order that does not depend on the number of threads: cells go over threads when there are enough of
+ * them, else the units of one cell do, with the same bytes. */
+#include "model/scgpt_network.h"
+
+#include <omp.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "math/blas.h"
+
+/* ---- memory ---- */
+
+size_t scgpt_last_size(const cpt_scgpt *m, int32_t capacity)
+{
+    const size_t d = (size_t)m->shape.width, heads = (size_t)m->shape.n_heads;
+    return 6 * d + (size_t)m->shape.hidden + 2 * heads * d + heads * (size_t)capacity;
+}
+
+scgpt_last scgpt_last_at(const cpt_scgpt *m, int32_t capacity, float *block)
+{
+    const size_t d = (size_t)m->shape.width, heads = (size_t)m->shape.n_heads;
+    scgpt_last l = {.query = block};
+    l.context = l.query + d;
+    l.sum1 = l.context + d;
+    l.mid = l.sum1 + d;
+    l.sum2 = l.mid + d;
+    l.raw = l.sum2 + d;
+    l.hidden = l.raw + d;
+    l.reader = l.hidden + m->shape.hidden;
+    l.mixed = l.reader + heads * d;
+    l.weights = l.mixed + heads * d;
+    return l;
+}
+
+cpt_status scgpt_work_init(scgpt_work *w, const cpt_scgpt *m, int32_t capacity, int n_threads,
+                           cpt_err *e)
+{
+    const size_t rows = (size_t)capacity, d = (size_t)m->shape.width, f = (size_t)m->shape.hidden;
+    const size_t scores = (size_t)SCGPT_QUERIES * (size_t)scgpt_score_stride(capacity);
+    const size_t threads = (size_t)n_threads, last = scgpt_last_size(m, capacity);
+    float *p = NULL;
+    *w = (scgpt_work){.capacity = capacity, .n_threads = n_threads};
+    cpt_status status = cpt_alloc(&p, rows * (6 * d + f) + threads * scores + last,
+                                  sizeof *p, e);
+    if (status) return status;
+    w->block = p;
+    w->x = p;
+    w->qkv = w->x + rows * d;
+    w->context = w->qkv + 3 * rows * d;
+    w->sum = w->context + rows * d;
+    w->hidden = w->sum + rows * d;
+    w->scores = w->hidden + rows * f;
+    w->last = w->scores + threads * scores;
+    return CPT_OK;
+}
+
+void scgpt_work_free(scgpt_work *w)
+{
+    free(w->block);
+    *w = (scgpt_work){0};
+}
+
+/* ---- input ---- */
+
+/* Row of the value table, or -1. */
+static int32_t table_row(const cpt_scgpt *m, float value)
+{
+    if (value == m->shape.pad_value) return SCGPT_BINS;
+    return value >= 0 && value < SCGPT_BINS && value == floorf(value) ? (int32_t)value : -1;
+}
+
+void scgpt_embed_values(const cpt_scgpt *m, int32_t n, const float *values, float *out, float *scratch)
+{
+    const cpt_attention_kernels *k = cpt_attention_kernels_get();
+    const int32_t d = m->shape.width;
+    for (int32_t i = 0; i < n; i++) {
+        const float u = values[i] < SCGPT_MAX_VALUE ? values[i] : SCGPT_MAX_VALUE;
+        float *row = scratch + (size_t)i * (size_t)d;
+        for (int32_t j = 0; j < d; j++) {
+            float y = m->value_in[j] * u + m->value_in_bias[j];
+            row[j] = y > 0 ? y : 0;
+        }
+    }
+    scgpt_multiply(n, d, d, scratch, m->value_out, out, 1);
+    k->add_bias(n, d, m->value_out_bias, out);
+    k->layer_norm(n, d, out, m->value_norm.gain, m->value_norm.shift, out);
+}
+
+void scgpt_input(const cpt_scgpt *m, int32_t n, const int32_t *ids, const float *values, float *x,
+                 float *scratch)
+{
+    const cpt_attention_kernels *k = cpt_attention_kernels_get();
+    const int32_t d = m->shape.width;
+    for (int32_t i = 0; i < n; i++) {
+        const float *token = m->embedding + (size_t)ids[i] * (size_t)d, *value = scratch;
+        float *row = x + (size_t)i * (size_t)d;
+        const int32_t known = table_row(m, values[i]);
+        if (known >= 0) value = m->value_table + (size_t)known * (size_t)d;
+        else scgpt_embed_values(m, 1, &values[i], scratch, scratch + d);
+        k->layer_norm(1, d, token, m->token_norm.gain, m->token_norm.shift, row);
+        for (int32_t j = 0; j < d; j++) row[j] += value[j];
+    }
+}
+
+/* ---- a full layer ---- */
+
+void scgpt_attention_weights(const cpt_scgpt *m, int32_t n, int32_t head, int32_t first, int32_t rows,
+                             const float *qkv, float *weights, float *maxima, float *sums)
+{
+    const int64_t d = m->shape.width, size = d / m->shape.n_heads, stride = scgpt_score_stride(n);
+    const float *queries = qkv + first * 3 * d + head * size, *keys = qkv + d + head * size;
+    cpt_gemm(false, true, rows, n, size, 1, queries, 3 * d, keys, 3 * d, 0, weights, stride, 1);
+    cpt_attention_kernels_get()->softmax(rows, n, stride, scgpt_score_scale(m), weights, maxima, sums);
+}
+
+void scgpt_attention_context(const cpt_scgpt *m, int32_t n, int32_t head, int32_t first, int32_t rows,
+                             const float *qkv, const float *weights, const float *sums, float *context)
+{
+    const int64_t d = m->shape.width, size = d / m->shape.n_heads, stride = scgpt_score_stride(n);
+    float *out = context + first * d + head * size;
+    cpt_gemm(false, false, rows, size, n, 1, weights, stride, qkv + 2 * d + head * size, 3 * d, 0, out, d, 1);
+    cpt_attention_kernels_get()->divide(rows, size, d, sums, out);
+}
+
+static void attend_all(const cpt_scgpt *m, int32_t n, scgpt_work *w)
+{
+    const int32_t heads = m->shape.n_heads, blocks = (n + SCGPT_QUERIES - 1) / SCGPT_QUERIES;
+    const int64_t per_thread = SCGPT_QUERIES * scgpt_score_stride(w->capacity);
+#pragma omp parallel for schedule(dynamic) num_threads(w->n_threads) if (w->n_threads > 1)
+    for (int32_t unit = 0; unit < heads * blocks; unit++) {
+        const int32_t head = unit / blocks, first = unit % blocks * SCGPT_QUERIES;
+        const int32_t rows = n - first < SCGPT_QUERIES ? n - first : SCGPT_QUERIES;
+        float *weights = w->scores + omp_get_thread_num() * per_thread, sums[SCGPT_QUERIES];
+        scgpt_attention_weights(m, n, head, first, rows, w->qkv, weights, NULL, sums);
+        scgpt_attention_context(m, n, head, first, rows, w->qkv, weights, sums, w->context);
+    }
+}
+
+void scgpt_multiply(int32_t n, int32_t n_in, int32_t n_out, const float *in, const float *weight,
+                    float *out, int n_threads)
+{
+    cpt_gemm(false, true, n, n_out, n_in, 1, in, n_in, weight, n_in, 0, out, n_out, n_threads);
+}
+
+void scgpt_multiply_back(int32_t n, int32_t n_in, int32_t n_out, const float *in, const float *weight,
+                         float beta, float *out, int n_threads)
+{
+    cpt_gemm(false, false, n, n_in, n_out, 1, in, n_out, weight, n_in, beta, out, n_in, n_threads);
+}
+
+void scgpt_layer_feed(const cpt_scgpt *m, int32_t layer, int32_t n, scgpt_work *w, float *tape)
+{
+    const cpt_attention_kernels *k = cpt_attention_kernels_get();
+    const scgpt_layer *l = &m->layers[layer];
+    const int32_t d = m->shape.width, f = m->shape.hidden;
+    float *sum1 = tape ? tape : w->sum;
+    float *sum2 = tape ? tape + (size_t)n * (size_t)d : w->sum;
+    k->add_norm(n, d, w->sum, l->out_bias, l->norm1.gain, l->norm1.shift, w->x, sum1);
+    scgpt_multiply(n, d, f, w->x, l->up_weight, w->hidden, w->n_threads);
+    k->add_bias_relu(n, f, l->up_bias, w->hidden);
+    scgpt_multiply(n, f, d, w->hidden, l->down_weight, w->sum, w->n_threads);
+    k->add_norm(n, d, w->sum, l->down_bias, l->norm2.gain, l->norm2.shift, w->x, sum2);
+}
+
+void scgpt_layer_project(const cpt_scgpt *m, int32_t layer, int32_t n, scgpt_work *w)
+{
+    const scgpt_layer *l = &m->layers[layer];
+    const int32_t d = m->shape.width;
+    scgpt_multiply(n, d, 3 * d, w->x, l->qkv_weight, w->qkv, w->n_threads);
+    cpt_attention_kernels_get()->add_bias(n, 3 * d, l->qkv_bias, w->qkv);
+}
+
+void scgpt_layer_forward(const cpt_scgpt *m, int32_t layer, int32_t n, scgpt_work *w, float *tape)
+{
+    const int32_t d = m->shape.width;
+    scgpt_layer_project(m, layer, n, w);
+    attend_all(m, n, w);
+    scgpt_multiply(n, d, d, w->context, m->layers[layer].out_weight, w->sum, w->n_threads);
+    scgpt_layer_feed(m, layer, n, w, tape);
+}
+
+/* ---- the last layer, for <cls> alone ---- */
+
+/* out [n_out] = weight [n_out][n_in] in + bias (NULL = 0) */
+static void dense_row(int32_t n_in, int32_t n_out, const float *weight, const float *bias,
+                      const float *in, float *out)
+{
+    scgpt_multiply(1, n_in, n_out, in, weight, out, 1);
+    if (bias) cpt_attention_kernels_get()->add_bias(1, n_out, bias, out);
+}
+
+/* Attention of row 0: query, readers, weights, mixed, context. */
+static void attend_from_cls(const cpt_scgpt *m, int32_t n, const float *x, int32_t capacity, scgpt_last *a)
+{
+    const cpt_attention_kernels *k = cpt_attention_kernels_get();
+    const scgpt_layer *l = &m->layers[m->shape.n_layers - 1];
+    const int64_t d = m->shape.width, heads = m->shape.n_heads, size = d / heads;
+    const float *keys = l->qkv_weight + d * d, *values = keys + d * d, *value_bias = l->qkv_bias + 2 * d;
+    dense_row((int32_t)d, (int32_t)d, l->qkv_weight, l->qkv_bias, x, a->query);
+    for (int64_t h = 0; h < heads; h++) /* q' W_k: rows h size .. of the keys' weights */
+        cpt_gemm(false, false, 1, d, size, 1, a->query + h * size, size, keys + h * size * d, d, 0,
+                 a->reader + h * d, d, 1);
+    cpt_gemm(false, true, heads, n, d, 1, a->reader, d, x, d, 0, a->weights, capacity, 1);
+    for (int64_t h = 0; h < heads; h++) {
+        float sum, *row = a->weights + h * capacity;
+        k->softmax(1, n, n, scgpt_score_scale(m), row, NULL, &sum);
+        k->divide(1, n, n, &sum, row);
+    }
+    cpt_gemm(false, false, heads, d, n, 1, a->weights, capacity, x, d, 0, a->mixed, d, 1);
+    for (int64_t h = 0; h < heads; h++)
+        dense_row((int32_t)d, (int32_t)size, values + h * size * d, value_bias + h * size, a->mixed + h * d,
+                  a->context + h * size);
+}
+
+void scgpt_last_forward(const cpt_scgpt *m, int32_t n, const float *x, int32_t capacity, scgpt_last *a)
+{
+    const cpt_attention_kernels *k = cpt_attention_kernels_get();
+    const scgpt_layer *l = &m->layers[m->shape.n_layers - 1];
+    const int32_t d = m->shape.width, f = m->shape.hidden;
+    attend_from_cls(m, n, x, capacity, a);
+    memcpy(a->mid, x, sizeof *x * (size_t)d);
+    dense_row(d, d, l->out_weight, NULL, a->context, a->sum1);
+    k->add_norm(1, d, a->sum1, l->out_bias, l->norm1.gain, l->norm1.shift, a->mid, a->sum1);
+    dense_row(d, f, l->up_weight, NULL, a->mid, a->hidden);
+    k->add_bias_relu(1, f, l->up_bias, a->hidden);
+    memcpy(a->raw, a->mid, sizeof *x * (size_t)d);
+    dense_row(f, d, l->down_weight, NULL, a->hidden, a->sum2);
+    k->add_norm(1, d, a->sum2, l->down_bias, l->norm2.gain, l->norm2.shift, a->raw, a->sum2);
+}
+
+/* ---- a cell ---- */
+
+void scgpt_normalise(int32_t width, const float *raw, float *out)
+{
+    double squares = 0;
+    for (int32_t j = 0; j < width; j++) squares += (double)raw[j] * (double)raw[j];
+    const double length = sqrt(squares);
+    for (int32_t j = 0; j < width; j++) out[j] = (float)((double)raw[j] / length);
+}
+
+void scgpt_forward(const cpt_scgpt *m, int32_t n, const int32_t *ids, const float *values,
+                   scgpt_work *w, float *tape, float *out)
+{
+    const size_t size = 2 * (size_t)n * (size_t)m->shape.width;
+    scgpt_last last = scgpt_last_at(m, w->capacity, w->last);
+    scgpt_input(m, n, ids, values, w->x, w->qkv);
+    for (int32_t i = 0; i + 1 < m->shape.n_layers; i++)
+        scgpt_layer_forward(m, i, n, w, tape ? tape + (size_t)i * size : NULL);
+    scgpt_last_forward(m, n, w->x, w->capacity, &last);
+    if (out) scgpt_normalise(m->shape.width, last.raw, out);
+}
+
+/* ---- many cells ---- */
+
+/* What one thread owns. */
+typedef struct embedder {
+    scgpt_tokenizer tokenizer;
+    scgpt_work work;
+} embedder;
+
+static cpt_status embedder_init(embedder *b, const cpt_scgpt *m, int32_t capacity, int n_threads)
+{
+    b->work = (scgpt_work){0};
+    cpt_status status = scgpt_tokenizer_init(&b->tokenizer, m, NULL);
+    return status ? status : scgpt_work_init(&b->work, m, capacity, n_threads, NULL);
+}
+
+static void embed_cell(const cpt_scgpt *m, const cpt_counts *counts, int64_t row, embedder *b, float *out)
+{
+    const scgpt_cell *c = &b->tokenizer.cell;
+    scgpt_tokenize(&b->tokenizer, m, counts, row, m->options.ties);
+    if (c->n > 1) scgpt_forward(m, c->n, c->ids, c->values, &b->work, NULL, out);
+    for (int32_t j = 0; c->n <= 1 && j < m->base.dim; j++) out[j] = NAN;
+}
+
+/* Most tokens that a row of the range can have. */
+static int32_t longest(const cpt_scgpt *m, const cpt_csr *csr, int64_t first, int64_t n)
+{
+    int64_t most = 0;
+    for (int64_t i = first; i < first + n; i++) {
+        int64_t row = csr->indptr[i + 1] - csr->indptr[i];
+        most = row > most ? row : most;
+    }
+    return most + 1 < m->options.max_tokens ? (int32_t)most + 1 : m->options.max_tokens;
+}
+
+/* From the caller's own thread only; a cell takes long enough to be reported by itself. */
+static void report(const cpt_context *ctx, int64_t n_cells, int64_t first, int64_t *n_done)
+{
+    int64_t done;
+#pragma omp atomic capture
+    done = ++*n_done;
+    if (omp_get_thread_num() == 0)
+        cpt_progress(ctx, "embedding cells", (double)(first + done), (double)n_cells, NULL);
+}
+
+cpt_status scgpt_embed(const cpt_model *base, const cpt_counts *counts, int64_t first, int64_t n,
+                       float *out, const cpt_context *ctx, cpt_err *e)
+{
+    const cpt_scgpt *m = scgpt_of(base);
+    const int n_threads = cpt_threads(ctx);
+    const int outer = n >= n_threads ? n_threads : 1, inner = outer > 1 ? 1 : n_threads;
+    const int32_t capacity = longest(m, counts->csr, first, n);
+    cpt_status status = CPT_OK;
+    int64_t n_done = 0;
+    if (counts->n_genes != base->n_genes)
+        return cpt_fail(e, CPT_ERR_USAGE, "the counts are mapped to %d genes, the model has %d",
+                        counts->n_genes, base->n_genes);
+    cpt_blas_single_thread();
+#pragma omp parallel num_threads(outer) if (outer > 1)
+    {
+        embedder b;
+        cpt_status mine = embedder_init(&b, m, capacity, inner);
+#pragma omp for schedule(dynamic)
+        for (int64_t i = 0; i < n; i++) {
+            if (!mine) mine = cpt_check_stop(ctx, NULL);
+            if (!mine) embed_cell(m, counts, first + i, &b, out + i * base->dim);
+            report(ctx, counts->csr->n_rows, first, &n_done);
+        }
+        if (mine) {
+#pragma omp critical(scgpt_embed_status)
+            status = mine;
+        }
+        scgpt_work_free(&b.work);
+        scgpt_tokenizer_free(&b.tokenizer);
+    }
+    if (status == CPT_ERR_INTERRUPTED) return cpt_check_stop(ctx, e);
+    return status ? cpt_fail(e, status, "out of memory while embedding cells") : CPT_OK;
+}
+
+cpt_status scgpt_profile(const cpt_model *base, const cpt_counts *counts, int64_t row, cpt_profile *out,
+                         cpt_err *e)
+{
+    const cpt_scgpt *m = scgpt_of(base);
+    const bool in_counts = m->options.space == CPT_SCGPT_SPACE_COUNTS;
+    scgpt_tokenizer t;
+    cpt_status status = scgpt_tokenizer_init(&t, m, e);
+    *out = (cpt_profile){0};
+    if (status) return status;
+    scgpt_tokenize(&t, m, counts, row, CPT_SCGPT_TIES_LEFT);
+    if (t.cell.broken)
+        CPT_TRY(cpt_fail(e, CPT_ERR_DATA, "row %lld: a count is not finite", (long long)row));
+    const int32_t n = in_counts ? t.n_raw : t.cell.n - 1;
+    CPT_TRY(cpt_alloc(&out->genes, (size_t)n, sizeof *out->genes, e));
+    CPT_TRY(cpt_alloc(&out->values, (size_t)n, sizeof *out->values, e));
+    out->n = n;
+    if (in_counts) {
+        cpt_counts_row(counts, row, out->genes, out->values);
+    } else {
+        memcpy(out->genes, t.cell.genes + 1, sizeof *out->genes * (size_t)n);
+        memcpy(out->values, t.cell.values + 1, sizeof *out->values * (size_t)n);
+    }
+done:
+    scgpt_tokenizer_free(&t);
+    if (status) cpt_profile_free(out);
+    return status;
+}
