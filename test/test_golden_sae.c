@@ -1,5 +1,6 @@
 /* Dictionary folders that SAELens wrote: our encoding and decoding against its own
- * (test/golden/sae). The training steps of dictionary_learning in the same folder are compared in test_sae.c. */
+ * (test/golden/sae). The training steps of dictionary_learning in the same folder are compared in
+ * test_sae.c. */
 #include "check.h"
 
 #include "dictionary/dictionary.h"
