@@ -46,7 +46,7 @@ static const cpt_option_info table[] = {
      "scVI: stop when the validation ELBO has not improved for 45 epochs"},
     /* dictionary */
     {"dictionary", "dictionary", CPT_OPTION_TEXT, "topk", "NAME", NONE,
-     "topk, neurons, random, or the folder of a trained dictionary"},
+     "topk, neurons, pca, ica, nmf, random, or the folder of a trained dictionary"},
     {"preset", "dictionary", CPT_OPTION_CHOICE, "", "overcomplete|openai|sae-lens", NONE,
      "training recipe of that implementation instead of ours"},
     {"expansion", "dictionary", CPT_OPTION_INTEGER, "0", "E", 0, 4096,
