@@ -164,7 +164,7 @@ json_t *cpt_suggested_json(const cpt_enrichment *r, const json_t *collections)
             if (!best) continue;
             if (!json_object_get(concepts, name)) json_object_set_new(concepts, name, json_object());
             json_object_set_new(json_object_get(concepts, name), rankings[i],
-                                json_pack("{s:s, s:s, s:s, s:o, s:o, s:i, s:i}", "name", best->name, "collection",
+                                json_pack("{s:s, s:s, s:s, s:o, s:o, s:i, s:i}", "set", best->term, "collection",
                                           best->collection, "method", best->method, "p", cpt_json_number(best->p), "q",
                                           cpt_json_number(best->q), "size", best->size, "overlap", best->overlap));
         }
