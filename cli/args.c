@@ -197,10 +197,14 @@ void cli_help(const char *program_name)
 
 static void print_option(const char *name, char letter, const char *argument, const char *help, const char *fallback)
 {
-    char left[64];
-    snprintf(left, sizeof left, "%s%c%s--%s%s%s", letter ? "-" : "", letter ? letter : ' ', letter ? ", " : "   ", name,
-             argument && *argument ? " " : "", argument ? argument : "");
-    printf("  %-34s %s%s%s%s\n", left, help, fallback && *fallback ? " [" : "", fallback ? fallback : "",
+    enum { COLUMN = 34 };
+    char left[128];
+    int n = snprintf(left, sizeof left, "%s%c%s--%s%s%s", letter ? "-" : "", letter ? letter : ' ', letter ? ", " : "   ",
+                     name, argument && *argument ? " " : "", argument ? argument : "");
+    printf("  %s", left);
+    if (n > COLUMN) printf("\n  %*s", COLUMN, "");
+    else printf("%*s", COLUMN - n, "");
+    printf(" %s%s%s%s\n", help, fallback && *fallback ? " [" : "", fallback ? fallback : "",
            fallback && *fallback ? "]" : "");
 }
 
@@ -220,7 +224,7 @@ void cli_help_command(const cli_command *command)
     print_option("config", 0, "FILE.json", "options by name from a file; the command line wins", NULL);
     const char *group = "";
     for (size_t i = 0; i < n; i++) {
-        if (!serves(command, table[i].group)) continue;
+        if (!serves(command, table[i].group) || strcmp(table[i].group, "common") == 0) continue;
         if (strcmp(group, table[i].group) != 0) printf("\n%s\n", group = table[i].group);
         print_option(table[i].name, 0, table[i].argument, table[i].help, table[i].fallback);
     }

@@ -1,5 +1,6 @@
 #include "cli.h"
 
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -16,7 +17,7 @@ static int need_output(cli *c, const char **out)
 static int said(cli *c, cpt_status status, const cpt_err *err, const char *out)
 {
     if (status != CPT_OK) return cli_fail(err);
-    if (c->json) printf("{\"file\": \"%s\"}\n", out);
+    if (c->json) cli_print_json(json_pack("{s:s}", "file", out));
     else if (!c->quiet) puts(out);
     return cli_close_stdout();
 }

@@ -7,6 +7,31 @@
 
 /* run, attribute, enrich, evaluate, report, export: commands on a whole study. */
 
+/* As much of a text as fits a column: cut between two items of a list or two words, never within a character. */
+static void print_column(const char *text, int width)
+{
+    int n = 0, shown = 0, cut_bytes = 0, cut_shown = 0; /* bytes and characters so far; at the last place to cut */
+    while (text[n] && shown <= width) {
+        if (text[n] == ',' || text[n] == ' ') {
+            cut_bytes = n;
+            cut_shown = shown;
+        }
+        for (n++; ((unsigned char)text[n] & 0xC0) == 0x80; n++) {}
+        shown++;
+    }
+    if (shown > width) {
+        n = cut_bytes;
+        shown = cut_shown;
+    }
+    printf("%.*s%*s", n, text, width - shown, "");
+}
+
+static const char *text_of(const json_t *c, const char *key)
+{
+    const char *text = json_string_value(json_object_get(c, key));
+    return text ? text : "";
+}
+
 static void print_concepts(const json_t *list)
 {
     size_t i;
@@ -14,10 +39,11 @@ static void print_concepts(const json_t *list)
     printf("\n%-6s %9s  %-34s %-38s %s\n", "", "active", "fits", "top genes by attribution", "top term");
     json_array_foreach(list, i, c)
     {
-        printf("%-6s %8.1f%%  %-34.34s %-38.38s %s\n", json_string_value(json_object_get(c, "concept")),
-               100 * json_number_value(json_object_get(c, "frequency")),
-               json_string_value(json_object_get(c, "label")), json_string_value(json_object_get(c, "genes")),
-               json_string_value(json_object_get(c, "term")));
+        printf("%-6s %8.1f%%  ", text_of(c, "concept"), 100 * json_number_value(json_object_get(c, "frequency")));
+        print_column(text_of(c, "label"), 34);
+        putchar(' ');
+        print_column(text_of(c, "genes"), 38);
+        printf(" %s\n", text_of(c, "term"));
     }
 }
 
@@ -72,8 +98,8 @@ static int run_stage(cli *c, const char *stage, const char *file)
     if (code) return code;
     if (cpt_study_stage(c->operands[0], stage, c->options, false, c->line, &c->ctx, &err) != CPT_OK)
         return cli_fail(&err);
-    if (c->json) printf("{\"study\": \"%s\", \"stage\": \"%s\", \"file\": \"%s/%s\"}\n", c->operands[0], stage,
-                        c->operands[0], file);
+    if (c->json) cli_print_json(json_pack("{s:s, s:s, s:o}", "study", c->operands[0], "stage", stage, "file",
+                                          json_sprintf("%s/%s", c->operands[0], file)));
     else if (!c->quiet) printf("%s/%s\n", c->operands[0], file);
     return cli_close_stdout();
 }

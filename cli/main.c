@@ -1,8 +1,10 @@
 #include "cli.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* The table of subcommands, and nothing else: each lives in its own cmd_*.c. */
 
@@ -115,9 +117,19 @@ static int show_version(void)
     return cli_close_stdout();
 }
 
+/* A standard stream that the caller has closed would give its number to the next file we open, and our
+ * messages would land in that file. Standard output is opened for reading: writing to it then fails as it should. */
+static int open_standard_streams(void)
+{
+    for (int fd = 0; fd <= 2; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == STDERR_FILENO ? O_WRONLY : O_RDONLY) != fd) return -1;
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     cli c;
+    if (open_standard_streams() != 0) return CLI_FAILED;
     if (argc < 2) {
         cli_help("conceptome");
         cli_close_stdout();

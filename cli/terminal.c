@@ -73,6 +73,7 @@ static void show_progress(void *data, const char *what, double done, double tota
     state.shown = now;
     double share = total > 0 ? done / total : 0, rate = done / (now - state.began + 1e-9);
     if (total > 0 && done > 0) format_time((total - done) / rate, left);
+    if (!*left) snprintf(left, sizeof left, "?");
     if (!state.terminal) {
         fprintf(stderr, "[%6.1f s] %s: %.0f %%, %s left%s%s\n", now, what, 100 * share, left, note ? ", " : "",
                 note ? note : "");
@@ -128,6 +129,13 @@ int cli_fail(const cpt_err *e)
     clear_bar();
     fprintf(stderr, "conceptome: %s\n", e->text);
     return e->code == CPT_ERR_USAGE ? CLI_USAGE : CLI_FAILED;
+}
+
+void cli_print_json(json_t *value)
+{
+    if (value) json_dumpf(value, stdout, 0);
+    putchar('\n');
+    json_decref(value);
 }
 
 int cli_close_stdout(void)

@@ -76,7 +76,8 @@ cpt_status cpt_study_column(cpt_study *s, const char *which, const cpt_column **
                             near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
         }
         if ((*out)->kind != CPT_COLUMN_CATEGORY)
-            return cpt_fail(e, CPT_ERR_DATA, "%s: --%s: column '%s' holds numbers; a categorical column is needed",
+            return cpt_fail(e, CPT_ERR_DATA, "%s: --%s: column '%s' holds numbers; a categorical column is needed "
+                            "(in Python: adata.obs[...] = adata.obs[...].astype(str))",
                             s->input ? s->input : s->folder, which, name);
         return CPT_OK;
     }

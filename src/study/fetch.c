@@ -110,21 +110,27 @@ done:
     return status;
 }
 
-/* tar is on every system that has a compiler; the archive's checksum is verified before it runs. */
+/* tar is on every system that has a compiler; the archive's checksum is verified before it runs. The folder gets
+ * its name when all is in it. */
 static cpt_status unpack(const char *archive, const char *folder, cpt_err *e)
 {
-    cpt_status status = cpt_make_folder(folder, e);
+    char half[4096];
+    int wait_status = -1, length = snprintf(half, sizeof half, "%s.tmp-%ld", folder, (long)getpid());
+    if (length >= (int)sizeof half) return cpt_fail(e, CPT_ERR_IO, "%s: the path is too long", folder);
+    cpt_status status = cpt_make_folder(half, e);
     if (status) return status;
     pid_t child = fork();
     if (child == 0) {
-        execlp("tar", "tar", "-xzf", archive, "-C", folder, (char *)NULL);
+        execlp("tar", "tar", "-xzf", archive, "-C", half, (char *)NULL);
         _exit(127);
     }
-    int wait_status = -1;
     while (child > 0 && waitpid(child, &wait_status, 0) < 0 && errno == EINTR) {}
     if (child < 0 || wait_status != 0)
-        return cpt_fail(e, CPT_ERR_IO, "%s: cannot be unpacked by tar", archive);
-    return CPT_OK;
+        status = cpt_fail(e, CPT_ERR_IO, "%s: cannot be unpacked by tar", archive);
+    else if (rename(half, folder) != 0)
+        status = cpt_fail(e, CPT_ERR_IO, "%s: cannot be made: %s", folder, strerror(errno));
+    if (status) cpt_remove_tree(half, NULL);
+    return status;
 }
 
 cpt_status cpt_fetch(const char *name, char *path, size_t capacity, const cpt_context *ctx, cpt_err *e)

@@ -7,6 +7,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 /* `inspect`: what a file is, told by its content, and what it holds. Text formats are told apart by their
  * first lines; the readers proper then judge them when they are used. */
@@ -171,6 +172,8 @@ cpt_status cpt_inspect(const char *path, char **text, cpt_err *e)
     *text = NULL;
     if (!cpt_path_exists(path)) return cpt_fail(e, CPT_ERR_IO, "%s: no such file or folder", path);
     if (cpt_path_is_folder(path)) return inspect_folder(path, text, e);
+    struct stat st; /* opening a pipe would wait for its writer */
+    if (stat(path, &st) != 0 || !S_ISREG(st.st_mode)) return cpt_fail(e, CPT_ERR_IO, "%s: not a regular file", path);
     cpt_map head;
     cpt_status status = cpt_map_open(path, &head, e);
     if (status) return status;

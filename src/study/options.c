@@ -46,7 +46,7 @@ static const cpt_option_info table[] = {
      "scVI: stop when the validation ELBO has not improved for 45 epochs (scvi-tools' default: no)"},
     /* dictionary */
     {"dictionary", "dictionary", CPT_OPTION_TEXT, "topk", "NAME", NONE,
-     "topk, neurons, random, or the folder of a trained dictionary"},
+     "topk, pca, ica, nmf, neurons, random, or the folder of a trained dictionary"},
     {"preset", "dictionary", CPT_OPTION_CHOICE, "", "overcomplete|openai|sae-lens", NONE,
      "training recipe of that implementation instead of ours"},
     {"expansion", "dictionary", CPT_OPTION_INTEGER, "0", "E", 0, 4096,
@@ -240,7 +240,8 @@ cpt_status cpt_options_set(cpt_options *o, const char *name, const char *value, 
     }
     cpt_text t = {0};
     if (table[i].kind == CPT_OPTION_LIST && o->values[i]) cpt_text_addf(&t, "%s\n", o->values[i]);
-    cpt_text_add(&t, table[i].kind == CPT_OPTION_FLAG ? (parse_flag(value) ? "yes" : "no") : value);
+    if (table[i].kind == CPT_OPTION_FLAG && *value) value = parse_flag(value) ? "yes" : "no";
+    cpt_text_add(&t, table[i].kind == CPT_OPTION_FLAG && !*value ? table[i].fallback : value);
     if (t.failed) {
         cpt_text_free(&t);
         return cpt_fail(e, CPT_ERR_MEMORY, "out of memory");
@@ -283,6 +284,7 @@ cpt_status cpt_options_read(cpt_options *o, const char *json_file, cpt_err *e)
 {
     json_error_t reason;
     json_t *root = json_load_file(json_file, JSON_REJECT_DUPLICATES, &reason);
+    if (!root && reason.line < 0) return cpt_fail(e, CPT_ERR_IO, "%s", reason.text);
     if (!root)
         return cpt_fail(e, CPT_ERR_FORMAT, "%s: line %d: %s", json_file, reason.line, reason.text);
     cpt_status status = json_is_object(root)

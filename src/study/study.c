@@ -123,6 +123,49 @@ static cpt_study *study_new(const char *folder, const cpt_context *ctx, cpt_err 
     return s;
 }
 
+static const char *const file_options[] = {"go", "annotation", "gmt", "model", "dictionary"};
+enum { N_FILE_OPTIONS = sizeof file_options / sizeof *file_options };
+
+static bool names_a_file(const char *option)
+{
+    for (size_t i = 0; i < N_FILE_OPTIONS; i++)
+        if (strcmp(option, file_options[i]) == 0) return true;
+    return false;
+}
+
+static bool is_kind_of_dictionary(const char *value)
+{
+    static const char *const kinds[] = {"topk", "neurons", "random", "pca", "ica", "nmf"};
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        if (strcmp(value, kinds[i]) == 0) return true;
+    return false;
+}
+
+/* Files are recorded by their full path: the next command on the study may come from another folder. One that is
+ * missing is missed now, not after an hour of training. Models and dictionaries can be names as well. */
+static cpt_status set_file_option(cpt_study *s, const char *name, const char *value, cpt_err *e)
+{
+    char real[PATH_LIMIT], config[PATH_LIMIT];
+    bool model = strcmp(name, "model") == 0, dictionary = strcmp(name, "dictionary") == 0;
+    if (dictionary) {
+        cpt_status status = cpt_path_join(config, sizeof config, value, "cfg.json", e);
+        if (status) return status;
+        if (!cpt_path_exists(config) && is_kind_of_dictionary(value)) return cpt_options_set(s->options, name, value, e);
+        if (!cpt_path_exists(config))
+            return cpt_fail(e, CPT_ERR_USAGE, "--dictionary %s: neither topk, neurons, random, pca, ica or nmf, nor the "
+                            "folder of a dictionary (with cfg.json)", value);
+    }
+    if (model && (strcmp(value, "scvi") == 0 || strcmp(value, "scgpt") == 0 || !cpt_path_exists(value)))
+        return cpt_options_set(s->options, name, value, e);
+    if (!realpath(value, real)) return cpt_fail(e, CPT_ERR_IO, "--%s %s: %s", name, value, strerror(errno));
+    return cpt_options_set(s->options, name, real, e);
+}
+
+static cpt_status set_given(cpt_study *s, const char *name, const char *value, cpt_err *e)
+{
+    return *value && names_a_file(name) ? set_file_option(s, name, value, e) : cpt_options_set(s->options, name, value, e);
+}
+
 /* Options recorded in the manifest fill in what was not given now. */
 static cpt_status merge_options(cpt_study *s, const cpt_options *given, cpt_err *e)
 {
@@ -139,9 +182,9 @@ static cpt_status merge_options(cpt_study *s, const cpt_options *given, cpt_err 
                 const char *const *items;
                 size_t m = cpt_options_list(given, name, &items);
                 for (size_t j = 0; j < m && status == CPT_OK; j++)
-                    status = cpt_options_set(s->options, name, items[j], e);
+                    status = set_given(s, name, items[j], e);
             } else {
-                status = cpt_options_set(s->options, name, cpt_options_text(given, name), e);
+                status = set_given(s, name, cpt_options_text(given, name), e);
             }
         } else if (json_is_string(value)) {
             status = cpt_options_set(s->options, name, json_string_value(value), e);
@@ -154,9 +197,12 @@ static cpt_status merge_options(cpt_study *s, const cpt_options *given, cpt_err 
                 snprintf(number, sizeof number, "%.17g", json_real_value(value));
             status = cpt_options_set(s->options, name, number, e);
         } else if (json_is_array(value)) {
-            for (size_t j = 0; j < json_array_size(value) && status == CPT_OK; j++)
-                status = cpt_options_set(s->options, name,
-                                         json_string_value(json_array_get(value, j)), e);
+            for (size_t j = 0; j < json_array_size(value) && status == CPT_OK; j++) {
+                const char *item = json_string_value(json_array_get(value, j));
+                status = item ? cpt_options_set(s->options, name, item, e)
+                              : cpt_fail(e, CPT_ERR_FORMAT, "%s/study.json: option '%s': a text is expected", s->folder,
+                                         name);
+            }
         }
     }
     s->own.seed = (uint64_t)cpt_options_integer(s->options, "seed");
@@ -170,6 +216,8 @@ static cpt_status record_input(cpt_study *s, const char *input, cpt_err *e)
     struct stat st;
     if (!realpath(input, real) || stat(real, &st) != 0)
         return cpt_fail(e, CPT_ERR_IO, "%s: %s", input, strerror(errno));
+    if (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode))
+        return cpt_fail(e, CPT_ERR_IO, "%s: neither a file nor a folder; pipes and devices cannot be read", input);
     const json_t *old = json_object_get(s->manifest, "input");
     const char *old_path = json_string_value(json_object_get(old, "path"));
     int64_t stamp = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
@@ -202,6 +250,7 @@ static cpt_status begin_manifest(cpt_study *s, const char *input, const cpt_opti
         s->manifest = json_pack("{s:i, s:s, s:{}, s:{}}", "format", MANIFEST_VERSION, "conceptome",
                                 CPT_VERSION, "options", "stages");
     }
+    s->options_before = json_incref(json_object_get(s->manifest, "options"));
     if (status == CPT_OK) status = merge_options(s, given, e);
     if (status) return status;
     /* An absent input is no obstacle when only later stages run: the checksum stands in the manifest. */
@@ -270,21 +319,18 @@ static void hash_text(cpt_sha256 *h, const char *text)
 /* A file named by an option counts with its content. */
 static cpt_status hash_option(cpt_study *s, cpt_sha256 *h, const char *name, cpt_err *e)
 {
-    static const char *const file_options[] = {"go", "annotation", "gmt", "model", "dictionary"};
     const char *text = cpt_options_text(s->options, name);
     hash_text(h, name);
     hash_text(h, text);
-    for (size_t i = 0; i < sizeof file_options / sizeof *file_options; i++) {
-        if (strcmp(name, file_options[i]) != 0) continue;
-        const char *const *items = &text;
-        size_t n = strcmp(name, "gmt") == 0 ? cpt_options_list(s->options, name, &items) : 1;
-        for (size_t j = 0; j < n; j++) {
-            char hex[65];
-            if (!*items[j] || !cpt_path_exists(items[j])) continue;
-            cpt_status status = cpt_sha256_path(items[j], hex, e);
-            if (status) return status;
-            hash_text(h, hex);
-        }
+    if (!names_a_file(name)) return CPT_OK;
+    const char *const *items = &text;
+    size_t n = strcmp(name, "gmt") == 0 ? cpt_options_list(s->options, name, &items) : 1;
+    for (size_t j = 0; j < n; j++) {
+        char hex[65];
+        if (!*items[j] || !cpt_path_exists(items[j])) continue;
+        cpt_status status = cpt_sha256_path(items[j], hex, e);
+        if (status) return status;
+        hash_text(h, hex);
     }
     return CPT_OK;
 }
@@ -462,12 +508,45 @@ cpt_status cpt_study_advance(cpt_study *s, const char *last, bool force, cpt_err
     return CPT_OK;
 }
 
+/* ---- options of a run that failed ---- */
+
+static bool led_to_a_result(cpt_study *s, const char *option)
+{
+    size_t n;
+    const cpt_stage *list = cpt_stage_list(&n);
+    for (size_t i = 0; i < n; i++) {
+        char key[65];
+        if (stage_key(s, &list[i], key, NULL) != CPT_OK || !stage_is_done(s, &list[i], key)) continue;
+        for (int j = 0; j < CPT_STAGE_MAX_OPTIONS && list[i].options[j]; j++)
+            if (strcmp(list[i].options[j], option) == 0) return true;
+    }
+    return false;
+}
+
+/* Recorded options hold for the next command. One that was wrong (a column that does not exist) must not, or
+ * leaving it out would not mend the run: those that no finished stage has used go back to what they were. */
+static void forget_options(cpt_study *s, const cpt_options *given, const json_t *before)
+{
+    size_t n;
+    const cpt_option_info *list = cpt_option_list(&n);
+    json_t *options = json_object_get(s->manifest, "options");
+    for (size_t i = 0; given && i < n; i++) {
+        const char *name = list[i].name;
+        json_t *old = json_object_get(before, name);
+        if (!cpt_options_given(given, name) || strcmp(name, "seed") == 0 || led_to_a_result(s, name)) continue;
+        if (old) json_object_set(options, name, old);
+        else json_object_del(options, name);
+    }
+    manifest_write(s, NULL);
+}
+
 void cpt_study_close(cpt_study *s)
 {
     if (!s) return;
     drop_loaded(s);
     if (s->lock >= 0) close(s->lock);
     json_decref(s->manifest);
+    json_decref(s->options_before);
     cpt_options_free(s->options);
     free(s->folder);
     free(s->input);
@@ -476,24 +555,26 @@ void cpt_study_close(cpt_study *s)
 
 /* ---- the public calls ---- */
 
-cpt_status cpt_study_run(const char *cells, const char *study, const cpt_options *options,
-                         const char *command, const cpt_context *ctx, cpt_err *e)
+static cpt_status work(const char *study, const char *cells, const char *last, const cpt_options *options, bool force,
+                       const char *command, const cpt_context *ctx, cpt_err *e)
 {
     cpt_study *s;
     cpt_status status = cpt_study_begin(study, cells, options, command, ctx, &s, e);
     if (status) return status;
-    status = cpt_study_advance(s, NULL, false, e);
+    status = cpt_study_advance(s, last, force, e);
+    if (status && status != CPT_ERR_INTERRUPTED) forget_options(s, options, s->options_before);
     cpt_study_close(s);
     return status;
+}
+
+cpt_status cpt_study_run(const char *cells, const char *study, const cpt_options *options,
+                         const char *command, const cpt_context *ctx, cpt_err *e)
+{
+    return work(study, cells, NULL, options, false, command, ctx, e);
 }
 
 cpt_status cpt_study_stage(const char *study, const char *stage, const cpt_options *options, bool force,
                            const char *command, const cpt_context *ctx, cpt_err *e)
 {
-    cpt_study *s;
-    cpt_status status = cpt_study_begin(study, NULL, options, command, ctx, &s, e);
-    if (status) return status;
-    status = cpt_study_advance(s, stage, force, e);
-    cpt_study_close(s);
-    return status;
+    return work(study, NULL, stage, options, force, command, ctx, e);
 }
