@@ -4,6 +4,8 @@
 
 #include "conceptome.h"
 
+#include <jansson.h>
+
 enum { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2 };
 
 /* An option of one command only; those of the option table are known everywhere. */
@@ -48,6 +50,8 @@ int cli_usage(const cli *c, const char *fmt, ...);
 int cli_fail(const cpt_err *e); /* prints, returns the exit code that belongs to it */
 /* Flushes and closes stdout: a full disk is an error, not silence. */
 int cli_close_stdout(void);
+
+void cli_print_json(json_t *value); /* one line on stdout; takes the value over */
 
 void cli_begin(cli *c); /* log, progress, signals */
 void cli_end(cli *c, int code);

@@ -9,19 +9,32 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The experiment that the paper names as future work. All thinned annotations are tested in one run of GSEA per
- * ranking (pooled.c), so that it costs little more than the stage enrichment itself. A term that falls below
- * the smallest size with the annotations that are left is not tested there, and so not found: that is part
- * of what incompleteness does. p by simple permutations, also when the study asks for multilevel. */
+/* The experiment that the paper names as future work. All thinned annotations are tested in one run
+ * of GSEA per ranking (pooled.c), so that it costs little more than the stage enrichment itself. A
+ * term that falls below the smallest size with the annotations that are left is not tested there,
+ * and so not found: that is part of what incompleteness does. p by simple permutations, also when
+ * the study asks for multilevel. */
 
-enum { N_LEVELS = 4, N_DRAWS = 10, N_THINNED = N_LEVELS * N_DRAWS, N_VARIANTS = N_THINNED + 2, PATH_LIMIT = 4096 };
+enum {
+    N_LEVELS = 4,
+    N_DRAWS = 10,
+    N_THINNED = N_LEVELS * N_DRAWS,
+    N_VARIANTS = N_THINNED + 2,
+    PATH_LIMIT = 4096
+};
 static const double shares[N_LEVELS] = {0.2, 0.4, 0.6, 0.8};
 static const char *const level_names[N_LEVELS + 1] = {"20", "40", "60", "80", "without_iea"};
 static const double ALPHA = 0.05;
 
 /* Variant 0 is the whole, 1 + level * N_DRAWS + draw the thinned ones, then the one without IEA. */
-static int first_variant(int level) { return 1 + level * N_DRAWS; }
-static int n_draws(int level) { return level < N_LEVELS ? N_DRAWS : 1; }
+static int first_variant(int level)
+{
+    return 1 + level * N_DRAWS;
+}
+static int n_draws(int level)
+{
+    return level < N_LEVELS ? N_DRAWS : 1;
+}
 
 typedef struct experiment {
     const cpt_concept_rankings *rankings;
@@ -33,12 +46,13 @@ typedef struct experiment {
 
 static cpt_agreement *agreement(const experiment *x, int32_t concept, int ranking, int variant)
 {
-    return &x->agreements[((int64_t)concept * CPT_N_RANKINGS + ranking) * N_VARIANTS + variant];
+    return &x->agreements[((int64_t) concept * CPT_N_RANKINGS + ranking) * N_VARIANTS + variant];
 }
 
 /* ---- the variants ---- */
 
-static cpt_status without_iea(const cpt_study *s, const cpt_families *f, cpt_annotation **out, cpt_err *e)
+static cpt_status without_iea(const cpt_study *s, const cpt_families *f, cpt_annotation **out,
+                              cpt_err *e)
 {
     const cpt_universe *universe = &s->universe;
     const char *excluded = cpt_options_text(s->options, "exclude-evidence");
@@ -51,8 +65,8 @@ static cpt_status without_iea(const cpt_study *s, const cpt_families *f, cpt_ann
     return cpt_annotation_open(gaf, f->go, &universe->symbols, &o, out, e);
 }
 
-static cpt_status make_variant(const cpt_study *s, const cpt_families *f, int aspect, int v, cpt_genesets **out,
-                               cpt_err *e)
+static cpt_status make_variant(const cpt_study *s, const cpt_families *f, int aspect, int v,
+                               cpt_genesets **out, cpt_err *e)
 {
     cpt_annotation *a = NULL;
     uint64_t draw = (uint64_t)((v - 1) % N_DRAWS) + 1;
@@ -61,14 +75,15 @@ static cpt_status make_variant(const cpt_study *s, const cpt_families *f, int as
                                                   s->ctx->seed + (draw << 32), &a, e)
                             : without_iea(s, f, &a, e);
     if (status == CPT_OK)
-        status = cpt_genesets_from_go(f->go, a, (cpt_go_aspect)aspect, (int32_t)cpt_options_integer(s->options, "min-size"),
+        status = cpt_genesets_from_go(f->go, a, (cpt_go_aspect)aspect,
+                                      (int32_t)cpt_options_integer(s->options, "min-size"),
                                       (int32_t)cpt_options_integer(s->options, "max-size"), out, e);
     cpt_annotation_free(a);
     return status;
 }
 
-static cpt_status make_pool(const cpt_study *s, const cpt_families *f, int32_t family, experiment *x, json_t *sizes,
-                            cpt_err *e)
+static cpt_status make_pool(const cpt_study *s, const cpt_families *f, int32_t family,
+                            experiment *x, json_t *sizes, cpt_err *e)
 {
     cpt_genesets *made[N_VARIANTS] = {NULL};
     const cpt_genesets *variants[N_VARIANTS] = {f->sets[family]};
@@ -104,7 +119,8 @@ static cpt_status run_concept(void *data, int32_t concept, cpt_err *e)
         CPT_TRY(cpt_gsea_engine_run(x->engine, statistic, &result, e));
         CPT_TRY(cpt_pool_correct(&x->pool, result->rows, e));
         for (int v = 1; v < N_VARIANTS; v++)
-            CPT_TRY(cpt_pool_agreement(&x->pool, result->rows, v, ALPHA, agreement(x, concept, r, v), e));
+            CPT_TRY(cpt_pool_agreement(&x->pool, result->rows, v, ALPHA,
+                                       agreement(x, concept, r, v), e));
         x->tested[concept * CPT_N_RANKINGS + r] = 1;
         cpt_gsea_free(result);
         result = NULL;
@@ -189,8 +205,10 @@ static void add_measure(json_t *to, const char *name, int32_t n_concepts, const 
         sum += values[c];
         n++;
     }
-    json_object_set_new(to, name, json_pack("{s:o, s:I, s:o}", "mean", cpt_json_number(n ? sum / (double)n : NAN),
-                                            "n_concepts", (json_int_t)n, "by_concept", list));
+    json_object_set_new(to, name,
+                        json_pack("{s:o, s:I, s:o}", "mean",
+                                  cpt_json_number(n ? sum / (double)n : NAN), "n_concepts",
+                                  (json_int_t)n, "by_concept", list));
 }
 
 static json_t *level_json(const experiment *x, int ranking, int level, double *values)
@@ -199,7 +217,9 @@ static json_t *level_json(const experiment *x, int ranking, int level, double *v
     json_t *o = json_object();
     for (int m = 0; m < N_MEASURES; m++) {
         for (int32_t c = 0; c < n; c++)
-            values[c] = x->tested[c * CPT_N_RANKINGS + ranking] ? mean_of_draws(x, c, ranking, level, m) : NAN;
+            values[c] = x->tested[c * CPT_N_RANKINGS + ranking]
+                            ? mean_of_draws(x, c, ranking, level, m)
+                            : NAN;
         add_measure(o, measure_names[m], n, values);
     }
     for (int32_t c = 0; c < n; c++) values[c] = survival(x, c, ranking, level);
@@ -249,8 +269,8 @@ done:
     return status;
 }
 
-cpt_status cpt_completeness_json(const cpt_study *s, const cpt_families *f, const cpt_concept_rankings *r,
-                                 json_t **out, cpt_err *e)
+cpt_status cpt_completeness_json(const cpt_study *s, const cpt_families *f,
+                                 const cpt_concept_rankings *r, json_t **out, cpt_err *e)
 {
     json_t *root = json_object();
     cpt_status status = CPT_OK;
@@ -260,10 +280,12 @@ cpt_status cpt_completeness_json(const cpt_study *s, const cpt_families *f, cons
         if (f->aspect[i] >= 0) json_object_set(root, f->sets[i]->collection, o);
         json_decref(o);
     }
-    json_object_set_new(root, "rule", json_string("GSEA with a random part of the direct annotations (percent; 10 draws, means "
-                                                  "over draws, then concepts) or without IEA, against all of them; q < "
-                                                  "0.05 within concept; spearman: of NES over the terms tested in both; "
-                                                  "fragile: the best term is found in less than half of the draws at 80"));
+    json_object_set_new(
+        root, "rule",
+        json_string("GSEA with a random part of the direct annotations (percent; 10 draws, means "
+                    "over draws, then concepts) or without IEA, against all of them; q < "
+                    "0.05 within concept; spearman: of NES over the terms tested in both; "
+                    "fragile: the best term is found in less than half of the draws at 80"));
     *out = root;
     if (status) {
         json_decref(root);

@@ -11,13 +11,14 @@
 
 /* Two honest questions about every concept (enrichment.md C.4):
  *
- * Shuffled genes. The same ranking with its genes permuted within the universe, N_COPIES times (the sets are
- * permuted, which is the same and shares the null: pooled.c). The percentile of the concept's best |NES|
- * among theirs says whether its best term stands out of what the number of sets gives by itself. It breaks the
- * correlation between genes as well, so it is a lower hurdle than a random dictionary.
+ * Shuffled genes. The same ranking with its genes permuted within the universe, N_COPIES times (the
+ * sets are permuted, which is the same and shares the null: pooled.c). The percentile of the
+ * concept's best |NES| among theirs says whether its best term stands out of what the number of
+ * sets gives by itself. It breaks the correlation between genes as well, so it is a lower hurdle
+ * than a random dictionary.
  *
- * Bias. Spearman's correlation of |statistic| with the number of direct annotations of a gene and with the
- * share of cells that express it: well-known and highly expressed genes are in many terms
+ * Bias. Spearman's correlation of |statistic| with the number of direct annotations of a gene and
+ * with the share of cells that express it: well-known and highly expressed genes are in many terms
  * (Gillis and Pavlidis 2011). */
 
 enum { N_COPIES = 100 };
@@ -32,8 +33,8 @@ typedef struct controls {
     double *n_correlated;
 } controls;
 
-static void correlate(controls *x, int64_t at, int32_t n, const double *strength, const double *known,
-                      const double *detected)
+static void correlate(controls *x, int64_t at, int32_t n, const double *strength,
+                      const double *known, const double *detected)
 {
     cpt_err ignored; /* out of memory leaves NaN: a missing number, not a wrong one */
     x->n_correlated[at] = n;
@@ -42,7 +43,8 @@ static void correlate(controls *x, int64_t at, int32_t n, const double *strength
     x->with_detection[at] = cpt_spearman(n, strength, detected, &ignored);
 }
 
-static cpt_status run_ranking(controls *x, int64_t at, const double *statistic, double *scratch, cpt_err *e)
+static cpt_status run_ranking(controls *x, int64_t at, const double *statistic, double *scratch,
+                              cpt_err *e)
 {
     int32_t g = x->rankings->n_genes, n = 0, n_above = 0;
     double *strength = scratch, *known = scratch + g, *detected = scratch + 2 * (int64_t)g;
@@ -57,7 +59,8 @@ static cpt_status run_ranking(controls *x, int64_t at, const double *statistic, 
     cpt_status status = cpt_gsea_engine_run(x->engine, statistic, &result, e);
     if (status) return status;
     x->best[at] = cpt_pool_best_nes(&x->pool, result->rows, 0);
-    for (int v = 1; v <= N_COPIES; v++) n_above += cpt_pool_best_nes(&x->pool, result->rows, v) >= x->best[at];
+    for (int v = 1; v <= N_COPIES; v++)
+        n_above += cpt_pool_best_nes(&x->pool, result->rows, v) >= x->best[at];
     x->percentile[at] = 100.0 * (N_COPIES - n_above) / N_COPIES;
     x->p[at] = (n_above + 1.0) / (N_COPIES + 1.0);
     cpt_gsea_free(result);
@@ -74,7 +77,7 @@ static cpt_status run_concept(void *data, int32_t concept, cpt_err *e)
     CPT_TRY(cpt_alloc(&scratch, 3 * g, sizeof *scratch, e));
     for (int r = 0; r < CPT_N_RANKINGS; r++)
         if (cpt_concept_statistic(x->rankings, concept, r, statistic))
-            CPT_TRY(run_ranking(x, (int64_t)concept * CPT_N_RANKINGS + r, statistic, scratch, e));
+            CPT_TRY(run_ranking(x, (int64_t) concept * CPT_N_RANKINGS + r, statistic, scratch, e));
 done:
     free(statistic);
     free(scratch);
@@ -99,13 +102,15 @@ static json_t *shuffled_json(const controls *x, int ranking)
         n += !isnan(p);
         n_beyond += p < 0.05;
     }
-    return json_pack("{s:i, s:I, s:I, s:o, s:o, s:o, s:o}", "n_shuffles", N_COPIES, "n_concepts", (json_int_t)n,
-                     "n_below_0.05", (json_int_t)n_beyond, "share", cpt_json_number((double)n_beyond / (double)n),
-                     "best_abs_nes", by_concept(x, ranking, x->best), "percentile",
+    return json_pack("{s:i, s:I, s:I, s:o, s:o, s:o, s:o}", "n_shuffles", N_COPIES, "n_concepts",
+                     (json_int_t)n, "n_below_0.05", (json_int_t)n_beyond, "share",
+                     cpt_json_number((double)n_beyond / (double)n), "best_abs_nes",
+                     by_concept(x, ranking, x->best), "percentile",
                      by_concept(x, ranking, x->percentile), "p", by_concept(x, ranking, x->p));
 }
 
-static cpt_status bias_json(const controls *x, int ranking, const double *values, json_t **out, cpt_err *e)
+static cpt_status bias_json(const controls *x, int ranking, const double *values, json_t **out,
+                            cpt_err *e)
 {
     double *sorted;
     int64_t n = 0;
@@ -115,13 +120,14 @@ static cpt_status bias_json(const controls *x, int ranking, const double *values
         double v = values[(int64_t)c * CPT_N_RANKINGS + ranking];
         if (!isnan(v)) sorted[n++] = v;
     }
-    *out = json_pack("{s:o, s:I, s:o}", "median", cpt_json_number(cpt_median(n, sorted)), "n_concepts", (json_int_t)n,
-                     "by_concept", by_concept(x, ranking, values));
+    *out = json_pack("{s:o, s:I, s:o}", "median", cpt_json_number(cpt_median(n, sorted)),
+                     "n_concepts", (json_int_t)n, "by_concept", by_concept(x, ranking, values));
     free(sorted);
     return CPT_OK;
 }
 
-static cpt_status family_json(const controls *x, bool with_bias, json_t *bias, json_t *shuffled, cpt_err *e)
+static cpt_status family_json(const controls *x, bool with_bias, json_t *bias, json_t *shuffled,
+                              cpt_err *e)
 {
     cpt_status status = CPT_OK;
     for (int r = x->rankings->attribution ? 0 : 1; r < CPT_N_RANKINGS; r++) {
@@ -141,10 +147,12 @@ done:
 
 /* ---- the experiment ---- */
 
-static cpt_status open_controls(const cpt_study *s, const cpt_genesets *sets, controls *x, cpt_err *e)
+static cpt_status open_controls(const cpt_study *s, const cpt_genesets *sets, controls *x,
+                                cpt_err *e)
 {
     size_t n = (size_t)x->rankings->n_concepts * CPT_N_RANKINGS;
-    double **arrays[] = {&x->best, &x->percentile, &x->p, &x->with_annotations, &x->with_detection, &x->n_correlated};
+    double **arrays[] = {&x->best,           &x->percentile,  &x->p, &x->with_annotations,
+                         &x->with_detection, &x->n_correlated};
     cpt_gsea_options o;
     cpt_status status;
     cpt_gsea_options_init(&o);
@@ -175,9 +183,10 @@ static void close_controls(controls *x)
     free(x->n_correlated);
 }
 
-/* Per gene of the universe: direct annotations (NULL without GO), and the share of cells that express it. */
-static cpt_status describe_genes(cpt_study *s, const cpt_families *f, double **n_annotations, double **detection,
-                                 cpt_err *e)
+/* Per gene of the universe: direct annotations (NULL without GO), and the share of cells that
+ * express it. */
+static cpt_status describe_genes(cpt_study *s, const cpt_families *f, double **n_annotations,
+                                 double **detection, cpt_err *e)
 {
     const cpt_universe *u;
     const cpt_cells *cells;
@@ -186,19 +195,21 @@ static cpt_status describe_genes(cpt_study *s, const cpt_families *f, double **n
     CPT_TRY(cpt_study_cells(s, &cells, e));
     CPT_TRY(cpt_alloc(detection, (size_t)u->n, sizeof **detection, e));
     for (int32_t i = 0; i < u->n; i++) {
-        int64_t begin = cells->by_gene.indptr[u->columns[i]], end = cells->by_gene.indptr[u->columns[i] + 1];
+        int64_t begin = cells->by_gene.indptr[u->columns[i]],
+                end = cells->by_gene.indptr[u->columns[i] + 1];
         (*detection)[i] = (double)(end - begin) / (double)cells->n_cells;
     }
     if (!f->annotation) goto done;
     CPT_TRY(cpt_alloc(n_annotations, (size_t)u->n, sizeof **n_annotations, e));
     for (int32_t i = 0; i < u->n; i++)
-        (*n_annotations)[i] = (double)(f->annotation->direct_first[i + 1] - f->annotation->direct_first[i]);
+        (*n_annotations)[i] =
+            (double)(f->annotation->direct_first[i + 1] - f->annotation->direct_first[i]);
 done:
     return status;
 }
 
-cpt_status cpt_controls_json(cpt_study *s, const cpt_families *f, const cpt_concept_rankings *r, json_t **out,
-                             cpt_err *e)
+cpt_status cpt_controls_json(cpt_study *s, const cpt_families *f, const cpt_concept_rankings *r,
+                             json_t **out, cpt_err *e)
 {
     double *n_annotations = NULL, *detection = NULL;
     json_t *root = json_object(), *bias = json_object(), *all = json_object();
@@ -217,9 +228,11 @@ cpt_status cpt_controls_json(cpt_study *s, const cpt_families *f, const cpt_conc
         close_controls(&x);
         if (status) goto done;
     }
-    json_object_set_new(root, "rule", json_string("shuffled_genes: GSEA of the same ranking with genes permuted within the "
-                                                  "universe; p = (1 + shuffles with a best |NES| at least as large) / (1 + "
-                                                  "shuffles); bias: Spearman over the ranked genes"));
+    json_object_set_new(
+        root, "rule",
+        json_string("shuffled_genes: GSEA of the same ranking with genes permuted within the "
+                    "universe; p = (1 + shuffles with a best |NES| at least as large) / (1 + "
+                    "shuffles); bias: Spearman over the ranked genes"));
     *out = root;
     root = NULL;
 done:

@@ -1,6 +1,7 @@
 #include "study/each_concept.h"
 
-/* After a first error or a stop the remaining concepts are passed over: an OpenMP loop cannot be left. */
+/* After a first error or a stop the remaining concepts are passed over: an OpenMP loop cannot be
+ * left. */
 
 cpt_status cpt_each_concept(int32_t n_concepts, const char *what, cpt_concept_fn *work, void *data,
                             const cpt_context *ctx, cpt_err *e)

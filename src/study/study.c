@@ -13,13 +13,14 @@
 
 /* The study's folder, lock and manifest, and the engine that runs stages.
  *
- * study.json is rewritten (atomically) after every stage. A stage counts as done when the manifest holds
- * its current key and every output is there with the recorded size; a run that is killed in a stage leaves
- * the manifest without it, so that stage starts afresh and gives the same bytes. */
+ * study.json is rewritten (atomically) after every stage. A stage counts as done when the manifest
+ * holds its current key and every output is there with the recorded size; a run that is killed in a
+ * stage leaves the manifest without it, so that stage starts afresh and gives the same bytes. */
 
 enum { PATH_LIMIT = 4096, MANIFEST_VERSION = 1 };
 
-cpt_status cpt_study_path(const cpt_study *s, const char *name, char *path, size_t capacity, cpt_err *e)
+cpt_status cpt_study_path(const cpt_study *s, const char *name, char *path, size_t capacity,
+                          cpt_err *e)
 {
     return cpt_path_join(path, capacity, s->folder, name, e);
 }
@@ -31,7 +32,8 @@ static cpt_status manifest_write(cpt_study *s, cpt_err *e)
     char path[PATH_LIMIT];
     cpt_status status = cpt_study_path(s, "study.json", path, sizeof path, e);
     if (status) return status;
-    char *text = json_dumps(s->manifest, JSON_INDENT(2) | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(17));
+    char *text =
+        json_dumps(s->manifest, JSON_INDENT(2) | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(17));
     if (!text) return cpt_fail(e, CPT_ERR_MEMORY, "out of memory");
     status = cpt_write_file(path, text, strlen(text), e);
     free(text);
@@ -46,13 +48,16 @@ static cpt_status manifest_read(cpt_study *s, cpt_err *e)
     if (status) return status;
     s->manifest = json_load_file(path, JSON_REJECT_DUPLICATES, &reason);
     if (!s->manifest)
-        return cpt_fail(e, CPT_ERR_FORMAT, "%s: line %d: %s; it is not a study's manifest, or damaged", path,
+        return cpt_fail(e, CPT_ERR_FORMAT,
+                        "%s: line %d: %s; it is not a study's manifest, or damaged", path,
                         reason.line, reason.text);
     if (json_integer_value(json_object_get(s->manifest, "format")) != MANIFEST_VERSION ||
         !json_is_object(json_object_get(s->manifest, "stages")) ||
         !json_is_object(json_object_get(s->manifest, "options")))
-        return cpt_fail(e, CPT_ERR_FORMAT, "%s: not the manifest of a study of this version; choose another "
-                        "folder with -o", path);
+        return cpt_fail(e, CPT_ERR_FORMAT,
+                        "%s: not the manifest of a study of this version; choose another "
+                        "folder with -o",
+                        path);
     return CPT_OK;
 }
 
@@ -91,13 +96,15 @@ static cpt_status take_lock(cpt_study *s, cpt_err *e)
     cpt_status status = cpt_study_path(s, ".lock", path, sizeof path, e);
     if (status) return status;
     s->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-    if (s->lock < 0) return cpt_fail(e, CPT_ERR_IO, "%s: cannot be written: %s", path, strerror(errno));
+    if (s->lock < 0)
+        return cpt_fail(e, CPT_ERR_IO, "%s: cannot be written: %s", path, strerror(errno));
     if (flock(s->lock, LOCK_EX | LOCK_NB) != 0) {
         ssize_t n = pread(s->lock, text, sizeof text - 1, 0);
         text[n > 0 ? n : 0] = '\0';
         close(s->lock);
         s->lock = -1;
-        return cpt_fail(e, CPT_ERR_LOCKED, "%s: process %s is working on this study; wait for it or stop it",
+        return cpt_fail(e, CPT_ERR_LOCKED,
+                        "%s: process %s is working on this study; wait for it or stop it",
                         s->folder, text[0] ? text : "(unknown)");
     }
     int n = snprintf(text, sizeof text, "%ld", (long)getpid());
@@ -123,6 +130,58 @@ static cpt_study *study_new(const char *folder, const cpt_context *ctx, cpt_err 
     return s;
 }
 
+static const char *const file_options[] = {"go",      "annotation", "gmt",
+                                           "markers", "model",      "dictionary"};
+enum { N_FILE_OPTIONS = sizeof file_options / sizeof *file_options };
+
+static bool names_a_file(const char *option)
+{
+    for (size_t i = 0; i < N_FILE_OPTIONS; i++)
+        if (strcmp(option, file_options[i]) == 0) return true;
+    return false;
+}
+
+static bool is_kind_of_dictionary(const char *value)
+{
+    static const char *const kinds[] = {"topk", "neurons", "random", "pca", "ica", "nmf"};
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        if (strcmp(value, kinds[i]) == 0) return true;
+    return false;
+}
+
+/* Files are recorded by their full path: the next command on the study may come from another
+ * folder. One that is missing is missed now, not after an hour of training. Models and dictionaries
+ * can be names as well. */
+static cpt_status set_file_option(cpt_study *s, const char *name, const char *value, cpt_err *e)
+{
+    char real[PATH_LIMIT], config[PATH_LIMIT];
+    bool model = strcmp(name, "model") == 0, dictionary = strcmp(name, "dictionary") == 0;
+    if (dictionary) {
+        cpt_status status = cpt_path_join(config, sizeof config, value, "cfg.json", e);
+        if (status) return status;
+        if (!cpt_path_exists(config) && is_kind_of_dictionary(value))
+            return cpt_options_set(s->options, name, value, e);
+        if (!cpt_path_exists(config))
+            return cpt_fail(
+                e, CPT_ERR_USAGE,
+                "--dictionary %s: neither topk, neurons, random, pca, ica or nmf, nor the "
+                "folder of a dictionary (with cfg.json)",
+                value);
+    }
+    if (model &&
+        (strcmp(value, "scvi") == 0 || strcmp(value, "scgpt") == 0 || !cpt_path_exists(value)))
+        return cpt_options_set(s->options, name, value, e);
+    if (!realpath(value, real))
+        return cpt_fail(e, CPT_ERR_IO, "--%s %s: %s", name, value, strerror(errno));
+    return cpt_options_set(s->options, name, real, e);
+}
+
+static cpt_status set_given(cpt_study *s, const char *name, const char *value, cpt_err *e)
+{
+    return *value && names_a_file(name) ? set_file_option(s, name, value, e)
+                                        : cpt_options_set(s->options, name, value, e);
+}
+
 /* Options recorded in the manifest fill in what was not given now. */
 static cpt_status merge_options(cpt_study *s, const cpt_options *given, cpt_err *e)
 {
@@ -139,9 +198,9 @@ static cpt_status merge_options(cpt_study *s, const cpt_options *given, cpt_err 
                 const char *const *items;
                 size_t m = cpt_options_list(given, name, &items);
                 for (size_t j = 0; j < m && status == CPT_OK; j++)
-                    status = cpt_options_set(s->options, name, items[j], e);
+                    status = set_given(s, name, items[j], e);
             } else {
-                status = cpt_options_set(s->options, name, cpt_options_text(given, name), e);
+                status = set_given(s, name, cpt_options_text(given, name), e);
             }
         } else if (json_is_string(value)) {
             status = cpt_options_set(s->options, name, json_string_value(value), e);
@@ -151,25 +210,34 @@ static cpt_status merge_options(cpt_study *s, const cpt_options *given, cpt_err 
             if (json_is_integer(value))
                 snprintf(number, sizeof number, "%lld", (long long)json_integer_value(value));
             else
-                cpt_format_number(json_real_value(value), number); /* texts make the keys of stages */
+                cpt_format_number(json_real_value(value),
+                                  number); /* texts make the keys of stages */
             status = cpt_options_set(s->options, name, number, e);
         } else if (json_is_array(value)) {
-            for (size_t j = 0; j < json_array_size(value) && status == CPT_OK; j++)
-                status = cpt_options_set(s->options, name,
-                                         json_string_value(json_array_get(value, j)), e);
+            for (size_t j = 0; j < json_array_size(value) && status == CPT_OK; j++) {
+                const char *item = json_string_value(json_array_get(value, j));
+                status = item ? cpt_options_set(s->options, name, item, e)
+                              : cpt_fail(e, CPT_ERR_FORMAT,
+                                         "%s/study.json: option '%s': a text is expected",
+                                         s->folder, name);
+            }
         }
     }
     s->own.seed = (uint64_t)cpt_options_integer(s->options, "seed");
     return status;
 }
 
-/* Checksum of the input; taken over from the manifest when size and time of change are as recorded. */
+/* Checksum of the input; taken over from the manifest when size and time of change are as recorded.
+ */
 static cpt_status record_input(cpt_study *s, const char *input, cpt_err *e)
 {
     char real[PATH_LIMIT], hex[65];
     struct stat st;
     if (!realpath(input, real) || stat(real, &st) != 0)
         return cpt_fail(e, CPT_ERR_IO, "%s: %s", input, strerror(errno));
+    if (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode))
+        return cpt_fail(e, CPT_ERR_IO,
+                        "%s: neither a file nor a folder; pipes and devices cannot be read", input);
     const json_t *old = json_object_get(s->manifest, "input");
     const char *old_path = json_string_value(json_object_get(old, "path"));
     int64_t stamp = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
@@ -180,15 +248,17 @@ static cpt_status record_input(cpt_study *s, const char *input, cpt_err *e)
         cpt_status status = cpt_sha256_path(real, hex, e);
         if (status) return status;
         json_object_set_new(s->manifest, "input",
-                            json_pack("{s:s, s:I, s:I, s:s}", "path", real, "bytes", (json_int_t)st.st_size,
-                                      "changed_ns", (json_int_t)stamp, "sha256", hex));
+                            json_pack("{s:s, s:I, s:I, s:s}", "path", real, "bytes",
+                                      (json_int_t)st.st_size, "changed_ns", (json_int_t)stamp,
+                                      "sha256", hex));
     }
     free(s->input);
     s->input = cpt_strdup(real);
     return s->input ? CPT_OK : cpt_fail(e, CPT_ERR_MEMORY, "out of memory");
 }
 
-static cpt_status begin_manifest(cpt_study *s, const char *input, const cpt_options *given, cpt_err *e)
+static cpt_status begin_manifest(cpt_study *s, const char *input, const cpt_options *given,
+                                 cpt_err *e)
 {
     char path[PATH_LIMIT];
     cpt_status status = cpt_study_path(s, "study.json", path, sizeof path, e);
@@ -196,16 +266,21 @@ static cpt_status begin_manifest(cpt_study *s, const char *input, const cpt_opti
     if (cpt_path_exists(path)) {
         status = manifest_read(s, e);
     } else if (!input) {
-        status = cpt_fail(e, CPT_ERR_USAGE, "%s: not a study (study.json is absent); make one with "
-                          "`conceptome run CELLS -o %s`", s->folder, s->folder);
+        status = cpt_fail(e, CPT_ERR_USAGE,
+                          "%s: not a study (study.json is absent); make one with "
+                          "`conceptome run CELLS -o %s`",
+                          s->folder, s->folder);
     } else {
         s->manifest = json_pack("{s:i, s:s, s:{}, s:{}}", "format", MANIFEST_VERSION, "conceptome",
                                 CPT_VERSION, "options", "stages");
     }
+    s->options_before = json_incref(json_object_get(s->manifest, "options"));
     if (status == CPT_OK) status = merge_options(s, given, e);
     if (status) return status;
-    /* An absent input is no obstacle when only later stages run: the checksum stands in the manifest. */
-    const char *recorded = json_string_value(json_object_get(json_object_get(s->manifest, "input"), "path"));
+    /* An absent input is no obstacle when only later stages run: the checksum stands in the
+     * manifest. */
+    const char *recorded =
+        json_string_value(json_object_get(json_object_get(s->manifest, "input"), "path"));
     if (input) status = record_input(s, input, e);
     else if (recorded && cpt_path_exists(recorded)) status = record_input(s, recorded, e);
     else if (recorded) s->input = cpt_strdup(recorded);
@@ -223,7 +298,8 @@ cpt_status cpt_study_begin(const char *folder, const char *input, const cpt_opti
     if (input && !cpt_path_exists(input))
         return cpt_fail(e, CPT_ERR_IO, "%s: no such file or folder", input);
     if (!input && !cpt_path_is_folder(folder))
-        return cpt_fail(e, CPT_ERR_IO, "%s: no such study; make one with `conceptome run CELLS -o %s`", folder,
+        return cpt_fail(e, CPT_ERR_IO,
+                        "%s: no such study; make one with `conceptome run CELLS -o %s`", folder,
                         folder);
     cpt_study *s = study_new(folder, ctx, e);
     if (!s) return CPT_ERR_MEMORY;
@@ -247,13 +323,16 @@ cpt_status cpt_study_open(const char *folder, const cpt_context *ctx, cpt_study 
     cpt_status status = cpt_path_join(path, sizeof path, folder, "study.json", e);
     if (status) return status;
     if (!cpt_path_exists(path))
-        return cpt_fail(e, CPT_ERR_IO, "%s: not a study (study.json is absent); make one with "
-                        "`conceptome run CELLS -o %s`", folder, folder);
+        return cpt_fail(e, CPT_ERR_IO,
+                        "%s: not a study (study.json is absent); make one with "
+                        "`conceptome run CELLS -o %s`",
+                        folder, folder);
     cpt_study *s = study_new(folder, ctx, e);
     if (!s) return CPT_ERR_MEMORY;
     status = manifest_read(s, e);
     if (status == CPT_OK) status = merge_options(s, NULL, e);
-    const char *recorded = json_string_value(json_object_get(json_object_get(s->manifest, "input"), "path"));
+    const char *recorded =
+        json_string_value(json_object_get(json_object_get(s->manifest, "input"), "path"));
     if (recorded) s->input = cpt_strdup(recorded);
     if (status) cpt_study_close(s);
     else *out = s;
@@ -270,21 +349,19 @@ static void hash_text(cpt_sha256 *h, const char *text)
 /* A file named by an option counts with its content. */
 static cpt_status hash_option(cpt_study *s, cpt_sha256 *h, const char *name, cpt_err *e)
 {
-    static const char *const file_options[] = {"go", "annotation", "gmt", "markers", "model", "dictionary"};
     const char *text = cpt_options_text(s->options, name);
     hash_text(h, name);
     hash_text(h, text);
-    for (size_t i = 0; i < sizeof file_options / sizeof *file_options; i++) {
-        if (strcmp(name, file_options[i]) != 0) continue;
-        const char *const *items = &text;
-        size_t n = strcmp(name, "gmt") == 0 || strcmp(name, "markers") == 0 ? cpt_options_list(s->options, name, &items) : 1;
-        for (size_t j = 0; j < n; j++) {
-            char hex[65];
-            if (!*items[j] || !cpt_path_exists(items[j])) continue;
-            cpt_status status = cpt_sha256_path(items[j], hex, e);
-            if (status) return status;
-            hash_text(h, hex);
-        }
+    if (!names_a_file(name)) return CPT_OK;
+    const char *const *items = &text;
+    bool list = strcmp(name, "gmt") == 0 || strcmp(name, "markers") == 0;
+    size_t n = list ? cpt_options_list(s->options, name, &items) : 1;
+    for (size_t j = 0; j < n; j++) {
+        char hex[65];
+        if (!*items[j] || !cpt_path_exists(items[j])) continue;
+        cpt_status status = cpt_sha256_path(items[j], hex, e);
+        if (status) return status;
+        hash_text(h, hex);
     }
     return CPT_OK;
 }
@@ -299,10 +376,12 @@ static cpt_status stage_key(cpt_study *s, const cpt_stage *stage, char hex[65], 
     snprintf(number, sizeof number, "%d %llu", stage->format,
              stage->random ? (unsigned long long)s->ctx->seed : 0ULL);
     hash_text(&h, number);
-    const char *input = json_string_value(json_object_get(json_object_get(s->manifest, "input"), "sha256"));
+    const char *input =
+        json_string_value(json_object_get(json_object_get(s->manifest, "input"), "sha256"));
     if (!stage->reads[0]) hash_text(&h, input ? input : "");
     for (int i = 0; i < CPT_STAGE_MAX_READS && stage->reads[i]; i++) {
-        const char *key = json_string_value(json_object_get(json_object_get(done, stage->reads[i]), "key"));
+        const char *key =
+            json_string_value(json_object_get(json_object_get(done, stage->reads[i]), "key"));
         hash_text(&h, key ? key : "");
     }
     for (int i = 0; i < CPT_STAGE_MAX_OPTIONS && stage->options[i]; i++) {
@@ -384,7 +463,8 @@ static cpt_status record_output(const cpt_study *s, json_t *outputs, const char 
     if (status) return status;
     if (stat(path, &st) != 0)
         return cpt_fail(e, CPT_ERR_INTERNAL, "%s: a stage ended without writing it", path);
-    json_t *record = json_pack("{s:I}", "bytes", (json_int_t)(S_ISREG(st.st_mode) ? st.st_size : 0));
+    json_t *record =
+        json_pack("{s:I}", "bytes", (json_int_t)(S_ISREG(st.st_mode) ? st.st_size : 0));
     /* The cache can be many gigabytes and is checked on opening; results carry their checksum. */
     if (strncmp(file, "cache/", 6) != 0) {
         status = cpt_sha256_path(path, hex, e);
@@ -408,7 +488,8 @@ static cpt_status run_stage(cpt_study *s, const cpt_stage *stage, const char *ke
     struct tm utc;
     strftime(started, sizeof started, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &utc));
     json_t *all = json_object_get(s->manifest, "stages");
-    json_object_set_new(all, stage->name, json_pack("{s:s, s:s}", "state", "running", "started", started));
+    json_object_set_new(all, stage->name,
+                        json_pack("{s:s, s:s}", "state", "running", "started", started));
     cpt_status status = manifest_write(s, e);
     if (status) return status;
     cpt_debug(s->ctx, "stage %s", stage->name);
@@ -420,8 +501,9 @@ static cpt_status run_stage(cpt_study *s, const cpt_stage *stage, const char *ke
     for (int i = 0; i < CPT_STAGE_MAX_OUTPUTS && stage->outputs[i] && status == CPT_OK; i++)
         status = record_output(s, outputs, stage->outputs[i], e);
     json_object_set_new(all, stage->name,
-                        json_pack("{s:s, s:s, s:s, s:f, s:o}", "state", status ? "failed" : "done", "key", key,
-                                  "started", started, "seconds", seconds_now() - begin, "outputs", outputs));
+                        json_pack("{s:s, s:s, s:s, s:f, s:o}", "state", status ? "failed" : "done",
+                                  "key", key, "started", started, "seconds", seconds_now() - begin,
+                                  "outputs", outputs));
     return status ? status : manifest_write(s, e);
 }
 
@@ -432,7 +514,8 @@ static void mark_needed(const char *name, bool *needed)
     const cpt_stage *list = cpt_stage_list(&n);
     const cpt_stage *stage = cpt_stage_find(name);
     needed[stage - list] = true;
-    for (int i = 0; i < CPT_STAGE_MAX_READS && stage->reads[i]; i++) mark_needed(stage->reads[i], needed);
+    for (int i = 0; i < CPT_STAGE_MAX_READS && stage->reads[i]; i++)
+        mark_needed(stage->reads[i], needed);
 }
 
 cpt_status cpt_study_advance(cpt_study *s, const char *last, bool force, cpt_err *e)
@@ -462,12 +545,49 @@ cpt_status cpt_study_advance(cpt_study *s, const char *last, bool force, cpt_err
     return CPT_OK;
 }
 
+/* ---- options of a run that failed ---- */
+
+static bool led_to_a_result(cpt_study *s, const char *option)
+{
+    size_t n;
+    const cpt_stage *list = cpt_stage_list(&n);
+    for (size_t i = 0; i < n; i++) {
+        char key[65];
+        if (stage_key(s, &list[i], key, NULL) != CPT_OK || !stage_is_done(s, &list[i], key))
+            continue;
+        for (int j = 0; j < CPT_STAGE_MAX_OPTIONS && list[i].options[j]; j++)
+            if (strcmp(list[i].options[j], option) == 0) return true;
+    }
+    return false;
+}
+
+/* Recorded options hold for the next command. One that was wrong (a column that does not exist)
+ * must not, or leaving it out would not mend the run: those that no finished stage has used go back
+ * to what they were. */
+static void forget_options(cpt_study *s, const cpt_options *given, const json_t *before)
+{
+    size_t n;
+    const cpt_option_info *list = cpt_option_list(&n);
+    json_t *options = json_object_get(s->manifest, "options");
+    for (size_t i = 0; given && i < n; i++) {
+        const char *name = list[i].name;
+        json_t *old = json_object_get(before, name);
+        if (!cpt_options_given(given, name) || strcmp(name, "seed") == 0 ||
+            led_to_a_result(s, name))
+            continue;
+        if (old) json_object_set(options, name, old);
+        else json_object_del(options, name);
+    }
+    manifest_write(s, NULL);
+}
+
 void cpt_study_close(cpt_study *s)
 {
     if (!s) return;
     drop_loaded(s);
     if (s->lock >= 0) close(s->lock);
     json_decref(s->manifest);
+    json_decref(s->options_before);
     cpt_options_free(s->options);
     free(s->folder);
     free(s->input);
@@ -476,24 +596,27 @@ void cpt_study_close(cpt_study *s)
 
 /* ---- the public calls ---- */
 
-cpt_status cpt_study_run(const char *cells, const char *study, const cpt_options *options,
-                         const char *command, const cpt_context *ctx, cpt_err *e)
+static cpt_status work(const char *study, const char *cells, const char *last,
+                       const cpt_options *options, bool force, const char *command,
+                       const cpt_context *ctx, cpt_err *e)
 {
     cpt_study *s;
     cpt_status status = cpt_study_begin(study, cells, options, command, ctx, &s, e);
     if (status) return status;
-    status = cpt_study_advance(s, NULL, false, e);
+    status = cpt_study_advance(s, last, force, e);
+    if (status && status != CPT_ERR_INTERRUPTED) forget_options(s, options, s->options_before);
     cpt_study_close(s);
     return status;
 }
 
-cpt_status cpt_study_stage(const char *study, const char *stage, const cpt_options *options, bool force,
-                           const char *command, const cpt_context *ctx, cpt_err *e)
+cpt_status cpt_study_run(const char *cells, const char *study, const cpt_options *options,
+                         const char *command, const cpt_context *ctx, cpt_err *e)
 {
-    cpt_study *s;
-    cpt_status status = cpt_study_begin(study, NULL, options, command, ctx, &s, e);
-    if (status) return status;
-    status = cpt_study_advance(s, stage, force, e);
-    cpt_study_close(s);
-    return status;
+    return work(study, cells, NULL, options, false, command, ctx, e);
+}
+
+cpt_status cpt_study_stage(const char *study, const char *stage, const cpt_options *options,
+                           bool force, const char *command, const cpt_context *ctx, cpt_err *e)
+{
+    return work(study, NULL, stage, options, force, command, ctx, e);
 }

@@ -59,6 +59,7 @@ typedef struct cpt_study {
     const cpt_context *ctx;   /* = &own */
     const char *command;
     json_t *manifest;         /* study.json */
+    json_t *options_before;   /* its options when the study was opened for work */
     int lock;                 /* descriptor that holds the lock, -1 when read-only */
 
     /* opened on demand by the accessors; NULL until then; dropped when a stage rewrites them */

@@ -1,13 +1,15 @@
 #!/bin/sh
-# Command-line tests: run.sh PROGRAM. Each case is a function; `expect CODE ARGS...` runs the program and checks
+# Command-line tests: run.sh PROGRAM [CASE ...]. Each case is a function; `expect CODE ARGS...` runs the program and checks
 # its exit code, `said TEXT` looks for a text on stderr or stdout of the last run.
 # Cells: simulated here (made-up counts), and the reference files of ../shared where they are.
 set -u
 program=$(cd "$(dirname "$1")" && pwd)/$(basename "$1")
+shift
 here=$(cd "$(dirname "$0")/../.." && pwd)
 shared=${CONCEPTOME_SHARED:-$here/../shared}
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT INT TERM
+trap 'rm -rf "$work"' EXIT
+trap 'exit 1' INT TERM
 cd "$work" || exit 1
 passed=0
 failed=0
@@ -37,7 +39,7 @@ same_study() {
     while read -r file; do same "$1/$file" "$2/$file"; done <list_a
 }
 
-small="--epochs 8 --genes 300 --expansion 4 --dictionary-epochs 10 --prototypes 8 --noise-directions 8 --min-size 5"
+small="--epochs 8 --genes 300 --expansion 4 --dictionary-epochs 10 --prototypes 8 --noise-directions 8 --min-size 5 --permutations 1000"
 
 case_usage() {
     expect 2
@@ -118,6 +120,56 @@ case_config_and_steps() {
     said "obsm"
 }
 
+# What a later command inherits of an earlier one, and what not.
+case_recorded_options() {
+    tiny="$small --aspects none"
+    echo 'set_a	na	X' >x.gmt
+    expect 1 run cells.h5ad -o recorded $tiny --label typo
+    said "no column 'typo'"
+    if grep -q '"typo"' recorded/study.json; then bad "an option that was wrong is kept"; else good; fi
+    expect 1 run cells.h5ad -o recorded $tiny --gmt absent.gmt
+    said "absent.gmt: No such file"
+    expect 2 run cells.h5ad -o recorded $tiny --dictionary topkk
+    said "neither topk"
+    mkdir -p "a folder/ü"
+    cp cells.h5ad "a folder/ü/cells.h5ad"
+    (cd "a folder" && "$program" simulate -o other.h5ad --cells 20 --genes 30 -q &&
+        "$program" export ../one --what genes >genes.tsv && cut -f3 genes.tsv | sort -u | head -60 | tr '\n' '\t' |
+        sed 's/^/set_a\tna\t/; s/\t$/\n/' >x.gmt &&
+        "$program" run "ü/cells.h5ad" -o "ü/a study" $small --aspects none --gmt x.gmt -q) 2>err >out
+    if [ -s "a folder/ü/a study/report.html" ]; then good; else bad "folders with blanks and umlauts"; fi
+    expect 0 report "a folder/ü/a study" -v
+    if grep -q 'stage enrichment' err; then bad "from another folder, stages run again"; else good; fi
+    expect 0 report "a folder/ü/a study" --json
+    said '"file": "a folder/'
+}
+
+case_closed_streams() {
+    "$program" simulate -o closed.h5ad --cells 20 --genes 30 >&- 2>err
+    if [ $? -eq 1 ]; then good; else bad "closed stdout: exit code"; fi
+    expect 0 inspect closed.h5ad
+    "$program" simulate -o closed.h5ad --cells 20 --genes 30 -q <&- >out 2>&-
+    if [ $? -eq 0 ]; then good; else bad "closed stdin and stderr: exit code"; fi
+    expect 0 inspect closed.h5ad
+    mkfifo pipe
+    expect 1 inspect pipe
+    expect 1 run pipe -o piped
+    said "pipes and devices"
+}
+
+case_manual_page() {
+    page=$here/doc/conceptome.1
+    for option in $("$program" help run | grep -o '^ .* --[a-z0-9-]*' | grep -o -- '--[a-z0-9-]*$'); do
+        if sed 's/\\-/-/g' "$page" | grep -q -e "$option\b"; then good; else bad "$option is not in conceptome.1"; fi
+    done
+    for command in $("$program" help | grep -o '^  [a-z]* ' | tr -d ' '); do
+        if grep -q "^\.BI .*$command" "$page"; then good; else bad "$command is not in conceptome.1"; fi
+    done
+    if command -v man >/dev/null; then
+        if man --warnings -E UTF-8 -l "$page" 2>&1 >/dev/null | grep -q .; then bad "man warns"; else good; fi
+    fi
+}
+
 case_interrupted() {
     rm -rf killed
     for pause in 0.03 0.11 0.23 0.37 0.52 0.71 0.94 1.2 1.6 2.1; do
@@ -175,7 +227,8 @@ case_broken_files() {
     done
 }
 
-for case_name in usage simulate_and_run config_and_steps interrupted enrich_alone broken_files; do
+[ $# -gt 0 ] || set -- usage manual_page simulate_and_run recorded_options closed_streams config_and_steps interrupted enrich_alone broken_files
+for case_name; do
     echo "== cli: $case_name"
     "case_$case_name"
 done
