@@ -13,7 +13,7 @@ static bool here(const char *folder, const char *name, char *path, size_t capaci
 
 cpt_status cpt_share_path(const char *name, char *path, size_t capacity, cpt_err *e)
 {
-    static const char *const beside[] = {"../share/conceptome", "../data", "../../data"};
+    static const char *const beside[] = {"../share/conceptome", "../data", "../../data", "../../../data"};
     const char *asked = getenv("CONCEPTOME_SHARE");
     if (asked && here(asked, name, path, capacity)) return CPT_OK;
     char program[2048], folder[4096];

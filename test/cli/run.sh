@@ -134,7 +134,7 @@ case_recorded_options() {
     mkdir -p "a folder/ü"
     cp cells.h5ad "a folder/ü/cells.h5ad"
     (cd "a folder" && "$program" simulate -o other.h5ad --cells 20 --genes 30 -q &&
-        "$program" export ../one --what genes >genes.tsv && cut -f3 genes.tsv | sort -u | head -60 | tr '\n' '\t' |
+        "$program" export ../one/study --what genes >genes.tsv && cut -f3 genes.tsv | sort -u | head -60 | tr '\n' '\t' |
         sed 's/^/set_a\tna\t/; s/\t$/\n/' >x.gmt &&
         "$program" run "ü/cells.h5ad" -o "ü/a study" $small --aspects none --gmt x.gmt -q) 2>err >out
     if [ -s "a folder/ü/a study/report.html" ]; then good; else bad "folders with blanks and umlauts"; fi
