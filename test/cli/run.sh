@@ -59,6 +59,8 @@ case_usage() {
     expect 2 run cells.h5ad -o s --likelihood gauss
     said "nb|zinb"
     expect 2 run cells.h5ad -o s -t 0
+    expect 2 run cells.h5ad -o s -vx
+    said "unknown option '-x'"
     expect 1 run absent.h5ad -o s
     said "no such file"
     for command in run fit embed train encode attribute enrich evaluate report export inspect simulate fetch; do
