@@ -1,6 +1,7 @@
 #include "cli.h"
 
 #include <math.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -143,8 +144,10 @@ void cli_print_json(json_t *value)
 
 int cli_close_stdout(void)
 {
+    struct pollfd reader = {.fd = STDOUT_FILENO, .events = POLLOUT};
     if (fflush(stdout) == 0 && !ferror(stdout) && fclose(stdout) == 0) return CLI_OK;
-    fprintf(stderr,
-            "conceptome: the output could not be written; is the disk full or the pipe closed?\n");
+    /* `| head`: the reader has seen enough; nothing to complain about. */
+    if (poll(&reader, 1, 0) == 1 && (reader.revents & POLLERR)) return CLI_FAILED;
+    fprintf(stderr, "conceptome: the output could not be written; is the disk full?\n");
     return CLI_FAILED;
 }

@@ -137,7 +137,7 @@ static cpt_status without_counts(cpt_reader *r, const cpt_err *first, int n, cpt
         n > 1
             ? "the other matrices (layers/counts, raw) hold no counts either; name the layer with "
               "raw counts"
-            : "save raw counts in X or layers/counts, or name the layer that holds them");
+            : "save raw counts in X or layers/counts, or name the layer that holds them (--layer)");
 }
 
 static cpt_status find_counts(cpt_reader *r, const h5_file *f, int64_t n_cells, candidate *chosen,

@@ -208,6 +208,13 @@ cpt_status cpt_prepare_scvi(const cpt_cells *cells, const cpt_options *o, cpt_mo
     if (!cells->integer)
         cpt_warn(ctx, "the values are not whole counts; scVI's likelihood is meant for raw counts");
     CPT_TRY(choose_genes(cells, o, &to_model, &n_model, ctx, e));
+    if (n_model == 0) {
+        status =
+            cpt_fail(e, CPT_ERR_DATA,
+                     "none of the %d genes varies over the cells; there is nothing to train on",
+                     cells->n_genes);
+        goto done;
+    }
     for (int32_t j = 0; j < cells->n_genes; j++) {
         const char *name = cpt_strings_get(&cells->gene_ids, j);
         if (to_model[j] >= 0) CPT_TRY(cpt_strings_add(&names, name, strlen(name), e));

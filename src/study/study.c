@@ -346,12 +346,31 @@ static void hash_text(cpt_sha256 *h, const char *text)
     cpt_sha256_add(h, text, strlen(text) + 1);
 }
 
+/* The value as study.json holds it: 0.1 given on the command line and 0.1 read back must be the
+ * same key. */
+static void hash_value(const cpt_study *s, cpt_sha256 *h, const char *name)
+{
+    size_t n;
+    char number[64];
+    const cpt_option_info *info = cpt_option_list(&n);
+    while (strcmp(info->name, name) != 0) info++;
+    if (info->kind == CPT_OPTION_NUMBER) {
+        snprintf(number, sizeof number, "%.9g", cpt_options_number(s->options, name));
+        hash_text(h, number);
+    } else if (info->kind == CPT_OPTION_INTEGER) {
+        snprintf(number, sizeof number, "%lld", (long long)cpt_options_integer(s->options, name));
+        hash_text(h, number);
+    } else {
+        hash_text(h, cpt_options_text(s->options, name));
+    }
+}
+
 /* A file named by an option counts with its content. */
 static cpt_status hash_option(cpt_study *s, cpt_sha256 *h, const char *name, cpt_err *e)
 {
     const char *text = cpt_options_text(s->options, name);
     hash_text(h, name);
-    hash_text(h, text);
+    hash_value(s, h, name);
     if (!names_a_file(name)) return CPT_OK;
     const char *const *items = &text;
     bool list = strcmp(name, "gmt") == 0 || strcmp(name, "markers") == 0;

@@ -59,6 +59,8 @@ case_usage() {
     expect 2 run cells.h5ad -o s --likelihood gauss
     said "nb|zinb"
     expect 2 run cells.h5ad -o s -t 0
+    expect 2 run cells.h5ad -o s -vx
+    said "unknown option '-x'"
     expect 1 run absent.h5ad -o s
     said "no such file"
     for command in run fit embed train encode attribute enrich evaluate report export inspect simulate fetch; do
@@ -122,7 +124,7 @@ case_config_and_steps() {
 
 # What a later command inherits of an earlier one, and what not.
 case_recorded_options() {
-    tiny="$small --aspects none"
+    tiny="--model obsm:program_activity --dictionary-epochs 3 --k 2 --min-size 5 --aspects none"
     echo 'set_a	na	X' >x.gmt
     expect 1 run cells.h5ad -o recorded $tiny --label typo
     said "no column 'typo'"
@@ -136,10 +138,10 @@ case_recorded_options() {
     (cd "a folder" && "$program" simulate -o other.h5ad --cells 20 --genes 30 -q &&
         "$program" export ../one/study --what genes >genes.tsv && cut -f3 genes.tsv | sort -u | head -60 | tr '\n' '\t' |
         sed 's/^/set_a\tna\t/; s/\t$/\n/' >x.gmt &&
-        "$program" run "ü/cells.h5ad" -o "ü/a study" $small --aspects none --gmt x.gmt -q) 2>err >out
+        "$program" run "ü/cells.h5ad" -o "ü/a study" $tiny --gmt x.gmt -q) 2>err >out
     if [ -s "a folder/ü/a study/report.html" ]; then good; else bad "folders with blanks and umlauts"; fi
     expect 0 report "a folder/ü/a study" -v
-    if grep -q 'stage enrichment' err; then bad "from another folder, stages run again"; else good; fi
+    if grep -q ' stage [a-z]' err; then bad "from another folder, stages run again"; else good; fi
     expect 0 report "a folder/ü/a study" --json
     said '"file": "a folder/'
 }
