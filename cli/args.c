@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Arguments by getopt_long over the command's extras and the library's option table, which therefore
- * has one spelling for the command line, --config files and study.json. */
+/* Arguments by getopt_long over the command's extras and the library's option table, which
+ * therefore has one spelling for the command line, --config files and study.json. */
 
 enum { COMMON = 8, CODE_EXTRA = 1000, CODE_OPTION = 2000 };
 
@@ -47,12 +47,14 @@ static struct option *long_options(const cli *c, size_t n_table, const cpt_optio
     if (!all) return NULL;
     for (int i = 0; common[i].name; i++) all[n++] = common[i];
     for (int i = 0; i < CLI_MAX_EXTRAS && c->extras[i].name; i++)
-        all[n++] = (struct option){c->extras[i].name, c->extras[i].argument ? required_argument : no_argument, NULL,
+        all[n++] = (struct option){c->extras[i].name,
+                                   c->extras[i].argument ? required_argument : no_argument, NULL,
                                    CODE_EXTRA + i};
     for (size_t i = 0; i < n_table; i++)
         if (serves(c->command, table[i].group))
             all[n++] = (struct option){table[i].name,
-                                       table[i].kind == CPT_OPTION_FLAG ? optional_argument : required_argument,
+                                       table[i].kind == CPT_OPTION_FLAG ? optional_argument
+                                                                        : required_argument,
                                        NULL, CODE_OPTION + (int)i};
     return all;
 }
@@ -77,7 +79,8 @@ static int unknown_option(const cli *c, const char *argument, const struct optio
     const char *hint = NULL;
     if (probe && cpt_options_set(probe, word, "", &err) && strstr(err.text, "did you mean"))
         hint = strstr(err.text, "did you mean");
-    int code = cli_usage(c, "unknown option '%s'%s%s", argument, hint ? "; " : "", hint ? hint : "");
+    int code =
+        cli_usage(c, "unknown option '%s'%s%s", argument, hint ? "; " : "", hint ? hint : "");
     cpt_options_free(probe);
     return code;
 }
@@ -93,7 +96,8 @@ static int set_threads(cli *c, const char *text)
 {
     char *end;
     long n = strtol(text, &end, 10);
-    if (*end || n < 1 || n > 1024) return cli_usage(c, "-t: '%s' is not a number of threads (1 to 1024)", text);
+    if (*end || n < 1 || n > 1024)
+        return cli_usage(c, "-t: '%s' is not a number of threads (1 to 1024)", text);
     c->ctx.n_threads = (int32_t)n;
     return CLI_OK;
 }
@@ -140,7 +144,8 @@ int cli_parse(cli *c, const cli_command *command, int argc, char **argv)
     char letters[64];
     *c = (cli){.command = command};
     cpt_context_init(&c->ctx);
-    for (int i = 0; command->extras && command->extras[i].name; i++) c->extras[i] = command->extras[i];
+    for (int i = 0; command->extras && command->extras[i].name; i++)
+        c->extras[i] = command->extras[i];
     c->options = cpt_options_new(&err);
     c->line = join_line(argc, argv);
     struct option *all = long_options(c, n_table, table);
@@ -151,7 +156,8 @@ int cli_parse(cli *c, const cli_command *command, int argc, char **argv)
     optind = 1; /* argv[0] is the command's name */
     while (result == CLI_OK && (code = getopt_long(argc, argv, letters, all, NULL)) != -1) {
         const char letter[3] = {'-', (char)optopt, '\0'}; /* one of several in a word: -vx */
-        if (code == '?') result = unknown_option(c, optopt > 0 && optopt < 128 ? letter : argv[optind - 1], all);
+        if (code == '?')
+            result = unknown_option(c, optopt > 0 && optopt < 128 ? letter : argv[optind - 1], all);
         else if (code == ':') result = cli_usage(c, "option '%s' needs a value", argv[optind - 1]);
         else result = handle(c, code, table, &config);
     }
@@ -176,7 +182,8 @@ const char *cli_value(const cli *c, const char *extra)
 int cli_operands(const cli *c, int least, int most)
 {
     if (c->n_operands < least) return cli_usage(c, "an argument is missing");
-    if (c->n_operands > most) return cli_usage(c, "'%s' is one argument too many", c->operands[most]);
+    if (c->n_operands > most)
+        return cli_usage(c, "'%s' is one argument too many", c->operands[most]);
     return CLI_OK;
 }
 
@@ -187,21 +194,26 @@ void cli_help(const char *program_name)
     size_t n;
     const cli_command *list = cli_commands(&n);
     printf("Conceptome %s - reads the concepts that a single-cell foundation model has learned\n\n"
-           "usage: %s COMMAND [options]\n", CPT_VERSION, program_name);
+           "usage: %s COMMAND [options]\n",
+           CPT_VERSION, program_name);
     for (size_t i = 0; i < n; i++) {
-        if (i == 0 || strcmp(list[i].group, list[i - 1].group) != 0) printf("\n%s\n", list[i].group);
+        if (i == 0 || strcmp(list[i].group, list[i - 1].group) != 0)
+            printf("\n%s\n", list[i].group);
         printf("  %-10s %s\n", list[i].name, list[i].line);
     }
     printf("\n`%s help COMMAND` tells its options with their defaults; `%s --version` the build.\n"
-           "Start:  %s run cells.h5ad -o study\n", program_name, program_name, program_name);
+           "Start:  %s run cells.h5ad -o study\n",
+           program_name, program_name, program_name);
 }
 
-static void print_option(const char *name, char letter, const char *argument, const char *help, const char *fallback)
+static void print_option(const char *name, char letter, const char *argument, const char *help,
+                         const char *fallback)
 {
     enum { COLUMN = 34 };
     char left[128];
-    int n = snprintf(left, sizeof left, "%s%c%s--%s%s%s", letter ? "-" : "", letter ? letter : ' ', letter ? ", " : "   ",
-                     name, argument && *argument ? " " : "", argument ? argument : "");
+    int n = snprintf(left, sizeof left, "%s%c%s--%s%s%s", letter ? "-" : "", letter ? letter : ' ',
+                     letter ? ", " : "   ", name, argument && *argument ? " " : "",
+                     argument ? argument : "");
     printf("  %s", left);
     if (n > COLUMN) printf("\n  %*s", COLUMN, "");
     else printf("%*s", COLUMN - n, "");
@@ -213,16 +225,18 @@ void cli_help_command(const cli_command *command)
 {
     size_t n;
     const cpt_option_info *table = cpt_option_list(&n);
-    printf("usage: conceptome %s %s\n\n%s\n\noptions\n", command->name, command->usage, command->about);
+    printf("usage: conceptome %s %s\n\n%s\n\noptions\n", command->name, command->usage,
+           command->about);
     for (int i = 0; command->extras && command->extras[i].name; i++)
-        print_option(command->extras[i].name, command->extras[i].letter, command->extras[i].argument,
-                     command->extras[i].help, NULL);
+        print_option(command->extras[i].name, command->extras[i].letter,
+                     command->extras[i].argument, command->extras[i].help, NULL);
     print_option("threads", 't', "N", "threads; results do not depend on it", "all cores");
     print_option("seed", 's', "N", "every random number derives from it", "0");
     print_option("quiet", 'q', NULL, "nothing but errors on stderr", NULL);
     print_option("verbose", 'v', NULL, "details on stderr", NULL);
     print_option("json", 'j', NULL, "machine-readable result on stdout", NULL);
-    print_option("config", 0, "FILE.json", "options by name from a file; the command line wins", NULL);
+    print_option("config", 0, "FILE.json", "options by name from a file; the command line wins",
+                 NULL);
     const char *group = "";
     for (size_t i = 0; i < n; i++) {
         if (!serves(command, table[i].group) || strcmp(table[i].group, "common") == 0) continue;

@@ -72,7 +72,8 @@ static int count_option(cli *c, const char *name, long low, long high, long fall
     if (!text) return CLI_OK;
     *out = strtol(text, &end, 10);
     if (*end || *out < low || *out > high)
-        return cli_usage(c, "--%s: '%s' is not a whole number from %ld to %ld", name, text, low, high);
+        return cli_usage(c, "--%s: '%s' is not a whole number from %ld to %ld", name, text, low,
+                         high);
     return CLI_OK;
 }
 
@@ -99,7 +100,8 @@ int cli_fetch(cli *c)
     char path[4096];
     int code = cli_operands(c, 1, 1);
     if (code) return code;
-    if (cpt_fetch(c->operands[0], path, sizeof path, &c->ctx, &err) != CPT_OK) return cli_fail(&err);
+    if (cpt_fetch(c->operands[0], path, sizeof path, &c->ctx, &err) != CPT_OK)
+        return cli_fail(&err);
     puts(path);
     return cli_close_stdout();
 }

@@ -47,7 +47,8 @@ int cli_train(cli *c)
     char *report = NULL;
     int code = need_output(c, &out);
     if (code) return code;
-    if (cpt_train(c->operands[0], cli_value(c, "obsm"), out, c->options, &report, &c->ctx, &err) != CPT_OK)
+    if (cpt_train(c->operands[0], cli_value(c, "obsm"), out, c->options, &report, &c->ctx, &err) !=
+        CPT_OK)
         return cli_fail(&err);
     if (c->json) puts(report);
     else if (!c->quiet) puts(out);
@@ -61,7 +62,10 @@ int cli_encode(cli *c)
     const char *out;
     int code = need_output(c, &out);
     if (code) return code;
-    if (!cpt_options_given(c->options, "dictionary")) return cli_usage(c, "--dictionary DICT is missing");
-    return said(c, cpt_encode(c->operands[0], cli_value(c, "obsm"), cpt_options_text(c->options, "dictionary"), out,
-                              &c->ctx, &err), &err, out);
+    if (!cpt_options_given(c->options, "dictionary"))
+        return cli_usage(c, "--dictionary DICT is missing");
+    return said(c,
+                cpt_encode(c->operands[0], cli_value(c, "obsm"),
+                           cpt_options_text(c->options, "dictionary"), out, &c->ctx, &err),
+                &err, out);
 }

@@ -7,10 +7,12 @@
 
 /* run, attribute, enrich, evaluate, report, export: commands on a whole study. */
 
-/* As much of a text as fits a column: cut between two items of a list or two words, never within a character. */
+/* As much of a text as fits a column: cut between two items of a list or two words, never within a
+ * character. */
 static void print_column(const char *text, int width)
 {
-    int n = 0, shown = 0, cut_bytes = 0, cut_shown = 0; /* bytes and characters so far; at the last place to cut */
+    int n = 0, shown = 0, cut_bytes = 0,
+        cut_shown = 0; /* bytes and characters so far; at the last place to cut */
     while (text[n] && shown <= width) {
         if (text[n] == ',' || text[n] == ' ') {
             cut_bytes = n;
@@ -36,10 +38,12 @@ static void print_concepts(const json_t *list)
 {
     size_t i;
     json_t *c;
-    printf("\n%-6s %9s  %-34s %-38s %s\n", "", "active", "fits", "top genes by attribution", "top term");
+    printf("\n%-6s %9s  %-34s %-38s %s\n", "", "active", "fits", "top genes by attribution",
+           "top term");
     json_array_foreach(list, i, c)
     {
-        printf("%-6s %8.1f%%  ", text_of(c, "concept"), 100 * json_number_value(json_object_get(c, "frequency")));
+        printf("%-6s %8.1f%%  ", text_of(c, "concept"),
+               100 * json_number_value(json_object_get(c, "frequency")));
         print_column(text_of(c, "label"), 34);
         putchar(' ');
         print_column(text_of(c, "genes"), 38);
@@ -69,10 +73,12 @@ static int print_summary(cli *c, const char *study)
         printf("\n%s: %lld cells, %lld genes; %s\n", study, (long long)number(root, "cells", "n"),
                (long long)number(root, "cells", "genes"),
                json_string_value(json_object_get(json_object_get(root, "model"), "description")));
-        printf("dictionary: %lld concepts (%lld dead), R2_feature %.3f on validation cells (mean: %.3f), L0 %.1f\n",
-               (long long)number(root, "dictionary", "n_concepts"), (long long)number(root, "dictionary", "n_dead"),
-               number(root, "dictionary", "r2_feature_validation"), number(root, "dictionary", "mean_baseline"),
-               number(root, "dictionary", "l0"));
+        printf("dictionary: %lld concepts (%lld dead), R2_feature %.3f on validation cells (mean: "
+               "%.3f), L0 %.1f\n",
+               (long long)number(root, "dictionary", "n_concepts"),
+               (long long)number(root, "dictionary", "n_dead"),
+               number(root, "dictionary", "r2_feature_validation"),
+               number(root, "dictionary", "mean_baseline"), number(root, "dictionary", "l0"));
         print_concepts(json_object_get(root, "concepts"));
         printf("\nreport   %s\n", json_string_value(json_object_get(root, "report")));
     }
@@ -87,7 +93,8 @@ int cli_run(cli *c)
     const char *study = cli_value(c, "output");
     if (code) return code;
     if (!study) return cli_usage(c, "-o STUDY is missing");
-    if (cpt_study_run(c->operands[0], study, c->options, c->line, &c->ctx, &err) != CPT_OK) return cli_fail(&err);
+    if (cpt_study_run(c->operands[0], study, c->options, c->line, &c->ctx, &err) != CPT_OK)
+        return cli_fail(&err);
     return print_summary(c, study);
 }
 
@@ -98,8 +105,9 @@ static int run_stage(cli *c, const char *stage, const char *file)
     if (code) return code;
     if (cpt_study_stage(c->operands[0], stage, c->options, false, c->line, &c->ctx, &err) != CPT_OK)
         return cli_fail(&err);
-    if (c->json) cli_print_json(json_pack("{s:s, s:s, s:o}", "study", c->operands[0], "stage", stage, "file",
-                                          json_sprintf("%s/%s", c->operands[0], file)));
+    if (c->json)
+        cli_print_json(json_pack("{s:s, s:s, s:o}", "study", c->operands[0], "stage", stage, "file",
+                                 json_sprintf("%s/%s", c->operands[0], file)));
     else if (!c->quiet) printf("%s/%s\n", c->operands[0], file);
     return cli_close_stdout();
 }
@@ -125,9 +133,10 @@ int cli_enrich(cli *c)
     const char *ranking = cli_value(c, "ranking"), *genes = cli_value(c, "genes");
     if (!ranking && !genes) return run_stage(c, "enrichment", "enrichment.tsv.gz");
     if (ranking && genes) return cli_usage(c, "--ranking and --genes exclude each other");
-    if (c->n_operands) return cli_usage(c, "a study and --%s exclude each other", ranking ? "ranking" : "genes");
-    if (cpt_enrich_list(ranking, genes, cli_value(c, "background"), c->options, c->json, stdout, &c->ctx, &err) !=
-        CPT_OK)
+    if (c->n_operands)
+        return cli_usage(c, "a study and --%s exclude each other", ranking ? "ranking" : "genes");
+    if (cpt_enrich_list(ranking, genes, cli_value(c, "background"), c->options, c->json, stdout,
+                        &c->ctx, &err) != CPT_OK)
         return cli_fail(&err);
     return cli_close_stdout();
 }
@@ -140,6 +149,7 @@ int cli_export(cli *c)
     if (code) return code;
     if (!what) return cli_usage(c, "--what concepts|genes|terms is missing");
     if (!format) format = c->json ? "json" : "tsv";
-    if (cpt_study_export(c->operands[0], what, format, stdout, &err) != CPT_OK) return cli_fail(&err);
+    if (cpt_study_export(c->operands[0], what, format, stdout, &err) != CPT_OK)
+        return cli_fail(&err);
     return cli_close_stdout();
 }

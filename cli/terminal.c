@@ -10,8 +10,9 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Log lines and progress on stderr: a bar with rate and time left on a terminal, a plain line every ten
- * seconds elsewhere, nothing with -q. Only one command runs per process, hence the file-static state. */
+/* Log lines and progress on stderr: a bar with rate and time left on a terminal, a plain line every
+ * ten seconds elsewhere, nothing with -q. Only one command runs per process, hence the file-static
+ * state. */
 
 static volatile int stop_flag;
 
@@ -26,7 +27,8 @@ static double seconds(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)(t.tv_sec - state.started.tv_sec) + 1e-9 * (double)(t.tv_nsec - state.started.tv_nsec);
+    return (double)(t.tv_sec - state.started.tv_sec) +
+           1e-9 * (double)(t.tv_nsec - state.started.tv_nsec);
 }
 
 static void clear_bar(void)
@@ -65,8 +67,9 @@ static void show_progress(void *data, const char *what, double done, double tota
     double pause = state.terminal ? 0.1 : 10.0;
     if (done >= total && total > 0) {
         clear_bar();
-        if (now - state.began > 2) fprintf(stderr, "[%6.1f s] %s: done in %.1f s%s%s\n", now, what, now - state.began,
-                                           note ? ", " : "", note ? note : "");
+        if (now - state.began > 2)
+            fprintf(stderr, "[%6.1f s] %s: done in %.1f s%s%s\n", now, what, now - state.began,
+                    note ? ", " : "", note ? note : "");
         state.what[0] = '\0';
         return;
     }
@@ -76,15 +79,15 @@ static void show_progress(void *data, const char *what, double done, double tota
     if (total > 0 && done > 0) format_time((total - done) / rate, left);
     if (!*left) snprintf(left, sizeof left, "?");
     if (!state.terminal) {
-        fprintf(stderr, "[%6.1f s] %s: %.0f %%, %s left%s%s\n", now, what, 100 * share, left, note ? ", " : "",
-                note ? note : "");
+        fprintf(stderr, "[%6.1f s] %s: %.0f %%, %s left%s%s\n", now, what, 100 * share, left,
+                note ? ", " : "", note ? note : "");
         return;
     }
     char bar[WIDTH + 1];
     for (int i = 0; i < WIDTH; i++) bar[i] = i < share * WIDTH ? '#' : '.';
     bar[WIDTH] = '\0';
-    fprintf(stderr, "\r\033[K%-18s [%s] %3.0f %%  %.4g/s  %s left  %s", what, bar, 100 * share, rate, left,
-            note ? note : "");
+    fprintf(stderr, "\r\033[K%-18s [%s] %3.0f %%  %.4g/s  %s left  %s", what, bar, 100 * share,
+            rate, left, note ? note : "");
     fflush(stderr);
     state.bar_shown = true;
 }
@@ -120,8 +123,8 @@ void cli_end(cli *c, int code)
         getrusage(RUSAGE_CHILDREN, &children);
         double cpu = (double)(own.ru_utime.tv_sec + own.ru_stime.tv_sec) +
                      1e-6 * (double)(own.ru_utime.tv_usec + own.ru_stime.tv_usec);
-        fprintf(stderr, "[%6.1f s] conceptome %s: wall %.1f s, CPU %.1f s, peak memory %.0f MiB\n", seconds(),
-                c->command->name, seconds(), cpu, (double)own.ru_maxrss / 1024.0);
+        fprintf(stderr, "[%6.1f s] conceptome %s: wall %.1f s, CPU %.1f s, peak memory %.0f MiB\n",
+                seconds(), c->command->name, seconds(), cpu, (double)own.ru_maxrss / 1024.0);
     }
 }
 

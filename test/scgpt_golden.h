@@ -68,8 +68,8 @@ static inline double *golden_numbers(const cpt_checkpoint *file, const char *nam
 }
 
 /* Tokens and values of a golden cell; returns their number. */
-static inline int32_t golden_cell(const golden_scgpt *g, int cell, const char *values_name, int32_t *ids,
-                                  float *values)
+static inline int32_t golden_cell(const golden_scgpt *g, int cell, const char *values_name,
+                                  int32_t *ids, float *values)
 {
     double *length = golden_numbers(g->file, "length"), *token = golden_numbers(g->file, "token");
     double *bin = golden_numbers(g->file, values_name);
@@ -86,7 +86,8 @@ static inline int32_t golden_cell(const golden_scgpt *g, int cell, const char *v
 /* Tokens and values out of JSON arrays. */
 static inline int32_t golden_tokens(const json_t *object, int32_t *ids, float *values)
 {
-    const json_t *tokens = json_object_get(object, "tokens"), *numbers = json_object_get(object, "values");
+    const json_t *tokens = json_object_get(object, "tokens"),
+                 *numbers = json_object_get(object, "values");
     const int32_t n = (int32_t)json_array_size(tokens);
     for (int32_t i = 0; i < n; i++) {
         ids[i] = (int32_t)json_integer_value(json_array_get(tokens, (size_t)i));
@@ -103,8 +104,8 @@ static inline int32_t golden_gene(const cpt_scgpt *m, int32_t token)
     return -1;
 }
 
-static inline void network_forward(const cpt_scgpt *m, int32_t n, const int32_t *ids, const float *values,
-                                   float *raw, float *out)
+static inline void network_forward(const cpt_scgpt *m, int32_t n, const int32_t *ids,
+                                   const float *values, float *raw, float *out)
 {
     cpt_err err;
     scgpt_work w;

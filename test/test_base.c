@@ -93,6 +93,17 @@ static void test_html_escape_and_utf8(void **state)
     assert_false(cpt_utf8_valid("\xe2\x82", 2));         /* cut off */
 }
 
+static void test_format_number(void **state)
+{
+    static const struct { double x; const char *text; } cases[] = {
+        {0.05, "0.05"}, {0.1, "0.1"}, {1, "1"}, {1e-300, "1e-300"}, {1.0 / 3, "0.3333333333333333"}, {-2.5, "-2.5"}};
+    char text[64];
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        cpt_format_number(cases[i].x, text);
+        assert_string_equal(text, cases[i].text);
+    }
+}
+
 static void test_error_text_is_printable(void **state)
 {
     cpt_err err;
@@ -147,7 +158,7 @@ int main(void)
         cmocka_unit_test(test_philox_vectors), cmocka_unit_test(test_stream_moments),
         cmocka_unit_test(test_index),          cmocka_unit_test(test_sha256),
         cmocka_unit_test(test_html_escape_and_utf8), cmocka_unit_test(test_error_text_is_printable),
-        cmocka_unit_test(test_lines_and_npy),
+        cmocka_unit_test(test_lines_and_npy), cmocka_unit_test(test_format_number),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -66,9 +66,10 @@ static void test_scores(void **state)
     open_sets(&g);
     for (int weight = 0; weight < 2; weight++) {
         cpt_gsea *ours = run(&g, weight, 1000);
-        for (int i = 0; i < N_SETS; i++)
-            assert_near(ours->rows[i].es, golden_get(json_array_get(g.rows, (size_t)i), weight ? "es_p1" : "es_p0"),
-                        1e-7);
+        for (int i = 0; i < N_SETS; i++) {
+            const json_t *want = json_array_get(g.rows, (size_t)i);
+            assert_near(ours->rows[i].es, golden_get(want, weight ? "es_p1" : "es_p0"), 1e-7);
+        }
         cpt_gsea_free(ours);
     }
     close_sets(&g);
@@ -91,8 +92,8 @@ static void test_leading_edge(void **state)
     close_sets(&g);
 }
 
-/* Both draw: NES within 5 %, p within 5 standard errors of both (GSEApy: 4,000 permutations, of which half
- * have the sign of the score; ours 20,000) and the 1 that is added to counts. */
+/* Both draw: NES within 5 %, p within 5 standard errors of both (GSEApy: 4,000 permutations, of
+ * which half have the sign of the score; ours 20,000) and the 1 that is added to counts. */
 static void test_null(void **state)
 {
     golden_sets g;
@@ -102,7 +103,8 @@ static void test_null(void **state)
         for (int i = 0; i < N_SETS; i++) {
             const cpt_gsea_row *row = &ours->rows[i];
             const json_t *want = json_array_get(g.rows, (size_t)i);
-            double p = golden_get(want, weight ? "p_p1" : "p_p0"), nes = golden_get(want, weight ? "nes_p1" : "nes_p0");
+            double p = golden_get(want, weight ? "p_p1" : "p_p0");
+            double nes = golden_get(want, weight ? "nes_p1" : "nes_p0");
             double error = sqrt(row->p * (1 - row->p) * (1 / 1500. + 1 / 7500.)) + 1 / 1500.;
             if (getenv("CPT_SHOW"))
                 printf("set %d: nes %.4f %.4f, p %.4f %.4f\n", i, row->nes, nes, row->p, p);

@@ -1,4 +1,4 @@
-/* Files that the present anndata wrote (test/golden/h5ad): all that manifest.json says is found in them. */
+/* Files that the present anndata wrote (test/golden/h5ad): what manifest.json promises is found. */
 #include "golden.h"
 
 #include "base/file.h"
@@ -23,8 +23,10 @@ static int remove_cache(void **state)
 static void check_ids(const cpt_strings *ids, const json_t *want)
 {
     assert_int_equal(ids->n, json_array_size(want));
-    for (int64_t i = 0; i < ids->n; i++)
-        assert_string_equal(cpt_strings_get(ids, i), json_string_value(json_array_get(want, (size_t)i)));
+    for (int64_t i = 0; i < ids->n; i++) {
+        const json_t *id = json_array_get(want, (size_t)i);
+        assert_string_equal(cpt_strings_get(ids, i), json_string_value(id));
+    }
 }
 
 static void check_counts(const cpt_cells *c, const json_t *want)
@@ -60,12 +62,15 @@ static void check_column(const cpt_table *t, const char *name, const json_t *wan
     for (int64_t i = 0; i < t->n_rows; i++) {
         const json_t *x = json_array_get(want, (size_t)i);
         if (c->kind == CPT_COLUMN_CATEGORY) {
-            if (json_is_null(x)) assert_int_equal(c->codes[i], -1);
-            else assert_string_equal(cpt_strings_get(&c->categories, c->codes[i]), json_string_value(x));
+            const int32_t code = c->codes[i];
+            assert_int_equal(code < 0, json_is_null(x));
+            if (code >= 0)
+                assert_string_equal(cpt_strings_get(&c->categories, code), json_string_value(x));
         } else if (json_is_null(x)) {
             assert_true(isnan(c->numbers[i]));
         } else {
-            assert_near(c->numbers[i], json_is_boolean(x) ? json_is_true(x) : json_number_value(x), 0);
+            double number = json_is_boolean(x) ? json_is_true(x) : json_number_value(x);
+            assert_near(c->numbers[i], number, 0);
         }
     }
 }
@@ -86,7 +91,7 @@ static void check_file(const json_t *root, const json_t *file)
     char path[300];
     const char *name = json_string_value(json_object_get(file, "file"));
     const cpt_import_options options = {.need_counts = true, .silence_limit_s = 60};
-    const json_t *column;
+    const json_t *column, *obs = json_object_get(root, "obs"), *var = json_object_get(root, "var");
     cpt_cells *c;
     size_t i;
     snprintf(path, sizeof path, "%s/%s", folder, name);
@@ -100,10 +105,10 @@ static void check_file(const json_t *root, const json_t *file)
     check_counts(c, json_object_get(root, "counts"));
     json_array_foreach(json_object_get(file, "obs"), i, column)
         check_column(&c->obs, json_string_value(column),
-                     json_object_get(json_object_get(root, "obs"), json_string_value(column)));
+                     json_object_get(obs, json_string_value(column)));
     assert_true(i >= 1);
-    check_column(&c->var, "gene_symbol", json_object_get(json_object_get(root, "var"), "gene_symbol"));
-    check_column(&c->var, "highly_variable", json_object_get(json_object_get(root, "var"), "highly_variable"));
+    check_column(&c->var, "gene_symbol", json_object_get(var, "gene_symbol"));
+    check_column(&c->var, "highly_variable", json_object_get(var, "highly_variable"));
     if (json_is_true(json_object_get(file, "obsm"))) check_obsm(c, json_object_get(root, "X_pca"));
     cpt_cells_free(c);
 }

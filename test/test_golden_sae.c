@@ -1,5 +1,6 @@
-/* Dictionary folders that SAELens wrote: our encoding and decoding against its own (test/golden/sae). The
- * training steps of dictionary_learning in the same folder are compared in test_sae.c. */
+/* Dictionary folders that SAELens wrote: our encoding and decoding against its own
+ * (test/golden/sae). The training steps of dictionary_learning in the same folder are compared in
+ * test_sae.c. */
 #include "check.h"
 
 #include "dictionary/dictionary.h"
@@ -44,7 +45,8 @@ static void check_folder(const char *name)
         for (int f = 0; f < CONCEPTS; f++) {
             bool active = at < counts[i] && concepts[i * K + at] == f;
             double u = active ? values[i * K + at++] : 0, w = want_u[i * CONCEPTS + f];
-            if (active != (w > 0)) fail_msg("%s: cell %d, concept %d: %g, SAELens has %g", name, i, f, u, w);
+            if (active != (w > 0))
+                fail_msg("%s: cell %d, concept %d: %g, not %g", name, i, f, u, w);
             assert_near(u, w, 2e-6 * (1 + w));
         }
         assert_int_equal(at, counts[i]);

@@ -1,12 +1,13 @@
-/* Model folders that SCVI.save wrote (test/golden/scvi): opened whole, and their embedding. The forward pass,
- * losses, gradients, training steps and swaps of the same models are compared in test_scvi_forward.c,
- * test_scvi_train.c and test_scvi_session.c. */
+/* Models that SCVI.save wrote (test/golden/scvi): opened whole, and their embedding. The forward
+ * pass, losses, gradients, training steps and swaps of the same models are compared in
+ * test_scvi_forward.c, test_scvi_train.c and test_scvi_session.c. */
 #include "scvi_golden.h"
 
 static void test_saved_models(void **state)
 {
-    static const char *const about[] = {"scVI, 40 genes, 1 layer, 10 hidden, 5 latent, NB",
-                                        "scVI, 40 genes, 2 layers, 9 hidden, 6 latent, ZINB, 2 batches"};
+    static const char *const about[] = {
+        "scVI, 40 genes, 1 layer, 10 hidden, 5 latent, NB",
+        "scVI, 40 genes, 2 layers, 9 hidden, 6 latent, ZINB, 2 batches"};
     cpt_err err;
     for (int which = 0; which < 2; which++) {
         golden_model g;
@@ -30,7 +31,8 @@ static void test_saved_models(void **state)
             assert_string_equal(cpt_strings_get(&a->batch_names, 0), "donor_a");
             assert_string_equal(cpt_strings_get(&a->batch_names, 1), "donor_b");
         }
-        float *want = golden_f32(g.forward, "q_m_f64"), *got = calloc((size_t)(64 * m->dim), sizeof *got);
+        float *want = golden_f32(g.forward, "q_m_f64");
+        float *got = calloc((size_t)(64 * m->dim), sizeof *got);
         assert_ok(cpt_model_embed_all(m, &g.counts, got, NULL, NULL, &err));
         for (int i = 0; i < 64 * m->dim; i++) assert_near(got[i], want[i], 5e-6);
         free(want), free(got);

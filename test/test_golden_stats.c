@@ -42,8 +42,8 @@ static void test_rank_sum(void **state)
     size_t i;
     json_array_foreach(json_object_get(root, "tests"), i, row) {
         int n;
-        double *x = golden_array(json_object_get(json_array_get(counts, i), "counts"), &n), ranks[40];
-        double sum = 0;
+        double *x = golden_array(json_object_get(json_array_get(counts, i), "counts"), &n);
+        double ranks[40], sum = 0, u = golden_get(row, "mwu_u");
         int64_t order[40];
         float score[40];
         uint8_t positive[40];
@@ -55,9 +55,9 @@ static void test_rank_sum(void **state)
         }
         check(sum, golden_get(row, "rank_sum_1"), 0, "rank sum", i);
         check(ties, golden_get(row, "tie_sum"), 0, "tie sum", i);
-        check(sum - 17 * 18 / 2., isnan(golden_get(row, "mwu_u")) ? sum - 153 : golden_get(row, "mwu_u"), 0,
-              "U", i);
-        check(cpt_rank_sum(sum, 17, 23, ties, false).p, golden_get(row, "mwu_p"), 1e-11, "p of U", i);
+        if (!isnan(u)) check(sum - 17 * 18 / 2., u, 0, "U", i);
+        check(cpt_rank_sum(sum, 17, 23, ties, false).p, golden_get(row, "mwu_p"), 1e-11, "p of U",
+              i);
         check(cpt_rank_sum(sum, 17, 23, ties, true).p, golden_get(row, "mwu_p_continuity"), 1e-11,
               "p of U with continuity", i);
         check(cpt_auroc(n, score, positive), golden_get(row, "auroc"), 1e-14, "AUROC", i);

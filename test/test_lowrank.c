@@ -15,7 +15,8 @@ enum { N_KINDS = 3, N = 600, DIM = 7, RANK = 4 };
 static int64_t rows[100000];
 
 /* Laplace sources of descending spread, mixed, away from 0; planted [n][rank] may be NULL. */
-static float *cells(int64_t n, int32_t dim, int32_t rank, double noise, double *planted, double *mixing)
+static float *cells(int64_t n, int32_t dim, int32_t rank, double noise, double *planted,
+                    double *mixing)
 {
     float *a = calloc((size_t)(n * dim), sizeof *a);
     double *mix = calloc((size_t)(rank * dim), sizeof *mix);
@@ -23,7 +24,8 @@ static float *cells(int64_t n, int32_t dim, int32_t rank, double noise, double *
     cpt_stream_init(&s, 11, CPT_RANDOM_TEST, (uint64_t)dim);
     for (int32_t i = 0; i < rank * dim; i++) mix[i] = cpt_stream_normal(&s) * 3 / (1 + i / dim);
     for (int64_t i = 0; i < n; i++) {
-        for (int32_t j = 0; j < dim; j++) a[i * dim + j] = (float)(0.5 + 0.1 * j + noise * cpt_stream_normal(&s));
+        for (int32_t j = 0; j < dim; j++)
+            a[i * dim + j] = (float)(0.5 + 0.1 * j + noise * cpt_stream_normal(&s));
         for (int32_t c = 0; c < rank; c++) {
             const double u = cpt_stream_uniform(&s) - 0.5;
             const double source = (u < 0 ? 1 : -1) * log(1 - 2 * fabs(u) + 1e-12);
@@ -46,7 +48,8 @@ static cpt_dictionary *train(const char *kind, const float *a, int64_t n, int32_
     cpt_dictionary_options_init(&o);
     o.kind = kind;
     o.k = k;
-    assert_ok(cpt_dictionary_train(&o, a, dim, n, rows, n / 4, rows, &d, report ? report : &own, &ctx, &err));
+    assert_ok(cpt_dictionary_train(&o, a, dim, n, rows, n / 4, rows, &d, report ? report : &own,
+                                   &ctx, &err));
     if (!report) cpt_dictionary_report_free(&own);
     return d;
 }
@@ -54,7 +57,8 @@ static cpt_dictionary *train(const char *kind, const float *a, int64_t n, int32_
 /* encoded [n][n_concepts], dense, and decoded [n][dim] */
 static void use(const cpt_dictionary *d, const float *a, int64_t n, float *encoded, float *decoded)
 {
-    int32_t *counts = calloc((size_t)n, sizeof *counts), *concepts = calloc((size_t)(n * d->max_active), sizeof *concepts);
+    int32_t *counts = calloc((size_t)n, sizeof *counts),
+            *concepts = calloc((size_t)(n * d->max_active), sizeof *concepts);
     float *values = calloc((size_t)(n * d->max_active), sizeof *values);
     assert_ok(d->ops->encode(d, n, a, counts, concepts, values, &err));
     memset(encoded, 0, (size_t)(n * d->n_concepts) * sizeof *encoded);
@@ -101,12 +105,15 @@ static void golden_pca(void **state)
     char path[1100];
     size_t bytes;
     snprintf(path, sizeof path, "%s/linear.safetensors", folder);
-    double *x = golden_tensor(path, "pca_X", &bytes), *want = golden_tensor(path, "pca_components_X", &bytes);
+    double *x = golden_tensor(path, "pca_X", &bytes),
+           *want = golden_tensor(path, "pca_components_X", &bytes);
     snprintf(path, sizeof path, "%s/linear.json", folder);
     json_t *root = golden_json(path);
     int n_ratios;
-    double *ratios = golden_array(json_object_get(json_object_get(root, "pca_X"), "explained_variance_ratio"),
-                                  &n_ratios), explained = 0;
+    double *ratios = golden_array(
+               json_object_get(json_object_get(root, "pca_X"), "explained_variance_ratio"),
+               &n_ratios),
+           explained = 0;
     float a[120 * 8];
     for (int i = 0; i < 120 * 8; i++) a[i] = (float)x[i];
     for (int rank = 1; rank <= 8; rank++) {
@@ -134,7 +141,8 @@ static void pca_is_orthonormal(void **state)
     for (int i = 0; i < 2 * DIM; i++)
         for (int j = 0; j < 2 * DIM; j++) {
             double dot = 0;
-            for (int x = 0; x < DIM; x++) dot += (double)d->decoder[i * DIM + x] * d->decoder[j * DIM + x];
+            for (int x = 0; x < DIM; x++)
+                dot += (double)d->decoder[i * DIM + x] * d->decoder[j * DIM + x];
             assert_near(dot, i / 2 != j / 2 ? 0 : i == j ? 1 : -1, 1e-6);
         }
     cpt_dictionary_free(d);
@@ -187,7 +195,8 @@ static void nmf_is_non_negative_and_falls(void **state)
     cpt_dictionary *d = train("nmf", a, N, DIM, 5, &report, 1, 3);
     double before = INFINITY, value;
     int step, n_steps = 0;
-    for (const char *line = strchr(cpt_text_str(&report.log), '\n'); line && line[1]; line = strchr(line + 1, '\n')) {
+    for (const char *line = strchr(cpt_text_str(&report.log), '\n'); line && line[1];
+         line = strchr(line + 1, '\n')) {
         assert_int_equal(sscanf(line + 1, "%d\t%lf", &step, &value), 2);
         assert_true(value <= before + 1e-9);
         before = value;
@@ -212,7 +221,8 @@ static void nmf_is_non_negative_and_falls(void **state)
 static void nmf_recovers_parts(void **state)
 {
     enum { CELLS = 500, PARTS = 3, WIDTH = 6 };
-    static const float parts[PARTS][WIDTH] = {{1, 2, 0, 0, 0, 0}, {0, 0, -1, 1, 0, 0}, {0, 0, 0, 0, -3, -1}};
+    static const float parts[PARTS][WIDTH] = {
+        {1, 2, 0, 0, 0, 0}, {0, 0, -1, 1, 0, 0}, {0, 0, 0, 0, -3, -1}};
     float *a = calloc(CELLS * WIDTH, sizeof *a);
     cpt_stream s;
     cpt_stream_init(&s, 5, CPT_RANDOM_TEST, 1);
@@ -242,7 +252,8 @@ static void nmf_recovers_parts(void **state)
 static void readout_agrees_with_encode(void **state)
 {
     float *a = cells(N, DIM, RANK, 0.3, NULL, NULL);
-    float *encoded = calloc(N * 2 * DIM, sizeof *encoded), *decoded = calloc(N * DIM, sizeof *decoded);
+    float *encoded = calloc(N * 2 * DIM, sizeof *encoded),
+          *decoded = calloc(N * DIM, sizeof *decoded);
     float activation[N], pre[N], only[N];
     for (int k = 0; k < N_KINDS; k++) {
         cpt_dictionary *d = train(kinds[k], a, N, DIM, 5, NULL, 1, 0);
@@ -313,13 +324,15 @@ static void gradient_at_zero(void **state)
 
 static void same_bits_for_any_threads(void **state)
 {
-    enum { CELLS = 3000, WIDTH = 33 };
-    float *a = cells(CELLS, WIDTH, 20, 0.5, NULL, NULL);
+    enum { WIDTH = 33 };
+    static const int64_t n[N_KINDS] = {2000, 6000, 1500}; /* enough work for a team of threads */
+    float *a = cells(6000, WIDTH, 12, 0.1, NULL, NULL);
     for (int k = 0; k < N_KINDS; k++) {
         cpt_dictionary_report r[2];
-        cpt_dictionary *one = train(kinds[k], a, CELLS, WIDTH, 12, &r[0], 1, 9);
-        cpt_dictionary *two = train(kinds[k], a, CELLS, WIDTH, 12, &r[1], 2, 9);
-        assert_memory_equal(one->decoder, two->decoder, (size_t)one->n_concepts * WIDTH * sizeof(float));
+        cpt_dictionary *one = train(kinds[k], a, n[k], WIDTH, 12, &r[0], 1, 9);
+        cpt_dictionary *two = train(kinds[k], a, n[k], WIDTH, 12, &r[1], 2, 9);
+        assert_memory_equal(one->decoder, two->decoder,
+                            (size_t)one->n_concepts * WIDTH * sizeof(float));
         assert_string_equal(cpt_text_str(&r[0].log), cpt_text_str(&r[1].log));
         for (int i = 0; i < 2; i++) cpt_dictionary_report_free(&r[i]);
         cpt_dictionary_free(one);
@@ -348,7 +361,8 @@ static void round_trip(void **state)
         assert_memory_equal(back->decoder, d->decoder, (size_t)d->n_concepts * DIM * sizeof(float));
         use(d, a, N, encoded[0], decoded[0]);
         use(back, a, N, encoded[1], decoded[1]);
-        assert_memory_equal(encoded[0], encoded[1], (size_t)N * (size_t)d->n_concepts * sizeof(float));
+        assert_memory_equal(encoded[0], encoded[1],
+                            (size_t)N * (size_t)d->n_concepts * sizeof(float));
         assert_memory_equal(decoded[0], decoded[1], N * DIM * sizeof(float));
         cpt_dictionary_free(d);
         cpt_dictionary_free(back);
@@ -382,7 +396,9 @@ static void refuses_options(void **state)
         cpt_dictionary_options_init(&o);
         o.kind = cases[i].kind, o.n_concepts = cases[i].n_concepts, o.k = cases[i].k;
         o.expansion = cases[i].expansion;
-        assert_int_equal(cpt_dictionary_train(&o, a, DIM, N, rows, 0, rows, &d, &report, NULL, &err), CPT_ERR_USAGE);
+        assert_int_equal(
+            cpt_dictionary_train(&o, a, DIM, N, rows, 0, rows, &d, &report, NULL, &err),
+            CPT_ERR_USAGE);
         assert_non_null(strstr(err.text, cases[i].text));
     }
     free(a);
@@ -398,15 +414,19 @@ static void refuses_data(void **state)
     for (int i = 0; i < 30; i++) line[i] = (float)(i / 3);
     for (int k = 0; k < N_KINDS; k++) {
         o.kind = kinds[k];
-        assert_int_equal(cpt_dictionary_train(&o, flat, 3, 10, rows, 0, rows, &d, &report, NULL, &err), CPT_ERR_DATA);
+        assert_int_equal(
+            cpt_dictionary_train(&o, flat, 3, 10, rows, 0, rows, &d, &report, NULL, &err),
+            CPT_ERR_DATA);
         assert_non_null(strstr(err.text, k == 2 ? "is 0" : "same embedding"));
         assert_null(d);
     }
     o.kind = "pca", o.k = 2;
-    assert_int_equal(cpt_dictionary_train(&o, line, 3, 10, rows, 0, rows, &d, &report, NULL, &err), CPT_ERR_DATA);
+    assert_int_equal(cpt_dictionary_train(&o, line, 3, 10, rows, 0, rows, &d, &report, NULL, &err),
+                     CPT_ERR_DATA);
     assert_non_null(strstr(err.text, "has rank 1"));
     o.k = 0;
-    assert_int_equal(cpt_dictionary_train(&o, line, 3, 1, rows, 0, rows, &d, &report, NULL, &err), CPT_ERR_DATA);
+    assert_int_equal(cpt_dictionary_train(&o, line, 3, 1, rows, 0, rows, &d, &report, NULL, &err),
+                     CPT_ERR_DATA);
     assert_non_null(strstr(err.text, "at least 2"));
 }
 
@@ -448,7 +468,8 @@ static void refuses_files(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         cpt_dictionary *d = train(cases[i].kind, a, N, DIM, 5, NULL, 1, 0), *back;
         assert_ok(d->ops->save(d, folder, &err));
-        const int n = snprintf(text, sizeof text, "{\"architecture\": \"%s\", \"d_in\": %d, \"d_sae\": %d}",
+        const int n = snprintf(text, sizeof text,
+                               "{\"architecture\": \"%s\", \"d_in\": %d, \"d_sae\": %d}",
                                cases[i].architecture, cases[i].d_in, cases[i].d_sae);
         assert_ok(cpt_write_file(path, text, (size_t)n, &err));
         assert_int_not_equal(cpt_dictionary_open(folder, &back, &err), CPT_OK);
@@ -460,7 +481,8 @@ static void refuses_files(void **state)
     free(a);
 }
 
-/* ---- non-negative least squares: optimality conditions, also where columns depend on each other ---- */
+/* ---- non-negative least squares: optimality conditions, also where columns depend on each other
+ * ---- */
 
 static void nnls_is_optimal(void **state)
 {
@@ -473,7 +495,8 @@ static void nnls_is_optimal(void **state)
         cpt_stream_init(&r, 1, CPT_RANDOM_TEST, turn);
         for (int c = 0; c < COLUMNS; c++)
             for (int j = 0; j < M; j++) {
-                h[c][j] = turn % 3 && cpt_stream_uniform(&r) < 0.5 ? 0 : fabs(cpt_stream_normal(&r));
+                h[c][j] = turn % 3 && cpt_stream_uniform(&r) < 0.5 ? 0
+                                                                   : fabs(cpt_stream_normal(&r));
                 if (c % 5 == 4) h[c][j] = h[c - 1][j] + h[c - 2][j];
                 if (c == 7 && turn % 2) h[c][j] = 0;
             }

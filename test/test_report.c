@@ -4,11 +4,13 @@
 #include "base/text.h"
 #include "io/h5ad_write.h"
 
-/* Small studies through all stages with names that would break a careless page; then the page is read. */
+/* Small studies through all stages with names that would break a careless page; then the page is
+ * read. */
 
 enum { N_CELLS = 120, N_GENES = 40, N_LABELS = 3, DIM = 6 };
 
-static const char *const labels[N_LABELS] = {"<img src=x onerror=alert(1)>", "B & \"plasma\" 'cells'", "</script><b>T"};
+static const char *const labels[N_LABELS] = {"<img src=x onerror=alert(1)>",
+                                             "B & \"plasma\" 'cells'", "</script><b>T"};
 static char folder[64];
 
 static uint32_t step(uint32_t *seed)
@@ -17,7 +19,8 @@ static uint32_t step(uint32_t *seed)
     return *seed >> 16;
 }
 
-static cpt_status add_names(cpt_strings *s, int n, const char *const *first, int n_first, char kind, cpt_err *e)
+static cpt_status add_names(cpt_strings *s, int n, const char *const *first, int n_first,
+                            char kind, cpt_err *e)
 {
     for (int i = 0; i < n; i++) {
         char name[64];
@@ -43,9 +46,11 @@ static void write_cells(const char *path, bool with_labels)
     for (int i = 0; i < N_CELLS; i++) {
         codes[i] = i % N_LABELS;
         for (int g = 0; g < N_GENES; g++)
-            counts[i * N_GENES + g] = (float)(step(&seed) % 4 + (g % N_LABELS == codes[i] ? step(&seed) % 20 : 0));
+            counts[i * N_GENES + g] = (float)(step(&seed) % 4 + (g % N_LABELS == codes[i] ?
+                                                                 step(&seed) % 20 : 0));
         for (int d = 0; d < DIM; d++)
-            embedding[i * DIM + d] = (float)(step(&seed) % 1000) / 1000 + (d % N_LABELS == codes[i] ? 3 : 0);
+            embedding[i * DIM + d] = (float)(step(&seed) % 1000) / 1000 + (d % N_LABELS == codes[i]
+                                                                           ? 3 : 0);
     }
     assert_ok(add_names(&obs, N_CELLS, cells, 1, 'c', &err));
     assert_ok(add_names(&var, N_GENES, genes, 3, 'g', &err));
@@ -77,8 +82,10 @@ static void run_study(const char *name, const char *model, bool with_labels, cha
 {
     char cells[256], sets[256];
     const char *const settings[][2] = {
-        {"model", model}, {"epochs", "2"}, {"genes", "0"}, {"latent", "4"}, {"hidden", "8"}, {"concepts", "24"}, {"k", "2"},
-        {"dictionary-epochs", "20"}, {"prototypes", "4"}, {"noise-directions", "2"}, {"permutations", "50"},
+        {"model", model}, {"epochs", "2"}, {"genes", "0"}, {"latent", "4"}, {"hidden", "8"},
+            {"concepts", "24"}, {"k", "2"},
+        {"dictionary-epochs", "20"}, {"prototypes", "4"}, {"noise-directions", "2"},
+            {"permutations", "50"},
         {"aspects", "none"}, {"gmt", sets}, {"min-size", "2"}};
     cpt_context ctx;
     cpt_err err;
@@ -142,7 +149,8 @@ static void check_tags(const char *page)
         } else if (!is_void(p, name)) {
             assert_true(depth < 64);
             strcpy(stack[depth++], name);
-            if (begins(p, "<script") || begins(p, "<style")) p = strstr(p, begins(p, "<script") ? "</script" : "</style") - 1;
+            if (begins(p, "<script") || begins(p, "<style")) p =
+                strstr(p, begins(p, "<script") ? "</script" : "</style") - 1;
         }
     }
     assert_int_equal(depth, 0);
@@ -151,11 +159,15 @@ static void check_tags(const char *page)
 /* Nothing is loaded: the only addresses are links that a reader may click. */
 static void check_closed(const char *page)
 {
-    static const char *const loading[] = {"<img", "<image", "<link", "<iframe", "<object", "<embed", "<video", "<audio",
-                                          "<script src", "<use", "url(", "@import", "fetch(", "XMLHttp"};
-    for (size_t i = 0; i < sizeof loading / sizeof *loading; i++) assert_null(strstr(page, loading[i]));
+    static const char *const loading[] = {"<img", "<image", "<link", "<iframe", "<object",
+                                          "<embed", "<video", "<audio",
+                                          "<script src", "<use", "url(", "@import", "fetch(",
+                                              "XMLHttp"};
+    for (size_t i = 0; i < sizeof loading / sizeof *loading; i++) assert_null(strstr(page,
+                                                                                     loading[i]));
     for (const char *p = page; (p = strstr(p, "http")); p++)
-        assert_true(begins(p - 6, "href=\"https://arxiv.org/") || begins(p - 6, "href=\"https://creativecommons.org/"));
+        assert_true(begins(p - 6, "href=\"https://arxiv.org/") ||
+                    begins(p - 6, "href=\"https://creativecommons.org/"));
 }
 
 static int count(const char *text, const char *word)
@@ -231,7 +243,8 @@ static void test_same_bytes(void **state)
     cpt_map_close(&second);
 }
 
-/* A fixed embedding has no attribution, and here no labels either: the page says so and is whole. */
+/* A fixed embedding has no attribution, and here no labels either: the page says so and is whole.
+ * */
 static void test_without_model_or_labels(void **state)
 {
     char study[256];

@@ -1,15 +1,19 @@
-/* scGPT forward and backward against the real network (golden/scgpt), against central differences, and
- * what must not change a cell's embedding: spelling of the weights, threads, other cells, columns. */
+/* scGPT forward and backward against the real network (golden/scgpt), against central differences,
+ * and what must not change a cell's embedding: spelling of the weights, threads, other cells,
+ * columns. */
 #include "scgpt_golden.h"
 
+#include "base/cpu.h"
 #include "base/random.h"
 
 static void test_golden_embeddings(void **state)
 {
     NEED_SHARED(folder, "golden/scgpt");
     static const char *const names[] = {"tiny", "medium"};
-    static const struct { const char *values, *want; } sets[] = {
-        {"bin_left", "cls_l2_f64"}, {"bin_ties_random", "cls_l2_ties_random"}, {"bin_left", "embed_data_l2"}};
+    static const struct { const char *values, *want;
+    } sets[] = {{"bin_left", "cls_l2_f64"},
+                {"bin_ties_random", "cls_l2_ties_random"},
+                {"bin_left", "embed_data_l2"}};
     for (int k = 0; k < 2; k++) {
         golden_scgpt g;
         golden_scgpt_open(&g, folder, names[k]);
@@ -57,7 +61,8 @@ static void test_golden_layers(void **state)
             for (int layer = -1; layer < m->shape.n_layers; layer++) {
                 char key[64];
                 if (layer >= 0) scgpt_layer_forward(m, layer, n, &w, NULL);
-                snprintf(key, sizeof key, "cell%d.%s", (int)cells[c], layer < 0 ? "gene_encoder" : "final_f64");
+                snprintf(key, sizeof key, "cell%d.%s", (int)cells[c],
+                         layer < 0 ? "gene_encoder" : "final_f64");
                 if (layer >= 0 && layer + 1 < m->shape.n_layers)
                     snprintf(key, sizeof key, "cell%d.layer%d", (int)cells[c], layer);
                 double *want = golden_numbers(g.file, key), *add = NULL;
@@ -98,12 +103,13 @@ static void test_golden_direct(void **state)
     }
 }
 
-static void gradient(const cpt_scgpt *m, int32_t n, const int32_t *ids, const float *values, bool raw,
-                     int32_t n_w, const float *w, float *out)
+static void gradient(const cpt_scgpt *m, int32_t n, const int32_t *ids, const float *values,
+                     bool raw, int32_t n_w, const float *w, float *out)
 {
     cpt_err err;
     scgpt_work work;
-    float *tape = calloc(2 * (size_t)m->shape.n_layers * (size_t)n * (size_t)m->shape.width, sizeof *tape);
+    float *tape =
+        calloc(2 * (size_t)m->shape.n_layers * (size_t)n * (size_t)m->shape.width, sizeof *tape);
     assert_ok(scgpt_work_init(&work, m, n, 1, &err));
     scgpt_forward(m, n, ids, values, &work, tape, NULL);
     assert_ok(scgpt_backward(m, n, ids, values, &work, tape, raw, n_w, w, out, &err));
@@ -129,7 +135,8 @@ static void test_golden_gradients(void **state)
                 float values[256];
                 n = golden_cell(&g, c, "bin_left", ids, values);
                 gradient(golden_network(&g), n, ids, values, raw, 1, w, got);
-                /* A hidden unit of medium's cell 1 is 2.7e-7 from 0: rounding decides on its slope. */
+                /* A hidden unit of medium's cell 1 is 2.7e-7 from 0: rounding decides on its slope.
+                 */
                 const bool kink = k == 1 && c == 1;
                 for (int i = 0; i < n; i++) {
                     assert_near(got[i], want[c * g.longest + i], raw || kink ? 1e-5 : 2e-6);
@@ -153,6 +160,144 @@ static void test_golden_gradients(void **state)
     }
 }
 
+/* ---- kernels, at every level of this machine, against plain double precision ---- */
+
+enum { ROWS = 3, WIDEST = 131 };
+
+static void plain_norm(int64_t n, const float *in, const float *gain, const float *shift,
+                       double *out)
+{
+    double mean = 0, variance = 0;
+    for (int64_t j = 0; j < n; j++) mean += in[j] / (double)n;
+    for (int64_t j = 0; j < n; j++) variance += (in[j] - mean) * (in[j] - mean) / (double)n;
+    for (int64_t j = 0; j < n; j++)
+        out[j] = (in[j] - mean) / sqrt(variance + CPT_LAYER_NORM_EPS) * gain[j] + shift[j];
+}
+
+static void plain_softmax(int64_t n, double scale, const float *in, double *out)
+{
+    double most = -INFINITY, sum = 0;
+    for (int64_t j = 0; j < n; j++) most = fmax(most, scale * in[j]);
+    for (int64_t j = 0; j < n; j++) sum += out[j] = exp(scale * in[j] - most);
+    for (int64_t j = 0; j < n; j++) out[j] /= sum;
+}
+
+static void check_rows(const cpt_attention_kernels *k, int64_t width, const float *in,
+                       const float *gain, const float *shift)
+{
+    float got[ROWS * WIDEST], sums[ROWS], maxima[ROWS];
+    double want[WIDEST];
+    k->layer_norm(ROWS, width, in, gain, shift, got);
+    for (int64_t i = 0; i < ROWS; i++) {
+        plain_norm(width, in + i * width, gain, shift, want);
+        for (int64_t j = 0; j < width; j++) assert_near(got[i * width + j], want[j], 2e-5);
+    }
+    memcpy(got, in, sizeof *got * (size_t)(ROWS * width));
+    k->softmax(ROWS, width, width, 0.5f, got, maxima, sums);
+    for (int64_t i = 0; i < ROWS; i++) {
+        double most = -INFINITY;
+        for (int64_t j = 0; j < width; j++) most = fmax(most, 0.5 * in[i * width + j]);
+        assert_near(maxima[i], most, 1e-6 * fabs(most));
+        assert_true(sums[i] >= 1);
+    }
+    k->divide(ROWS, width, width, sums, got);
+    for (int64_t i = 0; i < ROWS; i++) {
+        plain_softmax(width, 0.5, in + i * width, want);
+        for (int64_t j = 0; j < width; j++) assert_near(got[i * width + j], want[j], 1e-6);
+    }
+}
+
+/* Gradients of both against central differences of the plain functions. */
+static void check_gradients(const cpt_attention_kernels *k, int64_t width, const float *in,
+                            const float *gain, const float *shift)
+{
+    float norm[WIDEST], soft[WIDEST], weights[WIDEST], moved[WIDEST];
+    double a[WIDEST], b[WIDEST];
+    plain_softmax(width, 0.5, in, a);
+    for (int64_t j = 0; j < width; j++) {
+        norm[j] = soft[j] = shift[j] + 0.1f * (float)(j % 5); /* any direction */
+        weights[j] = (float)a[j];
+    }
+    float direction[WIDEST];
+    memcpy(direction, norm, sizeof direction);
+    k->layer_norm_back(1, width, in, gain, norm);
+    k->softmax_back(1, width, width, 0.5f, weights, soft);
+    memcpy(moved, in, sizeof *in * (size_t)width);
+    for (int64_t i = 0; i < width; i += 7) {
+        double slope[2] = {0};
+        const float high = in[i] + 0.004f, low = in[i] - 0.004f;
+        for (int which = 0; which < 2; which++) {
+            moved[i] = high;
+            if (which) plain_softmax(width, 0.5, moved, a);
+            else plain_norm(width, moved, gain, shift, a);
+            moved[i] = low;
+            if (which) plain_softmax(width, 0.5, moved, b);
+            else plain_norm(width, moved, gain, shift, b);
+            moved[i] = in[i];
+            for (int64_t j = 0; j < width; j++) slope[which] += direction[j] * (a[j] - b[j]);
+            slope[which] /= (double)high - (double)low;
+        }
+        assert_near(norm[i], slope[0], 1e-3 * (1 + fabs(slope[0])));
+        assert_near(soft[i], slope[1], 1e-5);
+    }
+}
+
+static void test_kernels(void **state)
+{
+    static const int64_t widths[] = {2, 7, 16, 33, 64, 131};
+    float in[ROWS * WIDEST], gain[WIDEST], shift[WIDEST], other[ROWS * WIDEST], x[ROWS * WIDEST];
+    cpt_stream s;
+    cpt_stream_init(&s, 6, CPT_RANDOM_TEST, 0);
+    for (int i = 0; i < ROWS * WIDEST; i++) in[i] = (float)(3 + 2 * cpt_stream_normal(&s));
+    for (int i = 0; i < ROWS * WIDEST; i++) other[i] = (float)cpt_stream_normal(&s);
+    for (int i = 0; i < WIDEST; i++) gain[i] = (float)(1 + 0.3 * cpt_stream_normal(&s));
+    for (int i = 0; i < WIDEST; i++) shift[i] = (float)cpt_stream_normal(&s);
+    for (int level = 0; level <= cpt_cpu_best(); level++) {
+        const cpt_attention_kernels *k = cpt_attention_kernels_at(level);
+        assert_non_null(k);
+        for (size_t w = 0; w < sizeof widths / sizeof *widths; w++) {
+            const int64_t width = widths[w];
+            float sum[ROWS * WIDEST], want[ROWS * WIDEST];
+            check_rows(k, width, in, gain, shift);
+            check_gradients(k, width, in, gain, shift);
+            for (int64_t i = 0; i < ROWS * width; i++)
+                sum[i] = in[i] + (other[i] + shift[i % width]);
+            k->layer_norm(ROWS, width, sum, gain, shift, want);
+            memcpy(x, in, sizeof x);
+            memcpy(sum, other, sizeof sum);
+            k->add_norm(ROWS, width, sum, shift, gain, shift, x, sum);
+            for (int64_t i = 0; i < ROWS * width; i++) {
+                assert_near(sum[i], in[i] + (other[i] + shift[i % width]), 0);
+                assert_near(x[i], want[i], 1e-6);
+            }
+            memcpy(x, other, sizeof x);
+            k->add_bias_relu(ROWS, width, shift, x);
+            for (int64_t i = 0; i < ROWS * width; i++)
+                assert_near(x[i], fmaxf(0, other[i] + shift[i % width]), 0);
+            memcpy(want, in, sizeof want);
+            k->relu_back(ROWS * width, x, want);
+            for (int64_t i = 0; i < ROWS * width; i++)
+                assert_near(want[i], x[i] > 0 ? in[i] : 0, 0);
+        }
+    }
+}
+
+/* Scores far apart, a row of one, and a token that is gone. */
+static void test_softmax_edges(void **state)
+{
+    for (int level = 0; level <= cpt_cpu_best(); level++) {
+        const cpt_attention_kernels *k = cpt_attention_kernels_at(level);
+        float rows[4] = {1e30f, -1e30f, -INFINITY, 1e30f}, one = -5, sum;
+        k->softmax(1, 4, 4, 1, rows, NULL, &sum);
+        assert_near(sum, 2, 0);
+        assert_near(rows[0], 1, 0);
+        assert_near(rows[1], 0, 0);
+        assert_near(rows[2], 0, 0);
+        k->softmax(1, 1, 1, 3, &one, NULL, &sum);
+        assert_near(one, 1, 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -160,6 +305,8 @@ int main(void)
         cmocka_unit_test(test_golden_layers),
         cmocka_unit_test(test_golden_direct),
         cmocka_unit_test(test_golden_gradients),
+        cmocka_unit_test(test_kernels),
+        cmocka_unit_test(test_softmax_edges),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

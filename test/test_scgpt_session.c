@@ -1,5 +1,5 @@
-/* Perturbation sessions of scGPT against the real network's changed cells (golden/scgpt swaps), against
- * a whole forward pass of every changed cell, and gradients against central differences. */
+/* Perturbation sessions of scGPT against the real network's changed cells (golden/scgpt swaps),
+ * against a whole forward pass of every changed cell, and gradients against central differences. */
 #include "scgpt_golden.h"
 
 #include "base/memory.h"
@@ -7,7 +7,8 @@
 
 /* ---- a random network ---- */
 
-static const float *random_values(cpt_scgpt *m, cpt_stream *s, int64_t n, double mean, double spread)
+static const float *random_values(cpt_scgpt *m, cpt_stream *s, int64_t n, double mean,
+                                  double spread)
 {
     cpt_err err;
     float *v;
@@ -25,8 +26,8 @@ static scgpt_norm random_norm(cpt_scgpt *m, cpt_stream *s, int64_t d)
 }
 
 /* `sharp` scales queries and keys: attention that hangs on single tokens. */
-static cpt_scgpt *random_network(int32_t genes, int32_t d, int32_t heads, int32_t hidden, int32_t layers,
-                                 double sharp)
+static cpt_scgpt *random_network(int32_t genes, int32_t d, int32_t heads, int32_t hidden,
+                                 int32_t layers, double sharp)
 {
     cpt_err err;
     cpt_stream s;
@@ -90,7 +91,8 @@ static void random_cell(const cpt_scgpt *m, double share, cell *c)
 }
 
 /* A whole forward pass of the cell with all n changes, new genes at the end. */
-static void changed_forward(const cpt_scgpt *m, const cell *c, int32_t n, const cpt_change *changes, float *out)
+static void changed_forward(const cpt_scgpt *m, const cell *c, int32_t n, const cpt_change *changes,
+                            float *out)
 {
     int32_t ids[2 * MAX] = {m->cls}, size = 1;
     float values[2 * MAX] = {m->shape.pad_value};
@@ -137,20 +139,25 @@ static void test_singles_are_whole_forwards(void **state)
         const int32_t genes = cases[k].genes, d = cases[k].d;
         cell c;
         cpt_change *changes = calloc((size_t)genes, sizeof *changes);
-        float *got = calloc((size_t)(genes * d), 4), *again = calloc((size_t)(genes * d), 4), want[64];
+        float *got = calloc((size_t)(genes * d), 4), *again = calloc((size_t)(genes * d), 4),
+              want[64];
         double worst = 0;
         random_cell(m, cases[k].share, &c);
         cpt_session *s = open_cell(m, &c);
         changed_forward(m, &c, 0, NULL, want);
         assert_memory_equal(m->base.ops->session_embedding(s), want, sizeof *want * (size_t)d);
         for (int32_t g = 0; g < genes; g++) /* away, another bin, a real number, the same */
-            changes[g] = (cpt_change){g, g % 4 == 0 ? 0 : g % 4 == 1 ? (float)(1 + g % 50) : g % 4 == 2 ? 17.25f : 3};
+            changes[g] = (cpt_change){g, g % 4 == 0   ? 0
+                                         : g % 4 == 1 ? (float)(1 + g % 50)
+                                         : g % 4 == 2 ? 17.25f
+                                                      : 3};
         assert_ok(m->base.ops->session_singles(s, genes, changes, got, &err));
         for (int32_t g = 0; g < genes; g++) {
             changed_forward(m, &c, 1, &changes[g], want);
             worst = fmax(worst, largest(d, got + g * d, want));
         }
-        print_message("%d genes, %d layers: singles differ by %.2g\n", genes, cases[k].layers, worst);
+        print_message("%d genes, %d layers: singles differ by %.2g\n", genes, cases[k].layers,
+                      worst);
         assert_true(worst <= 2e-6);
         for (int32_t g = genes; g-- > 0;) /* the order of calls leaves nothing behind */
             assert_ok(m->base.ops->session_singles(s, 1, &changes[g], again + g * d, &err));
@@ -275,7 +282,8 @@ static void golden_base(const golden_scgpt *g, int which, cell *c)
     c->n = 0;
     for (int32_t gene = 0; gene < g->model->n_genes; gene++) /* ascending, once */
         for (int32_t i = 1; i < n; i++)
-            if (golden_gene(golden_network(g), ids[i]) == gene && (!c->n || c->genes[c->n - 1] != gene)) {
+            if (golden_gene(golden_network(g), ids[i]) == gene &&
+                (!c->n || c->genes[c->n - 1] != gene)) {
                 c->genes[c->n] = gene;
                 c->values[c->n++] = values[i];
             }
@@ -305,9 +313,12 @@ static void test_golden_swaps(void **state)
             n_forwards++;
             base_n = golden_cell(&g, which, "bin_left", base_ids, base_values);
             golden_base(&g, which, &c);
-            if (c.n + 1 != base_n || !strcmp(json_string_value(json_object_get(swap, "kind")), "recount")) continue;
+            if (c.n + 1 != base_n ||
+                !strcmp(json_string_value(json_object_get(swap, "kind")), "recount"))
+                continue;
             const bool insert = json_object_get(swap, "token") != NULL;
-            const int32_t token = insert ? (int32_t)golden_get(swap, "token") : base_ids[(int)golden_get(swap, "position")];
+            const int32_t token = insert ? (int32_t)golden_get(swap, "token")
+                                         : base_ids[(int)golden_get(swap, "position")];
             const cpt_change change = {golden_gene(m, token), (float)golden_get(swap, "new")};
             cpt_session *s = open_cell(m, &c);
             assert_ok(m->base.ops->session_singles(s, 1, &change, got, &err));

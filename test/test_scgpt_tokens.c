@@ -1,5 +1,5 @@
-/* Tokens and bins of scGPT against numpy, torch and the reference's own code (golden/scgpt), digit for
- * digit; what our random choices may and may not depend on; folders that must be refused. */
+/* Tokens and bins of scGPT against numpy, torch and the reference's own code (golden/scgpt), digit
+ * for digit; what our random choices may and may not depend on; folders that must be refused. */
 #include "scgpt_golden.h"
 
 #include "base/random.h"
@@ -11,8 +11,9 @@ static void test_generators(void **state)
 {
     NEED_SHARED(path, "golden/scgpt/binning.json");
     json_t *root = golden_json(path);
-    static const struct { const char *key; uint32_t seed; } permutations[] = {
-        {"torch_manual_seed0_randperm10", 0}, {"torch_manual_seed123456789_randperm300", 123456789}};
+    static const struct { const char *key; uint32_t seed;
+    } permutations[] = {{"torch_manual_seed0_randperm10", 0},
+                        {"torch_manual_seed123456789_randperm300", 123456789}};
     cpt_mersenne g;
     int n, order[300];
     double *want = golden_array(json_object_get(root, "np_seed0_first5"), &n);
@@ -80,7 +81,8 @@ static void test_binning_is_numpys(void **state)
         for (int i = 0; i < n; i++) assert_near(bins[i], left[i], 0);
         scgpt_tokenizer_free(&t);
         cpt_model_free(&m->base);
-        free(values), free(edges), free(left), free(right), free(u), free(digit), free(x), free(sorted), free(bins);
+        free(values), free(edges), free(left), free(right), free(u), free(digit), free(x),
+            free(sorted), free(bins);
     }
     assert_true(json_array_size(cases) >= 13);
     json_decref(root);
@@ -113,7 +115,8 @@ static void test_zeros_stay_zero(void **state)
     json_decref(root);
 }
 
-/* Golden counts as rows of model genes; columns of unknown genes and second columns of a gene -1. */
+/* Golden counts as rows of model genes; columns of unknown genes and second columns of a gene -1.
+ */
 typedef struct golden_counts {
     cpt_csr csr;
     cpt_counts counts;
@@ -124,7 +127,8 @@ typedef struct golden_counts {
 static void read_counts(const golden_scgpt *g, golden_counts *out)
 {
     cpt_err err;
-    double *values = golden_numbers(g->file, "counts"), *token = golden_numbers(g->file, "gene_token_id");
+    double *values = golden_numbers(g->file, "counts"),
+           *token = golden_numbers(g->file, "gene_token_id");
     const int32_t columns = g->columns, cells = GOLDEN_SCGPT_CELLS;
     int64_t *indptr = calloc((size_t)cells + 1, sizeof *indptr), n = 0;
     int32_t *indices = calloc((size_t)(columns * cells), 4);
@@ -174,8 +178,10 @@ static void test_golden_cells(void **state)
         golden_scgpt_open(&g, folder, names[k]);
         read_counts(&g, &c);
         const cpt_scgpt *m = golden_network(&g);
-        double *want = golden_numbers(g.file, "cls_l2_f64"), *random = golden_numbers(g.file, "cls_l2_ties_random");
-        float *out = calloc(GOLDEN_SCGPT_CELLS * 64, 4), *again = calloc(GOLDEN_SCGPT_CELLS * 64, 4);
+        double *want = golden_numbers(g.file, "cls_l2_f64"),
+               *random = golden_numbers(g.file, "cls_l2_ties_random");
+        float *out = calloc(GOLDEN_SCGPT_CELLS * 64, 4),
+              *again = calloc(GOLDEN_SCGPT_CELLS * 64, 4);
         cpt_context ctx;
         scgpt_tokenizer t;
         int n_checked = 0;
@@ -193,12 +199,15 @@ static void test_golden_cells(void **state)
             for (int a = 0; a < n; a++)
                 for (int b = 0; b < n; b++)
                     if (t.cell.ids[b] == ids[a]) assert_near(t.cell.values[b], values[a], 0);
-            for (int j = 0; j < g.width; j++) assert_near(out[i * g.width + j], want[i * g.width + j], 2e-6);
+            for (int j = 0; j < g.width; j++)
+                assert_near(out[i * g.width + j], want[i * g.width + j], 2e-6);
             n_checked++;
         }
-        assert_true(n_checked >= (k == 0 ? 12 : 3)); /* nearly all cells of medium have such a gene */
+        assert_true(n_checked >=
+                    (k == 0 ? 12 : 3)); /* nearly all cells of medium have such a gene */
         ctx.n_threads = 3;
-        assert_ok(g.model->ops->embed(g.model, &c.counts, 0, GOLDEN_SCGPT_CELLS, again, &ctx, &err));
+        assert_ok(
+            g.model->ops->embed(g.model, &c.counts, 0, GOLDEN_SCGPT_CELLS, again, &ctx, &err));
         assert_memory_equal(out, again, sizeof *out * (size_t)(GOLDEN_SCGPT_CELLS * g.width));
         for (int i = 0; i < GOLDEN_SCGPT_CELLS; i++) { /* one by one, threads inside the cell */
             assert_ok(g.model->ops->embed(g.model, &c.counts, i, 1, again, &ctx, &err));
@@ -324,7 +333,8 @@ static void test_sampling_is_torchs(void **state)
     json_t *root = golden_json(path), *cases = json_object_get(root, "sampling");
     for (size_t c = 0; c < json_array_size(cases); c++) {
         const json_t *one = json_array_get(cases, c);
-        const int32_t tokens = (int32_t)golden_get(one, "tokens"), room = (int32_t)golden_get(one, "max_length");
+        const int32_t tokens = (int32_t)golden_get(one, "tokens"),
+                      room = (int32_t)golden_get(one, "max_length");
         int n, found = 0;
         double *want = golden_array(json_object_get(one, "kept_positions"), &n);
         cpt_scgpt *m = bare_model(tokens - 1, room);
@@ -485,31 +495,111 @@ static void test_spellings_are_one_model(void **state)
     cpt_model_free(tiny);
 }
 
+/* model.safetensors, with a tensor that belongs to no scGPT. */
+static void test_safetensors(void **state)
+{
+    cpt_err err;
+    NEED_SHARED(golden, "golden/scgpt");
+    char folder[64], path[1200];
+    cpt_model *tiny = scgpt_load(golden, "tiny"), *m;
+    const cpt_checkpoint *file = scgpt_of(tiny)->file;
+    cpt_tensor *tensors = calloc((size_t)file->n_tensors + 1, sizeof *tensors);
+    const int32_t ids[4] = {21, 3, 1, 12};
+    const float values[4] = {-2, 50, 7, 3};
+    float want[16], got[16];
+    memcpy(tensors, file->tensors, sizeof *tensors * (size_t)file->n_tensors);
+    tensors[file->n_tensors] = tensors[0];
+    tensors[file->n_tensors].name = "lora.A";
+    micro_folder(golden, "good.pt", folder);
+    snprintf(path, sizeof path, "%s/best_model.pt", folder);
+    unlink(path);
+    snprintf(path, sizeof path, "%s/model.safetensors", folder);
+    assert_ok(cpt_safetensors_write(path, file->n_tensors + 1, tensors, 0, NULL, &err));
+    for (int i = 0; i < 2; i++) {
+        static const char *const names[] = {"args.json", "vocab.json"};
+        snprintf(path, sizeof path, "%s/tiny/%s", golden, names[i]);
+        link_file(path, folder, names[i]);
+    }
+    assert_ok(cpt_model_open(folder, &m, NULL, &err));
+    network_forward(scgpt_of(tiny), 4, ids, values, NULL, want);
+    network_forward(scgpt_of(m), 4, ids, values, NULL, got);
+    assert_memory_equal(got, want, sizeof got);
+    assert_int_equal(cpt_scgpt_unknown_tensors(tiny)->n, 0);
+    assert_int_equal(cpt_scgpt_unknown_tensors(m)->n, 1);
+    assert_string_equal(cpt_strings_get(cpt_scgpt_unknown_tensors(m), 0), "lora.A");
+    free(tensors);
+    cpt_model_free(tiny);
+    cpt_model_free(m);
+    remove_folder(folder);
+}
+
+/* A file that was cut short, at any place. */
+static void test_truncated_weights(void **state)
+{
+    cpt_err err;
+    NEED_SHARED(golden, "golden/scgpt");
+    char folder[64], path[1200];
+    cpt_map map;
+    cpt_model *m;
+    snprintf(path, sizeof path, "%s/micro/good.pt", golden);
+    assert_ok(cpt_map_open(path, &map, &err));
+    micro_folder(golden, "good.pt", folder);
+    snprintf(path, sizeof path, "%s/best_model.pt", folder);
+    for (size_t size = 0; size < map.size; size += 1 + map.size / 23) {
+        unlink(path);
+        assert_ok(cpt_write_file(path, map.bytes, size, &err));
+        assert_int_not_equal(cpt_model_open(folder, &m, NULL, &err), CPT_OK);
+        assert_non_null(strstr(err.text, "best_model.pt"));
+        assert_null(m);
+    }
+    cpt_map_close(&map);
+    remove_folder(folder);
+}
+
 static void test_bad_settings_are_refused(void **state)
 {
     cpt_err err;
     NEED_SHARED(golden, "golden/scgpt");
-    static const struct { const char *file, *text, *in_error; } cases[] = {
-        {"vocab.json", "{\"A\": 0, \"B\": 1, \"C\": 2, \"D\": 3, \"E\": 4, \"<pad>\": 5, \"<cls>\": 6, \"<eoc>\": 8}", "gap"},
-        {"vocab.json", "{\"A\": 0, \"B\": 1, \"C\": 2, \"D\": 3, \"E\": 4, \"<pad>\": 5, \"<cls>\": 6, \"<eoc>\": 6}", "both have id 6"},
-        {"vocab.json", "{\"A\": 0, \"A\": 1}", "duplicate"},
-        {"vocab.json", "{\"A\": 0, \"B\": -1}", "no whole number"},
-        {"vocab.json", "{\"A\": 0, \"B\": 1.5}", "no whole number"},
-        {"vocab.json", "{\"A\": 0, \"B\": 1}", "<cls>"},
-        {"vocab.json", "{\"<cls>\": 0}", "no genes"},
-        {"vocab.json", "[1, 2]", "no JSON object"},
-        {"vocab.json", "{\"A\": 0,", "line 1"},
-        {"vocab.json", "", "line"},
-        {"args.json", "{\"embsize\": 8, \"nheads\": 2, \"d_hid\": 6}", "nlayers"},
-        {"args.json", "{\"embsize\": 8, \"nheads\": 2, \"d_hid\": 6, \"nlayers\": 0}", "nlayers"},
-        {"args.json", "{\"embsize\": 8, \"nheads\": 2, \"d_hid\": 6, \"nlayers\": 1e9}", "nlayers"},
-        {"args.json", "{\"embsize\": 8, \"nheads\": 3, \"d_hid\": 6, \"nlayers\": 1}", "no multiple"},
-        {"args.json", "{\"embsize\": 16, \"nheads\": 2, \"d_hid\": 6, \"nlayers\": 1}", "embsize 16"},
-        {"args.json", "{\"embsize\": 8, \"nheads\": 2, \"d_hid\": 7, \"nlayers\": 1}", "linear1.weight"},
-        {"args.json", "{\"embsize\": 8, \"nheads\": 2, \"d_hid\": 6, \"nlayers\": 2}", "layers.1."},
-        {"args.json", "{\"embsize\": 8, \"nheads\": 2, \"d_hid\": 6, \"nlayers\": 1, \"input_emb_style\": \"category\"}", "category"},
-        {"args.json", "{\"embsize\": 8, \"nheads\": 2, \"d_hid\": 6, \"nlayers\": 1, \"pre_norm\": true}", "pre_norm"},
-        {"args.json", "{\"embsize\": 8, \"nheads\": 2, \"d_hid\": 6, \"nlayers\": 1, \"pad_value\": \"x\"}", "pad_value"}};
+    static const struct { const char *file, *text, *in_error;
+    } cases[] =
+        {{"vocab.json",
+          "{\"A\": 0, \"B\": 1, \"C\": 2, \"D\": 3, \"E\": 4, \"<pad>\": 5, \"<cls>\": 6, "
+          "\"<eoc>\": 8}",
+          "gap"},
+         {"vocab.json",
+          "{\"A\": 0, \"B\": 1, \"C\": 2, \"D\": 3, \"E\": 4, \"<pad>\": 5, \"<cls>\": 6, "
+          "\"<eoc>\": 6}",
+          "both have id 6"},
+         {"vocab.json", "{\"A\": 0, \"A\": 1}", "duplicate"},
+         {"vocab.json", "{\"A\": 0, \"B\": -1}", "no whole number"},
+         {"vocab.json", "{\"A\": 0, \"B\": 1.5}", "no whole number"},
+         {"vocab.json", "{\"A\": 0, \"B\": 1}", "<cls>"},
+         {"vocab.json", "{\"<cls>\": 0}", "no genes"},
+         {"vocab.json", "[1, 2]", "no JSON object"},
+         {"vocab.json", "{\"A\": 0,", "line 1"},
+         {"vocab.json", "", "line"},
+         {"args.json", "{\"embsize\": 8, \"nheads\": 2, \"d_hid\": 6}", "nlayers"},
+         {"args.json", "{\"embsize\": 8, \"nheads\": 2, \"d_hid\": 6, \"nlayers\": 0}", "nlayers"},
+         {"args.json", "{\"embsize\": 8, \"nheads\": 2, \"d_hid\": 6, \"nlayers\": 1e9}",
+          "nlayers"},
+         {"args.json", "{\"embsize\": 8, \"nheads\": 3, \"d_hid\": 6, \"nlayers\": 1}",
+          "no multiple"},
+         {"args.json", "{\"embsize\": 16, \"nheads\": 2, \"d_hid\": 6, \"nlayers\": 1}",
+          "embsize 16"},
+         {"args.json", "{\"embsize\": 8, \"nheads\": 2, \"d_hid\": 7, \"nlayers\": 1}",
+          "linear1.weight"},
+         {"args.json", "{\"embsize\": 8, \"nheads\": 2, \"d_hid\": 6, \"nlayers\": 2}",
+          "layers.1."},
+         {"args.json",
+          "{\"embsize\": 8, \"nheads\": 2, \"d_hid\": 6, \"nlayers\": 1, \"input_emb_style\": "
+          "\"category\"}",
+          "category"},
+         {"args.json",
+          "{\"embsize\": 8, \"nheads\": 2, \"d_hid\": 6, \"nlayers\": 1, \"pre_norm\": true}",
+          "pre_norm"},
+         {"args.json",
+          "{\"embsize\": 8, \"nheads\": 2, \"d_hid\": 6, \"nlayers\": 1, \"pad_value\": \"x\"}",
+          "pad_value"}};
     for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
         char folder[64];
         cpt_model *m;
@@ -534,7 +624,8 @@ static void test_layers_left_over(void **state)
     link_file(from, folder, "best_model.pt");
     snprintf(from, sizeof from, "%s/tiny/vocab.json", golden);
     link_file(from, folder, "vocab.json");
-    write_text(folder, "args.json", "{\"embsize\": 16, \"nheads\": 2, \"d_hid\": 16, \"nlayers\": 1}");
+    write_text(folder, "args.json",
+               "{\"embsize\": 16, \"nheads\": 2, \"d_hid\": 16, \"nlayers\": 1}");
     assert_int_equal(cpt_model_open(folder, &m, NULL, &err), CPT_ERR_FORMAT);
     assert_non_null(strstr(err.text, "nlayers 1, but there is a tensor"));
     remove_folder(folder);
@@ -569,7 +660,8 @@ static void test_unusable_cells_and_options(void **state)
     o.max_tokens = 900;
     o.overflow = CPT_SCGPT_OVERFLOW_TOP;
     assert_ok(cpt_scgpt_set_options(m, &o, &err));
-    assert_non_null(strstr(cpt_text_str(&m->description), "more than 899 genes keep the highest counts"));
+    assert_non_null(
+        strstr(cpt_text_str(&m->description), "more than 899 genes keep the highest counts"));
     cpt_model_free(m);
 }
 
@@ -585,7 +677,8 @@ static void test_whole_human_vocabulary(void **state)
     link_file(from, folder, "vocab.json");
     snprintf(from, sizeof from, "%s/args_whole_human.json", weights);
     link_file(from, folder, "args.json");
-    assert_int_equal(cpt_model_open(folder, &m, NULL, &err), CPT_ERR_FORMAT); /* read, and told apart */
+    assert_int_equal(cpt_model_open(folder, &m, NULL, &err),
+                     CPT_ERR_FORMAT); /* read, and told apart */
     assert_non_null(strstr(err.text, "vocab.json has 60697 tokens"));
     remove_folder(folder);
 }
@@ -602,6 +695,8 @@ int main(void)
         cmocka_unit_test(test_sampling_is_torchs),
         cmocka_unit_test(test_micro_files),
         cmocka_unit_test(test_spellings_are_one_model),
+        cmocka_unit_test(test_safetensors),
+        cmocka_unit_test(test_truncated_weights),
         cmocka_unit_test(test_bad_settings_are_refused),
         cmocka_unit_test(test_layers_left_over),
         cmocka_unit_test(test_unusable_cells_and_options),

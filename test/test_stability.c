@@ -64,8 +64,8 @@ static void signs(void **state)
 
 static void by_hand(void **state)
 {
-    /* cosines: a0.b0 = 0.8, a0.b1 = 0, a1.b0 = 0.6, a1.b1 = -1; the best total takes 0.8 - 1 = -0.2 or
-     * 0 + 0.6 = 0.6, though 0.8 is the largest; by |cosine| 0.8 + 1. */
+    /* cosines: a0.b0 = 0.8, a0.b1 = 0, a1.b0 = 0.6, a1.b1 = -1; the best total takes 0.8 - 1 = -0.2
+     * or 0 + 0.6 = 0.6, though 0.8 is the largest; by |cosine| 0.8 + 1. */
     const float a[] = {1, 0, 0, 2}, b[] = {4, 3, 0, -1};
     int32_t partner[3];
     double cosine[3];
@@ -102,13 +102,15 @@ static void against_chance(void **state)
     assert_ok(cpt_stability_of(d, 3, DIM, 30, &s, &one, &err));
     assert_int_equal(s.n_pairs, 3);
     assert_int_equal(s.n_null, 30);
-    assert_near(s.cosine.mean, s.null_cosine.mean, 5 * s.null_cosine.sd); /* random is like random */
+    assert_near(s.cosine.mean, s.null_cosine.mean,
+                5 * s.null_cosine.sd); /* random is like random */
     assert_near(s.pw_mcc.mean, s.null_pw_mcc.mean, 5 * s.null_pw_mcc.sd);
     assert_true(s.null_cosine.mean > 0.3); /* which is far from 0 */
     assert_true(s.p > 0.04 && s.p <= 1);
     assert_ok(cpt_stability_of(d, 3, DIM, 30, &again, &two, &err));
     assert_true(again.cosine.mean == s.cosine.mean && again.pw_mcc.sd == s.pw_mcc.sd);
-    assert_true(again.null_cosine.mean == s.null_cosine.mean && again.null_pw_mcc.sd == s.null_pw_mcc.sd);
+    assert_true(again.null_cosine.mean == s.null_cosine.mean &&
+                again.null_pw_mcc.sd == s.null_pw_mcc.sd);
     assert_true(again.p == s.p);
 
     for (int i = 1; i < 3; i++)

@@ -104,7 +104,8 @@ static void test_empty_histogram(void **state)
 
 static void test_scatter_skips_nan(void **state)
 {
-    const cpt_svg_point points[] = {{0.5, 0.5, "#c1", "\"><script>"}, {NAN, 1, "#c2", ""}, {2, -1, "#c3", ""}};
+    const cpt_svg_point points[] = {{0.5, 0.5, "#c1", "\"><script>"}, {NAN, 1, "#c2", ""},
+                                    {2, -1, "#c3", ""}};
     const cpt_scale unit = {.low = 0, .high = 1};
     const cpt_svg_plot plot = {200, 100, "t", "x", "y", NULL, 0};
     cpt_text t = {0};

@@ -37,7 +37,9 @@ typedef enum cpt_random_purpose {
     CPT_RANDOM_SCGPT_INIT,
     CPT_RANDOM_SCGPT_TRAIN,  /* item = step */
     CPT_RANDOM_EVALUATE,
-    CPT_RANDOM_LINALG        /* starting vectors of iterative eigensolvers */
+    CPT_RANDOM_LINALG,       /* starting vectors of iterative eigensolvers */
+    CPT_RANDOM_THIN,         /* annotations left out */
+    CPT_RANDOM_RELABEL       /* gene labels permuted: item = copy */
 } cpt_random_purpose;
 
 typedef struct cpt_stream {

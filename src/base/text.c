@@ -246,6 +246,15 @@ bool cpt_parse_double(const char *s, double *out)
     return end != s && *end == '\0';
 }
 
+void cpt_format_number(double x, char text[64])
+{
+    double back;
+    for (int digits = 6; digits <= 17; digits++) {
+        snprintf(text, 64, "%.*g", digits, x);
+        if (cpt_parse_double(text, &back) && back == x) return;
+    }
+}
+
 static size_t edit_distance(const char *a, const char *b)
 {
     size_t row[64], n = strlen(b);

@@ -50,6 +50,8 @@ void cpt_index_free(cpt_index *ix);
 bool cpt_utf8_valid(const char *s, size_t n);
 bool cpt_parse_i64(const char *s, int64_t *out);   /* whole string, decimal */
 bool cpt_parse_double(const char *s, double *out); /* whole string, finite or not; C locale digits */
+/* The shortest text that reads back as the same number: 0.05 gives "0.05". */
+void cpt_format_number(double x, char text[64]);
 /* Best suggestion for a mistyped word among `n` candidates; NULL when none is near (edit distance). */
 const char *cpt_nearest_word(const char *word, const char *const *candidates, size_t n);
 

@@ -3,16 +3,17 @@
  * Problem: axes along which the embedding is as far from Gaussian as can be: if the cells mix
  * independent sources linearly, these are the sources, up to sign, scale and order.
  *
- * Method (Hyvarinen 1999): whiten to z by the principal axes; W orthogonal at random from the seed; then,
- * for all rows at once until they stop turning,
+ * Method (Hyvarinen 1999): whiten to z by the principal axes; W orthogonal at random from the seed;
+ * then, for all rows at once until they stop turning,
  *
  *     W <- E[tanh(W z) z^T] - diag(E[1 - tanh^2(W z)]) W;   W <- (W W^T)^(-1/2) W
  *
- * Sources are put in descending order of the variance that they explain, with positive skewness, so that
- * the long tail of a source is its unit 2j; decoder rows have unit norm and carry no scale.
+ * Sources are put in descending order of the variance that they explain, with positive skewness, so
+ * that the long tail of a source is its unit 2j; decoder rows have unit norm and carry no scale.
  *
  * Cost: O(n r^2) per round, r^3 for the root. Memory n r doubles.
- * Traps. Sums over cells run in GROUPS parts of fixed bounds, added in order: the same bits for any number
+ * Traps. A start near a saddle leaves it slowly: hundreds of rounds of growing turns are no fault.
+ * Sums over cells run in GROUPS parts of fixed bounds, added in order: the same bits for any number
  * of threads. Gaussian directions have no optimum: rows there may never settle, which is said, not
  * failed; any W is an exact dictionary. */
 #include "dictionary/lowrank.h"
@@ -27,7 +28,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { GROUPS = 16, BLOCK_ROWS = 256, MAX_ROUNDS = 500 };
+enum { GROUPS = 16, BLOCK_ROWS = 256, MAX_ROUNDS = 1000 };
+static const double SMALL_ROUND = 4e6; /* operations that are not worth a team of threads */
 static const double TOLERANCE = 1e-7; /* of 1 - |cos| between a row and itself one round before */
 
 typedef struct group {
@@ -48,11 +50,14 @@ typedef struct unmixing {
     int n_threads;
 } unmixing;
 
-static cpt_status unmixing_new(const cpt_axes *axes, unmixing *u, const cpt_context *ctx, cpt_err *e)
+static cpt_status unmixing_new(const cpt_axes *axes, unmixing *u, const cpt_context *ctx,
+                               cpt_err *e)
 {
     cpt_status status = CPT_OK;
     const size_t r = (size_t)axes->rank, per_group = BLOCK_ROWS * r + r * r + 2 * r;
-    *u = (unmixing){.n = axes->n, .r = axes->rank, .n_threads = cpt_threads(ctx)};
+    const double work = (double)axes->n * (double)r * (4 * (double)r + 20); /* tanh: some 20 */
+    *u = (unmixing){
+        .n = axes->n, .r = axes->rank, .n_threads = work < SMALL_ROUND ? 1 : cpt_threads(ctx)};
     CPT_TRY(cpt_alloc(&u->z, (size_t)u->n * r, sizeof *u->z, e));
     CPT_TRY(cpt_alloc(&u->memory, 4 * r * r + r + GROUPS * per_group, sizeof *u->memory, e));
     u->w = u->memory;
@@ -84,7 +89,8 @@ static void whiten(const cpt_axes *axes, unmixing *u)
         for (int32_t c = 0; c < r; c++) {
             const double *v = axes->components + (int64_t)c * dim;
             double sum = 0;
-            for (int32_t j = 0; j < dim; j++) sum += ((double)axes->x[i * dim + j] - axes->mean[j]) * v[j];
+            for (int32_t j = 0; j < dim; j++)
+                sum += ((double)axes->x[i * dim + j] - axes->mean[j]) * v[j];
             u->z[i * r + c] = sum * sqrt((double)u->n) / axes->singular[c];
         }
 }
@@ -93,16 +99,20 @@ static void whiten(const cpt_axes *axes, unmixing *u)
 static cpt_status orthonormal_rows(unmixing *u, double *from, double *to, cpt_err *e)
 {
     const int32_t r = u->r;
-    cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, r, r, r, 1, from, r, from, r, 0, u->square, r);
+    cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, r, r, r, 1, from, r, from, r, 0, u->square,
+                r);
     cpt_status status = cpt_eigen_symmetric(u->square, r, r, u->values, u->root, e);
     if (status != CPT_OK) return status;
     /* root = rows q_i; the result is sum_i q_i (q_i^T from) / sqrt(value_i) */
-    cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, r, r, r, 1, u->root, r, from, r, 0, u->square, r);
+    cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, r, r, r, 1, u->root, r, from, r, 0,
+                u->square, r);
     for (int32_t i = 0; i < r; i++) {
-        const double floor = 1e-12 * u->values[0], value = u->values[i] > floor ? u->values[i] : floor;
+        const double floor = 1e-12 * u->values[0],
+                     value = u->values[i] > floor ? u->values[i] : floor;
         for (int32_t j = 0; j < r; j++) u->square[(int64_t)i * r + j] /= sqrt(value);
     }
-    cblas_dgemm(CblasRowMajor, CblasTrans, CblasNoTrans, r, r, r, 1, u->root, r, u->square, r, 0, to, r);
+    cblas_dgemm(CblasRowMajor, CblasTrans, CblasNoTrans, r, r, r, 1, u->root, r, u->square, r, 0,
+                to, r);
     return CPT_OK;
 }
 
@@ -121,11 +131,12 @@ static void sum_group(const unmixing *u, int g)
 {
     const group *at = &u->groups[g];
     const int64_t r = u->r, first = u->n * g / GROUPS, end = u->n * (g + 1) / GROUPS;
-    memset(at->sum, 0, (size_t)(r * r + 2 * r) * sizeof *at->sum); /* sum, slope, skew lie in a row */
+    memset(at->sum, 0,
+           (size_t)(r * r + 2 * r) * sizeof *at->sum); /* sum, slope, skew lie in a row */
     for (int64_t row = first; row < end; row += BLOCK_ROWS) {
         const int rows = (int)(end - row < BLOCK_ROWS ? end - row : BLOCK_ROWS);
-        cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, rows, u->r, u->r, 1, u->z + row * r, u->r, u->w,
-                    u->r, 0, at->y, u->r);
+        cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, rows, u->r, u->r, 1, u->z + row * r,
+                    u->r, u->w, u->r, 0, at->y, u->r);
         for (int64_t i = 0; i < rows; i++)
             for (int64_t c = 0; c < r; c++) {
                 const double y = at->y[i * r + c], t = tanh(y);
@@ -133,8 +144,8 @@ static void sum_group(const unmixing *u, int g)
                 at->slope[c] += 1 - t * t;
                 at->y[i * r + c] = t;
             }
-        cblas_dgemm(CblasRowMajor, CblasTrans, CblasNoTrans, u->r, u->r, rows, 1, at->y, u->r, u->z + row * r,
-                    u->r, 1, at->sum, u->r);
+        cblas_dgemm(CblasRowMajor, CblasTrans, CblasNoTrans, u->r, u->r, rows, 1, at->y, u->r,
+                    u->z + row * r, u->r, 1, at->sum, u->r);
     }
 }
 
@@ -187,8 +198,11 @@ static cpt_status find_sources(unmixing *u, cpt_dictionary_report *report, const
     }
     report->n_steps = round;
     if (change > TOLERANCE)
-        cpt_warn(ctx, "independent components still turn by %.2g (1 - cos) after %d rounds; some directions "
-                 "of the embedding are close to Gaussian", change, round);
+        cpt_warn(
+            ctx,
+            "independent components still turn by %.2g (1 - cos) after %d rounds; some directions "
+            "of the embedding are close to Gaussian",
+            change, round);
     sum_cells(u); /* the skewness at the end */
 done:
     return status;
@@ -252,8 +266,8 @@ done:
 }
 
 cpt_status cpt_train_ica(const cpt_dictionary_options *o, const cpt_training_rows *t,
-                         cpt_dictionary **out, cpt_dictionary_report *report, const cpt_context *ctx,
-                         cpt_err *e)
+                         cpt_dictionary **out, cpt_dictionary_report *report,
+                         const cpt_context *ctx, cpt_err *e)
 {
     cpt_status status = CPT_OK;
     cpt_axes axes = {0};

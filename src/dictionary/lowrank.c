@@ -1,10 +1,12 @@
 /* lowrank.c - pca and ica as dictionaries: sizes, encoding, decoding, files.
  *
- * Every sum over dimensions runs in double and in the order of the dimensions, for all components side by
- * side; so encoding one cell, a block, or one unit (readout) gives the same bits. O(n rank dim).
+ * Every sum over dimensions runs in double and in the order of the dimensions, for all components
+ * side by side; so encoding one cell, a block, or one unit (readout) gives the same bits.
+ * O(n rank dim).
  *
- * Files: DIR/sae_weights.safetensors {encoder [rank][dim], components [rank][dim], mean [dim], f32} and
- * DIR/cfg.json {"architecture": "conceptome-pca" | "conceptome-ica", "d_in": dim, "d_sae": 2 rank}. */
+ * Files: DIR/sae_weights.safetensors {encoder [rank][dim], components [rank][dim], mean [dim], f32}
+ * and DIR/cfg.json {"architecture": "conceptome-pca" | "conceptome-ica", "d_in": dim,
+ * "d_sae": 2 rank}. */
 #include "dictionary/lowrank.h"
 
 #include "base/file.h"
@@ -33,25 +35,30 @@ cpt_status cpt_lowrank_resolve(cpt_dictionary_options *o, int32_t dim, int64_t n
     const bool nmf = is_nmf(o->kind);
     const int32_t units = nmf ? 1 : 2;
     if (dim > CPT_LOWRANK_MAX_DIM)
-        return cpt_fail(e, CPT_ERR_USAGE, "%s of %d dimensions: at most %d are supported", o->kind, dim,
-                        CPT_LOWRANK_MAX_DIM);
+        return cpt_fail(e, CPT_ERR_USAGE, "%s of %d dimensions: at most %d are supported", o->kind,
+                        dim, CPT_LOWRANK_MAX_DIM);
     if (!nmf && n_train < 2)
         return cpt_fail(e, CPT_ERR_DATA, "%s needs at least 2 training cells, not %lld", o->kind,
                         (long long)n_train);
     if (o->expansion > 0)
-        return cpt_fail(e, CPT_ERR_USAGE, "kind %s has a rank and no expansion; use --k RANK or --concepts %s",
+        return cpt_fail(e, CPT_ERR_USAGE,
+                        "kind %s has a rank and no expansion; use --k RANK or --concepts %s",
                         o->kind, nmf ? "RANK" : "2*RANK");
     if (o->n_concepts % units)
-        return cpt_fail(e, CPT_ERR_USAGE, "kind %s has two units per component; %d concepts are odd", o->kind,
+        return cpt_fail(e, CPT_ERR_USAGE,
+                        "kind %s has two units per component; %d concepts are odd", o->kind,
                         o->n_concepts);
     if (o->n_concepts > 0 && o->k > 0 && o->k != o->n_concepts / units)
-        return cpt_fail(e, CPT_ERR_USAGE, "kind %s with %d concepts has rank %d, but --k says %d; leave one "
-                        "out", o->kind, o->n_concepts, o->n_concepts / units, o->k);
+        return cpt_fail(e, CPT_ERR_USAGE,
+                        "kind %s with %d concepts has rank %d, but --k says %d; leave one "
+                        "out",
+                        o->kind, o->n_concepts, o->n_concepts / units, o->k);
     const int64_t cells = nmf ? n_train : n_train - 1, most_dims = nmf ? 2 * (int64_t)dim : dim;
     const int64_t most = cells < most_dims ? cells : most_dims;
     if (o->n_concepts > 0) o->k = o->n_concepts / units;
     if (o->k > most)
-        return cpt_fail(e, CPT_ERR_USAGE, "rank %d is more than the %lld that %s can have with %d dimensions "
+        return cpt_fail(e, CPT_ERR_USAGE,
+                        "rank %d is more than the %lld that %s can have with %d dimensions "
                         "and %lld training cells; lower --k or --concepts",
                         o->k, (long long)most, o->kind, dim, (long long)n_train);
     if (o->k == 0 && nmf) o->k = dim < cells ? dim : (int32_t)cells;
@@ -94,8 +101,8 @@ static cpt_status encode(const cpt_dictionary *base, int64_t n, const float *a, 
     return CPT_OK;
 }
 
-static void decode(const cpt_dictionary *d, int64_t n, const int32_t *counts, const int32_t *concepts,
-                   const float *values, float *out)
+static void decode(const cpt_dictionary *d, int64_t n, const int32_t *counts,
+                   const int32_t *concepts, const float *values, float *out)
 {
     for (int64_t i = 0; i < n; i++) {
         float *row = out + i * d->dim;
@@ -150,8 +157,8 @@ static void list_tensors(const cpt_lowrank *d, int32_t rank, int32_t dim, cpt_lo
     t[2] = (cpt_lowrank_tensor){"mean", d ? d->mean : NULL, dim, 0};
 }
 
-static cpt_status save_signed(const cpt_dictionary *base, const char *architecture, const char *folder,
-                              cpt_err *e)
+static cpt_status save_signed(const cpt_dictionary *base, const char *architecture,
+                              const char *folder, cpt_err *e)
 {
     const cpt_lowrank *d = (const cpt_lowrank *)base;
     cpt_lowrank_tensor tensors[3];
@@ -169,10 +176,13 @@ static cpt_status save_ica(const cpt_dictionary *d, const char *folder, cpt_err 
     return save_signed(d, CPT_ARCHITECTURE_ICA, folder, e);
 }
 
-static const cpt_dictionary_ops pca_ops = {"pca", encode, decode, readout, gradient, save_pca, lowrank_free};
-static const cpt_dictionary_ops ica_ops = {"ica", encode, decode, readout, gradient, save_ica, lowrank_free};
+static const cpt_dictionary_ops pca_ops = {"pca",    encode,   decode,      readout,
+                                           gradient, save_pca, lowrank_free};
+static const cpt_dictionary_ops ica_ops = {"ica",    encode,   decode,      readout,
+                                           gradient, save_ica, lowrank_free};
 
-cpt_status cpt_lowrank_new(const char *kind, int32_t rank, int32_t dim, cpt_lowrank **out, cpt_err *e)
+cpt_status cpt_lowrank_new(const char *kind, int32_t rank, int32_t dim, cpt_lowrank **out,
+                           cpt_err *e)
 {
     cpt_status status = CPT_OK;
     const size_t n = (size_t)rank * (size_t)dim;
@@ -232,14 +242,18 @@ cpt_status cpt_axes_make(const char *kind, int32_t rank, const cpt_training_rows
     CPT_TRY(cpt_alloc(&axes->singular, (size_t)most, sizeof *axes->singular, e));
     for (int64_t i = 0; i < t->n; i++)
         memcpy(axes->x + i * dim, cpt_training_row(t, i), (size_t)dim * sizeof *axes->x);
-    CPT_TRY(cpt_pca(axes->x, t->n, dim, most, axes->mean, axes->components, axes->singular, ctx, e));
-    while (axes->rank < most && axes->singular[axes->rank] > SMALLEST_AXIS * axes->singular[0]) axes->rank++;
+    CPT_TRY(
+        cpt_pca(axes->x, t->n, dim, most, axes->mean, axes->components, axes->singular, ctx, e));
+    while (axes->rank < most && axes->singular[axes->rank] > SMALLEST_AXIS * axes->singular[0])
+        axes->rank++;
     if (axes->rank == 0)
-        status = cpt_fail(e, CPT_ERR_DATA, "%s: all %lld training cells have the same embedding", kind,
-                          (long long)t->n);
+        status = cpt_fail(e, CPT_ERR_DATA, "%s: all %lld training cells have the same embedding",
+                          kind, (long long)t->n);
     else if (rank > axes->rank)
-        status = cpt_fail(e, CPT_ERR_DATA, "%s: rank %d was asked for, but the embedding of the training cells "
-                          "has rank %d; lower --k or --concepts", kind, rank, axes->rank);
+        status = cpt_fail(e, CPT_ERR_DATA,
+                          "%s: rank %d was asked for, but the embedding of the training cells "
+                          "has rank %d; lower --k or --concepts",
+                          kind, rank, axes->rank);
     else if (rank > 0)
         axes->rank = rank;
 done:
@@ -249,8 +263,8 @@ done:
 
 /* ---- files ---- */
 
-static cpt_status write_config(const char *folder, const char *architecture, const cpt_dictionary *d,
-                               cpt_err *e)
+static cpt_status write_config(const char *folder, const char *architecture,
+                               const cpt_dictionary *d, cpt_err *e)
 {
     char path[4096];
     cpt_text text = {0};
@@ -303,8 +317,8 @@ done:
     return status;
 }
 
-cpt_status cpt_lowrank_check(const cpt_checkpoint *file, int32_t n, const cpt_lowrank_tensor *tensors,
-                             cpt_err *e)
+cpt_status cpt_lowrank_check(const cpt_checkpoint *file, int32_t n,
+                             const cpt_lowrank_tensor *tensors, cpt_err *e)
 {
     cpt_status status = CPT_OK;
     for (int32_t i = 0; i < n && status == CPT_OK; i++) {
@@ -324,14 +338,14 @@ cpt_status cpt_lowrank_read(const cpt_checkpoint *file, const char *path, int32_
         if (status != CPT_OK) return status;
         for (int64_t j = 0; j < t->n_items; j++)
             if (!isfinite(tensors[i].data[j]))
-                return cpt_fail(e, CPT_ERR_FORMAT, "%s: tensor %s is not finite at element %lld", path,
-                                tensors[i].name, (long long)j);
+                return cpt_fail(e, CPT_ERR_FORMAT, "%s: tensor %s is not finite at element %lld",
+                                path, tensors[i].name, (long long)j);
     }
     return CPT_OK;
 }
 
-static cpt_status load_signed(const char *kind, const char *folder, const void *cfg, cpt_dictionary **out,
-                              cpt_err *e)
+static cpt_status load_signed(const char *kind, const char *folder, const void *cfg,
+                              cpt_dictionary **out, cpt_err *e)
 {
     int32_t dim = 0, units = 0;
     char path[4096];
@@ -342,8 +356,10 @@ static cpt_status load_signed(const char *kind, const char *folder, const void *
     CPT_TRY(cpt_config_int(folder, cfg, "d_in", 1, CPT_LOWRANK_MAX_DIM, &dim, e));
     CPT_TRY(cpt_config_int(folder, cfg, "d_sae", 2, 2 * dim, &units, e));
     if (units % 2) {
-        status = cpt_fail(e, CPT_ERR_FORMAT, "%s/" CPT_CONFIG_FILE ": d_sae is %d, but %s has two units per "
-                          "component", folder, units, kind);
+        status = cpt_fail(e, CPT_ERR_FORMAT,
+                          "%s/" CPT_CONFIG_FILE ": d_sae is %d, but %s has two units per "
+                          "component",
+                          folder, units, kind);
         goto done;
     }
     CPT_TRY(cpt_path_join(path, sizeof path, folder, CPT_WEIGHTS_FILE, e));

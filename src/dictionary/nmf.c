@@ -1,16 +1,19 @@
 /* nmf.c - a non-negative factorisation of the split coordinates as a dictionary (lowrank.h).
  *
- * Encoding solves non-negative least squares exactly for each cell (nnls.c); what comes out depends on
- * the cell alone, so encoding and reading out one unit agree bit for bit. With P the active units,
+ * Encoding solves non-negative least squares exactly for each cell (nnls.c); what comes out depends
+ * on the cell alone, so encoding and reading out one unit agree bit for bit. With P the active
+ * units,
  *
  *     c in P:      h_c = u_c                          d h_c / d s = row c of (H_P H_P^T)^-1 H_P
- *     c not in P:  h_c = H_c . (s - u H) / |H_c|^2    d h_c / d s = (H_c - G_cP G_PP^-1 H_P) / |H_c|^2
+ *     c not in P:  h_c = H_c . (s - u H) / |H_c|^2    d h_c / d s = (H_c - G_cP G_PP^-1 H_P) /
+ * |H_c|^2
  *
- * which is continuous in a and <= 0 exactly where u_c = 0. In a, s has slope +1 in the first half where
- * a_j > 0, -1 in the second half where a_j < 0, and the mean of both sides is taken at 0.
+ * which is continuous in a and <= 0 exactly where u_c = 0. In a, s has slope +1 in the first half
+ * where a_j > 0, -1 in the second half where a_j < 0, and the mean of both sides is taken at 0.
  *
- * Cost: O(F dim + F m + m^3) a cell with m active units. Files: DIR/sae_weights.safetensors {components
- * [F][2 dim], f32}, DIR/cfg.json {"architecture": "conceptome-nmf", "d_in": dim, "d_sae": F}. */
+ * Cost: O(F dim + F m + m^3) a cell with m active units. Files: DIR/sae_weights.safetensors
+ * {components [F][2 dim], f32}, DIR/cfg.json {"architecture": "conceptome-nmf", "d_in": dim,
+ * "d_sae": F}. */
 #include "dictionary/nmf.h"
 
 #include "dictionary/lowrank.h"
@@ -63,8 +66,8 @@ done:
     return status;
 }
 
-static void decode(const cpt_dictionary *d, int64_t n, const int32_t *counts, const int32_t *concepts,
-                   const float *values, float *out)
+static void decode(const cpt_dictionary *d, int64_t n, const int32_t *counts,
+                   const int32_t *concepts, const float *values, float *out)
 {
     memset(out, 0, (size_t)n * (size_t)d->dim * sizeof *out);
     for (int64_t i = 0; i < n; i++)
@@ -102,7 +105,8 @@ done:
     return status;
 }
 
-/* h_c = sum over units k of weights[k] H_k . s around the present cell, over the active ones and c. */
+/* h_c = sum over units k of weights[k] H_k . s around the present cell, over the active ones and c.
+ */
 static void weights_of(const cpt_nmf *d, const cpt_nnls *s, int32_t concept, double *weights)
 {
     const int64_t F = d->base.n_concepts;
@@ -157,11 +161,13 @@ void cpt_nmf_free(cpt_dictionary *base)
 static cpt_status save(const cpt_dictionary *base, const char *folder, cpt_err *e)
 {
     const cpt_nmf *d = (const cpt_nmf *)base;
-    const cpt_lowrank_tensor t = {"components", d->components, base->n_concepts, 2 * (int64_t)base->dim};
+    const cpt_lowrank_tensor t = {"components", d->components, base->n_concepts,
+                                  2 * (int64_t)base->dim};
     return cpt_lowrank_save(folder, CPT_ARCHITECTURE_NMF, base, 1, &t, e);
 }
 
-static const cpt_dictionary_ops ops = {"nmf", encode, decode, readout, gradient, save, cpt_nmf_free};
+static const cpt_dictionary_ops ops = {"nmf",    encode, decode,      readout,
+                                       gradient, save,   cpt_nmf_free};
 
 cpt_status cpt_nmf_new(int32_t n_components, int32_t dim, cpt_nmf **out, cpt_err *e)
 {
@@ -206,8 +212,10 @@ static cpt_status check_sign(const char *path, const cpt_nmf *d, cpt_err *e)
     const int64_t n = 2 * (int64_t)d->base.n_concepts * d->base.dim;
     for (int64_t i = 0; i < n; i++)
         if (d->components[i] < 0)
-            return cpt_fail(e, CPT_ERR_FORMAT, "%s: tensor components is negative at element %lld; those of "
-                            "a non-negative factorisation are not", path, (long long)i);
+            return cpt_fail(e, CPT_ERR_FORMAT,
+                            "%s: tensor components is negative at element %lld; those of "
+                            "a non-negative factorisation are not",
+                            path, (long long)i);
     return CPT_OK;
 }
 

@@ -1,16 +1,19 @@
-/* nmf_train.c - learns non-negative components of the split coordinates s(a) = [max(a,0), max(-a,0)].
+/* nmf_train.c - learns non-negative components of the split coordinates s(a) = [max(a,0),
+ * max(-a,0)].
  *
  * Problem: min |S - W H|^2 over W, H >= 0, S [n][2 dim] the split embeddings of the training cells.
  *
- * Method: HALS (Cichocki and Phan 2009): each column of W and each row of H in turn is set to its optimum
- * with all others held, so the loss never rises. H starts as means of a few random cells; in the first
- * rounds a component that no cell uses is put on a random cell, which leaves the loss as it is.
- * Afterwards only H is kept, rows of unit norm, by descending share of the reconstruction.
+ * Method: HALS (Cichocki and Phan 2009): each column of W and each row of H in turn is set to its
+ * optimum with all others held, so the loss never rises. H starts as means of a few random cells;
+ * in the first rounds a component that no cell uses is put on a random cell, which leaves the loss
+ * as it is. Afterwards only H is kept, rows of unit norm, by descending share of the
+ * reconstruction.
  *
  * Cost a round: O(n F (dim + F)). Memory: n (dim floats + F doubles).
- * Traps. The loss is |S|^2 - 2 tr(H A^T) + tr(B H H^T) out of sums that are there anyway; near a perfect fit
- * it is a difference of large numbers and only good to 1e-13 |S|^2. Sums over cells run in parts of
- * fixed bounds: the same bits for any number of threads. The optimum is local: other seeds find others. */
+ * Traps. The loss is |S|^2 - 2 tr(H A^T) + tr(B H H^T) out of sums that are there anyway; near a
+ * perfect fit it is a difference of large numbers and only good to 1e-13 |S|^2. Sums over cells run
+ * in parts of fixed bounds: the same bits for any number of threads. The optimum is local: other
+ * seeds find others. */
 #include "dictionary/nmf.h"
 
 #include "dictionary/lowrank.h"
@@ -24,8 +27,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { GROUPS = 16, BLOCK_ROWS = 128, SWEEPS = 2, START_CELLS = 5, MAX_ROUNDS = 1000, LAST_DRAW = 50 };
-static const double TOLERANCE = 1e-7; /* fall of the loss in a round, as a share of |S|^2 */
+enum {
+    GROUPS = 16,
+    BLOCK_ROWS = 128,
+    SWEEPS = 2,
+    START_CELLS = 5,
+    MAX_ROUNDS = 1000,
+    LAST_DRAW = 50
+};
+static const double SMALL_ROUND = 4e6; /* operations that are not worth a team of threads */
+static const double TOLERANCE = 1e-8; /* fall of the loss in a round, as a share of |S|^2 */
 
 typedef struct group {
     double *split; /* [BLOCK_ROWS][2 dim] */
@@ -47,14 +58,15 @@ typedef struct factors {
     int n_threads;
 } factors;
 
-static cpt_status factors_new(int32_t F, const cpt_training_rows *t, factors *f, const cpt_context *ctx,
-                              cpt_err *e)
+static cpt_status factors_new(int32_t F, const cpt_training_rows *t, factors *f,
+                              const cpt_context *ctx, cpt_err *e)
 {
     cpt_status status = CPT_OK;
     const size_t k = (size_t)F, m = 2 * (size_t)t->dim;
     const size_t per_group = BLOCK_ROWS * (m + k) + k * m + k * k;
+    const double work = 4 * (double)t->n * (double)k * (double)(m + k);
     *f = (factors){.rows = t, .F = F, .dim = t->dim, .seed = ctx ? ctx->seed : 0,
-                   .n_threads = cpt_threads(ctx)};
+                   .n_threads = work < SMALL_ROUND ? 1 : cpt_threads(ctx)};
     CPT_TRY(cpt_alloc(&f->w, (size_t)t->n * k, sizeof *f->w, e));
     CPT_TRY(cpt_alloc(&f->memory, k * m + k * k + GROUPS * per_group, sizeof *f->memory, e));
     f->h = f->memory;
@@ -87,7 +99,8 @@ static void draw_component(factors *f, int32_t c, int32_t turn, int32_t n)
 {
     cpt_stream s;
     double *h = f->h + (int64_t)c * 2 * f->dim;
-    cpt_stream_init(&s, f->seed, CPT_RANDOM_DICTIONARY, (uint64_t)turn * (uint64_t)f->F + (uint64_t)c);
+    cpt_stream_init(&s, f->seed, CPT_RANDOM_DICTIONARY,
+                    (uint64_t)turn * (uint64_t)f->F + (uint64_t)c);
     memset(h, 0, 2 * (size_t)f->dim * sizeof *h);
     for (int32_t i = 0; i < n; i++) {
         const int64_t cell = (int64_t)cpt_stream_below(&s, (uint64_t)f->rows->n);
@@ -97,8 +110,8 @@ static void draw_component(factors *f, int32_t c, int32_t turn, int32_t n)
 
 static void update_gram(factors *f)
 {
-    cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, f->F, f->F, 2 * f->dim, 1, f->h, 2 * f->dim, f->h,
-                2 * f->dim, 0, f->gram, f->F);
+    cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, f->F, f->F, 2 * f->dim, 1, f->h,
+                2 * f->dim, f->h, 2 * f->dim, 0, f->gram, f->F);
 }
 
 /* The coefficients of one cell, each in turn to its optimum. */
@@ -131,10 +144,13 @@ static void update_group(factors *f, int number)
         memset(g->split, 0, (size_t)rows * (size_t)m * sizeof *g->split);
         for (int64_t i = 0; i < rows; i++)
             add_split(cpt_training_row(f->rows, row + i), f->dim, 1, g->split + i * m);
-        cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, rows, F, m, 1, g->split, m, f->h, m, 0, g->b, F);
+        cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, rows, F, m, 1, g->split, m, f->h, m, 0,
+                    g->b, F);
         for (int64_t i = 0; i < rows; i++) sweep_cell(f, g->b + i * F, w + i * F);
-        cblas_dgemm(CblasRowMajor, CblasTrans, CblasNoTrans, F, m, rows, 1, w, F, g->split, m, 1, g->ws, m);
-        cblas_dgemm(CblasRowMajor, CblasTrans, CblasNoTrans, F, F, rows, 1, w, F, w, F, 1, g->ww, F);
+        cblas_dgemm(CblasRowMajor, CblasTrans, CblasNoTrans, F, m, rows, 1, w, F, g->split, m, 1,
+                    g->ws, m);
+        cblas_dgemm(CblasRowMajor, CblasTrans, CblasNoTrans, F, F, rows, 1, w, F, w, F, 1, g->ww,
+                    F);
     }
 }
 
@@ -185,7 +201,8 @@ static double loss(const factors *f)
     return f->total - 2 * cross + square;
 }
 
-static cpt_status learn(factors *f, cpt_dictionary_report *report, const cpt_context *ctx, cpt_err *e)
+static cpt_status learn(factors *f, cpt_dictionary_report *report, const cpt_context *ctx,
+                        cpt_err *e)
 {
     cpt_status status = CPT_OK;
     double before = INFINITY, now = f->total;
@@ -238,7 +255,8 @@ static cpt_status make_units(const factors *f, cpt_nmf **out, cpt_err *e)
     for (int64_t c = 0; c < F; c++) {
         const int64_t row = order[c].row;
         const double norm = sqrt(f->gram[row * F + row]);
-        for (int64_t j = 0; j < m && norm > 0; j++) d->components[c * m + j] = (float)(f->h[row * m + j] / norm);
+        for (int64_t j = 0; j < m && norm > 0; j++)
+            d->components[c * m + j] = (float)(f->h[row * m + j] / norm);
     }
     cpt_nmf_finish(d);
     *out = d;
@@ -248,8 +266,8 @@ done:
 }
 
 cpt_status cpt_train_nmf(const cpt_dictionary_options *o, const cpt_training_rows *t,
-                         cpt_dictionary **out, cpt_dictionary_report *report, const cpt_context *ctx,
-                         cpt_err *e)
+                         cpt_dictionary **out, cpt_dictionary_report *report,
+                         const cpt_context *ctx, cpt_err *e)
 {
     cpt_status status = CPT_OK;
     factors f = {0};

@@ -1,14 +1,16 @@
 /* nnls.c - exact non-negative least squares on the normal equations.
  *
- * Method: active set (Lawson and Hanson 1974, chapter 23; Bro and de Jong 1997 for the form with G and b
- * alone). Start with no coefficient; let the one with the largest slack in; solve without bounds over
- * those that are in; where one would become negative go only as far as it reaches 0 and put it out; stop
- * when no slack is positive. The objective falls at each change, so it ends; a limit guards rounding.
+ * Method: active set (Lawson and Hanson 1974, chapter 23; Bro and de Jong 1997 for the form with G
+ * and b alone). Start with no coefficient; let the one with the largest slack in; solve without
+ * bounds over those that are in; where one would become negative go only as far as it reaches 0 and
+ * put it out; stop when no slack is positive. The objective falls at each change, so it ends; a
+ * limit guards rounding.
  *
- * Cost: the factor grows by one row per entry, O(m^2); an exit factors anew, O(m^3). Typically O(m^3)
- * in all, m = number of positive coefficients.
+ * Cost: the factor grows by one row per entry, O(m^2); an exit factors anew, O(m^3). Typically
+ * O(m^3) in all, m = number of positive coefficients.
  *
- * Trap: a column that depends on those inside has no pivot; it is refused until one of them leaves. */
+ * Trap: a column that depends on those inside has no pivot; it is refused until one of them leaves.
+ */
 #include "dictionary/nnls.h"
 
 #include "base/memory.h"

@@ -5,8 +5,8 @@
 #include "dictionary/lowrank.h"
 
 cpt_status cpt_train_pca(const cpt_dictionary_options *o, const cpt_training_rows *t,
-                         cpt_dictionary **out, cpt_dictionary_report *report, const cpt_context *ctx,
-                         cpt_err *e)
+                         cpt_dictionary **out, cpt_dictionary_report *report,
+                         const cpt_context *ctx, cpt_err *e)
 {
     cpt_status status = CPT_OK;
     cpt_axes axes = {0};

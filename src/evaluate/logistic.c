@@ -4,14 +4,14 @@
  *
  *     H V = V (penalised columns) + strength * R^T X,   R_ik = w_i P_ik (S_ik - sum_j P_ij S_ij)
  *
- * Each Newton step is solved only as far as it pays (forcing term min(0.5, sqrt |g|), Dembo and Steihaug
- * 1983) and halved until the objective falls enough (Armijo). The objective is convex: the optimum is the
- * optimum.
+ * Each Newton step is solved only as far as it pays (forcing term min(0.5, sqrt |g|), Dembo and
+ * Steihaug 1983) and halved until the objective falls enough (Armijo). The objective is convex: the
+ * optimum is the optimum.
  *
  * Cost: 4 n classes columns flops per product with H. Memory: 2 n classes doubles.
- * Traps. A constant added to all intercepts changes nothing: H is singular there, but gradients, and so
- * all steps from a start of zeros, have no part in it. Sums over cells run in GROUPS parts of fixed
- * bounds. */
+ * Traps. A constant added to all intercepts changes nothing: H is singular there, but gradients,
+ * and so all steps from a start of zeros, have no part in it. Sums over cells run in GROUPS parts
+ * of fixed bounds. */
 #include "evaluate/logistic.h"
 
 #include "base/memory.h"
@@ -23,6 +23,7 @@
 #include <string.h>
 
 enum { GROUPS = 16, MAX_STEPS = 100, MAX_HALVINGS = 40, MAX_CONJUGATE = 500 };
+static const double SMALL_PRODUCT = 4e6; /* operations that are not worth a team of threads */
 
 typedef struct solver {
     const cpt_logistic *p;
@@ -38,13 +39,16 @@ typedef struct solver {
 static cpt_status solver_new(const cpt_logistic *p, solver *s, const cpt_context *ctx, cpt_err *e)
 {
     const size_t cells = (size_t)p->n * (size_t)p->n_classes;
-    *s = (solver){.p = p, .size = (size_t)p->n_classes * (size_t)p->width, .n_threads = cpt_threads(ctx)};
-    cpt_status status = cpt_alloc(&s->memory, 2 * cells + (6 + GROUPS) * s->size, sizeof *s->memory, e);
+    *s = (solver){.p = p, .size = (size_t)p->n_classes * (size_t)p->width};
+    s->n_threads = 4 * (double)cells * p->width < SMALL_PRODUCT ? 1 : cpt_threads(ctx);
+    cpt_status status = cpt_alloc(&s->memory, 2 * cells + (6 + GROUPS) * s->size, sizeof *s->memory,
+                                  e);
     if (status != CPT_OK) return status;
     s->share = s->memory;
     s->score = s->share + cells;
     double *at = s->score + cells;
-    double **const vectors[] = {&s->gradient, &s->step, &s->residual, &s->direction, &s->product, &s->trial};
+    double **const vectors[] = {&s->gradient,  &s->step,    &s->residual,
+                                &s->direction, &s->product, &s->trial};
     for (size_t i = 0; i < sizeof vectors / sizeof *vectors; i++, at += s->size) *vectors[i] = at;
     s->parts = at;
     return CPT_OK;
@@ -79,8 +83,8 @@ static void group_sums(const solver *s, int g)
     double *to = s->parts + (size_t)g * s->size;
     memset(to, 0, s->size * sizeof *to);
     if (rows > 0)
-        cblas_dgemm(CblasRowMajor, CblasTrans, CblasNoTrans, k, width, (int)rows, 1, s->score + first * k, k,
-                    s->p->x + first * width, width, 0, to, width);
+        cblas_dgemm(CblasRowMajor, CblasTrans, CblasNoTrans, k, width, (int)rows, 1,
+                    s->score + first * k, k, s->p->x + first * width, width, 0, to, width);
 }
 
 /* to = strength * sum of the parts + v in the penalised columns */
@@ -181,7 +185,8 @@ static cpt_status find_step(solver *s, const cpt_context *ctx, cpt_err *e)
         }
         const double before = norm2;
         norm2 = inner(n, s->residual, s->residual);
-        for (size_t i = 0; i < n; i++) s->direction[i] = s->residual[i] + norm2 / before * s->direction[i];
+        for (size_t i = 0; i < n; i++)
+            s->direction[i] = s->residual[i] + norm2 / before * s->direction[i];
     }
     return CPT_OK;
 }
@@ -211,14 +216,17 @@ static double largest(size_t n, const double *x)
     return top;
 }
 
-cpt_status cpt_logistic_fit(const cpt_logistic *problem, double *theta, const cpt_context *ctx, cpt_err *e)
+cpt_status cpt_logistic_fit(const cpt_logistic *problem, double *theta, const cpt_context *ctx,
+                            cpt_err *e)
 {
     cpt_status status = CPT_OK;
     solver s = {0};
     if (problem->n < 1 || problem->width < 1 || problem->n_classes < 2 || !(problem->strength > 0))
-        return cpt_fail(e, CPT_ERR_USAGE, "logistic regression needs cells, columns, at least 2 classes and a "
-                        "strength above 0; these are %lld, %d, %d, %g", (long long)problem->n,
-                        problem->width, problem->n_classes, problem->strength);
+        return cpt_fail(e, CPT_ERR_USAGE,
+                        "logistic regression needs cells, columns, at least 2 classes and a "
+                        "strength above 0; these are %lld, %d, %d, %g",
+                        (long long)problem->n, problem->width, problem->n_classes,
+                        problem->strength);
     cpt_blas_single_thread();
     CPT_TRY(solver_new(problem, &s, ctx, e));
     const double enough = problem->tolerance * (problem->strength * (double)problem->n + 1);

@@ -1,13 +1,13 @@
 /* probe.c - nested cross-validation of a linear probe.
  *
- * For each outer fold: the columns are chosen on the training cells; each inner fold fits all strengths
- * on its own training part, each starting from the last; the strength with the most cells right over all
- * inner folds is fitted on all training cells; the outer fold is predicted once. Columns are standardised by
- * the cells of each fit. n_folds * (n_inner * n_strengths + 1) fits.
+ * For each outer fold: the columns are chosen on the training cells; each inner fold fits all
+ * strengths on its own training part, each starting from the last; the strength with the most cells
+ * right over all inner folds is fitted on all training cells; the outer fold is predicted once.
+ * Columns are standardised by the cells of each fit. n_folds * (n_inner * n_strengths + 1) fits.
  *
- * Traps. Labels that do not occur in a training part have no finite intercept: classes are numbered anew for
- * each fit. The inner folds choose only the strength: that they share the choice of columns with their
- * test part favours no outer fold. */
+ * Traps. Labels that do not occur in a training part have no finite intercept: classes are numbered
+ * anew for each fit. The inner folds choose only the strength: that they share the choice of
+ * columns with their test part favours no outer fold. */
 #include "evaluate/probe.h"
 
 #include "base/memory.h"
@@ -25,8 +25,8 @@ void cpt_probe_options_init(cpt_probe_options *o)
     *o = (cpt_probe_options){.n_folds = 5,
                              .n_inner = 3,
                              .max_cells = 20000,
-                             .n_strengths = 5,
-                             .strengths = {0.001, 0.01, 0.1, 1, 10}};
+                             .n_strengths = 6,
+                             .strengths = {0.001, 0.01, 0.1, 1, 10, 100}};
 }
 
 /* ---- folds ---- */
@@ -50,7 +50,8 @@ static int32_t largest_of(int64_t n, const int32_t *values)
     return top;
 }
 
-static cpt_status deal_groups(int64_t n, const int32_t *groups, int32_t *n_folds, int32_t *fold, cpt_err *e)
+static cpt_status deal_groups(int64_t n, const int32_t *groups, int32_t *n_folds, int32_t *fold,
+                              cpt_err *e)
 {
     cpt_status status = CPT_OK;
     const int32_t n_ids = largest_of(n, groups) + 1;
@@ -97,7 +98,8 @@ cpt_status cpt_probe_deal(int64_t n, const int32_t *labels, const int32_t *group
         dealt[k] = n_before;
         n_before += size;
     }
-    for (int64_t i = 0; i < n; i++) fold[order[i]] = (int32_t)(dealt[labels[order[i]]]++ % *n_folds);
+    for (int64_t i = 0; i < n; i++)
+        fold[order[i]] = (int32_t)(dealt[labels[order[i]]]++ % *n_folds);
 done:
     free(order);
     free(dealt);
@@ -146,7 +148,8 @@ static void standard_row(const probe *p, const columns *c, int64_t cell, double 
     row[c->n] = 1;
 }
 
-/* Labels of the training cells as classes 0 .. without gaps; label_of [n_labels]. Returns how many. */
+/* Labels of the training cells as classes 0 .. without gaps; label_of [n_labels]. Returns how many.
+ */
 static int32_t number_classes(const probe *p, const part *train, int32_t *y, int32_t *class_of,
                               int32_t *label_of)
 {
@@ -172,7 +175,8 @@ static void predict(const probe *p, const columns *c, int32_t n_classes, const i
         standard_row(p, c, test->cells[i], row);
         for (int32_t k = 0; k < n_classes; k++) {
             double score = 0;
-            for (int32_t j = 0; j <= c->n; j++) score += theta[(int64_t)k * (c->n + 1) + j] * row[j];
+            for (int32_t j = 0; j <= c->n; j++)
+                score += theta[(int64_t)k * (c->n + 1) + j] * row[j];
             if (score > top) {
                 top = score;
                 best = k;
@@ -200,7 +204,8 @@ static cpt_status fit_and_predict(const probe *p, columns *c, const part *train,
     CPT_TRY(cpt_alloc(&label_of, (size_t)p->n_labels, sizeof *label_of, e));
     standardise(p, train, c);
     for (int64_t i = 0; i < train->n; i++) standard_row(p, c, train->cells[i], x + i * width);
-    cpt_logistic problem = {.n = train->n, .width = width, .n_free = 1, .x = x, .y = y, .tolerance = TOLERANCE};
+    cpt_logistic problem = {
+        .n = train->n, .width = width, .n_free = 1, .x = x, .y = y, .tolerance = TOLERANCE};
     problem.n_classes = number_classes(p, train, y, class_of, label_of);
     for (int32_t s = 0; s < n_strengths; s++) {
         problem.strength = strengths[s];
@@ -260,11 +265,12 @@ static cpt_status inner_folds(const probe *p, const part *train, uint64_t turn, 
             return cpt_probe_deal(train->n, NULL, scratch, 0, turn, n_folds, fold, e);
     }
     gather(train, p->labels, scratch); /* one group is left: by cells */
-    return cpt_probe_deal(train->n, scratch, NULL, p->ctx ? p->ctx->seed : 0, turn, n_folds, fold, e);
+    return cpt_probe_deal(train->n, scratch, NULL, p->ctx ? p->ctx->seed : 0, turn, n_folds, fold,
+                          e);
 }
 
-static cpt_status choose_strength(const probe *p, columns *c, const part *train, uint64_t turn, double *out,
-                                  cpt_err *e)
+static cpt_status choose_strength(const probe *p, columns *c, const part *train, uint64_t turn,
+                                  double *out, cpt_err *e)
 {
     cpt_status status = CPT_OK;
     const int64_t size = (int64_t)p->n_labels * p->n_labels;
@@ -282,7 +288,8 @@ static cpt_status choose_strength(const probe *p, columns *c, const part *train,
     for (int32_t f = 0; f < n_folds; f++) {
         split_by_fold(train->n, train->cells, fold, f, &inner, &held);
         if (inner.n == 0) continue;
-        CPT_TRY(fit_and_predict(p, c, &inner, &held, p->o->n_strengths, p->o->strengths, confusions, e));
+        CPT_TRY(fit_and_predict(p, c, &inner, &held, p->o->n_strengths, p->o->strengths, confusions,
+                                e));
     }
     for (int32_t s = 1; s < p->o->n_strengths; s++)
         if (n_correct(p, confusions + s * size) > n_correct(p, confusions + best * size)) best = s;
@@ -309,7 +316,8 @@ static int by_score(const void *x, const void *y)
 }
 
 /* Spread between labels over spread within: orders columns as F does. */
-static double between_within(const probe *p, const part *train, int32_t column, double *sums, int64_t *sizes)
+static double between_within(const probe *p, const part *train, int32_t column, double *sums,
+                             int64_t *sizes)
 {
     double mean = 0, between = 0, total = 0;
     memset(sums, 0, (size_t)p->n_labels * sizeof *sums);
@@ -351,8 +359,8 @@ done:
 
 /* ---- scores ---- */
 
-static void score_fold(const probe *p, const int64_t *confusion, const part *train, const part *test,
-                       cpt_probe_fold *out, int64_t *sizes)
+static void score_fold(const probe *p, const int64_t *confusion, const part *train,
+                       const part *test, cpt_probe_fold *out, int64_t *sizes)
 {
     const int64_t k = p->n_labels;
     int32_t n_present = 0;
@@ -395,8 +403,8 @@ static void summarise(cpt_probe_result *r)
     r->macro_f1_sd = sqrt(f1_2 / (r->n_folds - 1));
 }
 
-static cpt_status outer_folds(const probe *p, const part *all, const int32_t *fold, cpt_probe_result *out,
-                              cpt_err *e)
+static cpt_status outer_folds(const probe *p, const part *all, const int32_t *fold,
+                              cpt_probe_result *out, cpt_err *e)
 {
     cpt_status status = CPT_OK;
     const size_t size = (size_t)p->n_labels * (size_t)p->n_labels;
@@ -438,16 +446,23 @@ static cpt_status check_options(const cpt_probe_options *o, cpt_err *e)
 {
     if (o->n_folds < 2 || o->n_folds > CPT_PROBE_MAX_FOLDS || o->n_inner < 2 ||
         o->n_inner > CPT_PROBE_MAX_FOLDS)
-        return cpt_fail(e, CPT_ERR_USAGE, "a probe takes 2 to %d folds; %d outer and %d inner ones were asked "
-                        "for", CPT_PROBE_MAX_FOLDS, o->n_folds, o->n_inner);
-    if (o->n_strengths < 1 || o->n_strengths > CPT_PROBE_MAX_STRENGTHS || o->n_best < 0 || o->max_cells < 0)
-        return cpt_fail(e, CPT_ERR_USAGE, "a probe takes 1 to %d strengths, and no negative number of columns or "
-                        "cells; %d, %d and %lld were asked for", CPT_PROBE_MAX_STRENGTHS, o->n_strengths,
-                        o->n_best, (long long)o->max_cells);
+        return cpt_fail(e, CPT_ERR_USAGE,
+                        "a probe takes 2 to %d folds; %d outer and %d inner ones were asked "
+                        "for",
+                        CPT_PROBE_MAX_FOLDS, o->n_folds, o->n_inner);
+    if (o->n_strengths < 1 || o->n_strengths > CPT_PROBE_MAX_STRENGTHS || o->n_best < 0 ||
+        o->max_cells < 0)
+        return cpt_fail(e, CPT_ERR_USAGE,
+                        "a probe takes 1 to %d strengths, and no negative number of columns or "
+                        "cells; %d, %d and %lld were asked for",
+                        CPT_PROBE_MAX_STRENGTHS, o->n_strengths, o->n_best,
+                        (long long)o->max_cells);
     for (int32_t s = 0; s < o->n_strengths; s++)
         if (!(o->strengths[s] > (s ? o->strengths[s - 1] : 0)) || isinf(o->strengths[s]))
-            return cpt_fail(e, CPT_ERR_USAGE, "strengths of a probe must be above 0 and ascending; number %d is "
-                            "%g", s + 1, o->strengths[s]);
+            return cpt_fail(e, CPT_ERR_USAGE,
+                            "strengths of a probe must be above 0 and ascending; number %d is "
+                            "%g",
+                            s + 1, o->strengths[s]);
     return CPT_OK;
 }
 
@@ -464,16 +479,21 @@ static cpt_status list_cells(const probe *p, int64_t n, part *all, cpt_err *e)
     if (status != CPT_OK) return status;
     for (int64_t i = 0; i < n; i++) {
         if (p->labels[i] < -1 || p->labels[i] >= p->n_labels)
-            return cpt_fail(e, CPT_ERR_USAGE, "label %d of cell %lld (counted from 0) is not one of %d",
-                            p->labels[i], (long long)i, p->n_labels);
+            return cpt_fail(e, CPT_ERR_USAGE,
+                            "label %d of cell %lld (counted from 0) is not one of %d", p->labels[i],
+                            (long long)i, p->n_labels);
         if (p->labels[i] < 0) continue;
         if (p->groups && (p->groups[i] < 0 || p->groups[i] >= n))
-            return cpt_fail(e, CPT_ERR_USAGE, "group %d of cell %lld (counted from 0) is not a number from 0 to "
-                            "the number of cells", p->groups[i], (long long)i);
+            return cpt_fail(e, CPT_ERR_USAGE,
+                            "group %d of cell %lld (counted from 0) is not a number from 0 to "
+                            "the number of cells",
+                            p->groups[i], (long long)i);
         for (int32_t j = 0; j < p->dim; j++)
             if (!isfinite(p->x[i * p->dim + j]))
-                return cpt_fail(e, CPT_ERR_DATA, "column %d of cell %lld (both counted from 0) is not finite; "
-                                "leave the cell out of the probe", j, (long long)i);
+                return cpt_fail(e, CPT_ERR_DATA,
+                                "column %d of cell %lld (both counted from 0) is not finite; "
+                                "leave the cell out of the probe",
+                                j, (long long)i);
         all->cells[all->n++] = i;
     }
     if (p->o->max_cells > 0 && all->n > p->o->max_cells) {
@@ -486,16 +506,18 @@ static cpt_status list_cells(const probe *p, int64_t n, part *all, cpt_err *e)
     return CPT_OK;
 }
 
-static cpt_status check_cells(const probe *p, const part *all, cpt_probe_result *out, int32_t *scratch,
-                              cpt_err *e)
+static cpt_status check_cells(const probe *p, const part *all, cpt_probe_result *out,
+                              int32_t *scratch, cpt_err *e)
 {
     gather(all, p->labels, scratch);
     if (n_distinct_up_to_2(all->n, scratch) < 2)
-        return cpt_fail(e, CPT_ERR_DATA, "a probe needs cells of at least two labels; the %lld labelled cells have "
-                        "%d", (long long)all->n, n_distinct_up_to_2(all->n, scratch));
+        return cpt_fail(e, CPT_ERR_DATA,
+                        "a probe needs cells of at least two labels; the %lld labelled cells have "
+                        "%d",
+                        (long long)all->n, n_distinct_up_to_2(all->n, scratch));
     if (all->n < 2 * (int64_t)p->o->n_folds)
-        return cpt_fail(e, CPT_ERR_DATA, "%lld labelled cells are too few for %d folds", (long long)all->n,
-                        p->o->n_folds);
+        return cpt_fail(e, CPT_ERR_DATA, "%lld labelled cells are too few for %d folds",
+                        (long long)all->n, p->o->n_folds);
     for (int32_t k = 0; k < p->n_labels; k++) {
         int64_t i = 0;
         while (i < all->n && scratch[i] != k) i++;
@@ -504,7 +526,8 @@ static cpt_status check_cells(const probe *p, const part *all, cpt_probe_result 
     if (!p->groups) return CPT_OK;
     gather(all, p->groups, scratch);
     if (n_distinct_up_to_2(all->n, scratch) < 2)
-        return cpt_fail(e, CPT_ERR_DATA, "all labelled cells are of one group (donor); a grouped probe needs two: "
+        return cpt_fail(e, CPT_ERR_DATA,
+                        "all labelled cells are of one group (donor); a grouped probe needs two: "
                         "probe without groups");
     return CPT_OK;
 }
@@ -520,7 +543,8 @@ cpt_status cpt_probe(const cpt_probe_options *o, const float *x, int64_t n, int3
     *out = (cpt_probe_result){.n_folds = o->n_folds, .grouped = groups != NULL};
     CPT_TRY(check_options(o, e));
     if (n < 1 || dim < 1) {
-        status = cpt_fail(e, CPT_ERR_DATA, "a probe of %lld cells and %d columns: both must be at least 1",
+        status = cpt_fail(e, CPT_ERR_DATA,
+                          "a probe of %lld cells and %d columns: both must be at least 1",
                           (long long)n, dim);
         goto done;
     }
@@ -530,8 +554,8 @@ cpt_status cpt_probe(const cpt_probe_options *o, const float *x, int64_t n, int3
     CPT_TRY(check_cells(&p, &all, out, scratch, e));
     out->n_cells = all.n;
     gather(&all, groups ? groups : labels, scratch);
-    CPT_TRY(cpt_probe_deal(all.n, groups ? NULL : scratch, groups ? scratch : NULL, ctx ? ctx->seed : 0, 0xF01D,
-                           &out->n_folds, fold, e));
+    CPT_TRY(cpt_probe_deal(all.n, groups ? NULL : scratch, groups ? scratch : NULL,
+                           ctx ? ctx->seed : 0, 0xF01D, &out->n_folds, fold, e));
     CPT_TRY(outer_folds(&p, &all, fold, out, e));
 done:
     if (status != CPT_OK) *out = (cpt_probe_result){0};

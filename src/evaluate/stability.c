@@ -1,10 +1,11 @@
 /* stability.c - decoder rows of several trainings, matched one to one.
  *
- * Cosines come from one single-precision product of unit rows (good to 1e-6, far below the differences
- * that matter); the matching is exact. All pairs of n dictionaries: n (n - 1) / 2 times two assignments of
- * O(F^3); the null as often as is asked.
+ * Cosines come from one single-precision product of unit rows (good to 1e-6, far below the
+ * differences that matter); the matching is exact. All pairs of n dictionaries: n (n - 1) / 2 times
+ * two assignments of O(F^3); the null as often as is asked.
  *
- * Trap: with F = 160 rows in 10 dimensions random rows match at a mean cosine near 0.8. Read the null. */
+ * Trap: with F = 160 rows in 10 dimensions random rows match at a mean cosine near 0.8. Read the
+ * null. */
 #include "evaluate/stability.h"
 
 #include "base/memory.h"
@@ -24,22 +25,26 @@ typedef struct matcher {
     int32_t *partner; /* [a.n] */
 } matcher;
 
-static cpt_status unit_rows(const char *which, const cpt_rows *r, int32_t dim, float *to, cpt_err *e)
+static cpt_status unit_rows(const char *which, const cpt_rows *r, int32_t dim, float *to,
+                            cpt_err *e)
 {
     for (int64_t i = 0; i < r->n; i++) {
         const float *from = r->rows + i * dim;
         double square = 0;
         for (int32_t j = 0; j < dim; j++) square += (double)from[j] * from[j];
         if (!isfinite(square))
-            return cpt_fail(e, CPT_ERR_DATA, "matching: row %lld (counted from 0) of the %s dictionary is not "
-                            "finite", (long long)i, which);
+            return cpt_fail(e, CPT_ERR_DATA,
+                            "matching: row %lld (counted from 0) of the %s dictionary is not "
+                            "finite",
+                            (long long)i, which);
         const double norm = square > 0 ? sqrt(square) : 1;
         for (int32_t j = 0; j < dim; j++) to[i * dim + j] = (float)(from[j] / norm);
     }
     return CPT_OK;
 }
 
-static cpt_status matcher_new(const cpt_rows *a, const cpt_rows *b, int32_t dim, matcher *m, cpt_err *e)
+static cpt_status matcher_new(const cpt_rows *a, const cpt_rows *b, int32_t dim, matcher *m,
+                              cpt_err *e)
 {
     cpt_status status = CPT_OK;
     const size_t size = (size_t)a->n * (size_t)b->n;
@@ -62,11 +67,13 @@ static void matcher_free(matcher *m)
 }
 
 /* The best matching by cosine, or by |cosine|: its mean. */
-static cpt_status match(matcher *m, int32_t n_a, int32_t n_b, bool absolute, double *mean, cpt_err *e)
+static cpt_status match(matcher *m, int32_t n_a, int32_t n_b, bool absolute, double *mean,
+                        cpt_err *e)
 {
     const int64_t size = (int64_t)n_a * n_b;
     double total = 0;
-    for (int64_t i = 0; i < size; i++) m->cost[i] = absolute ? -fabs((double)m->product[i]) : -(double)m->product[i];
+    for (int64_t i = 0; i < size; i++)
+        m->cost[i] = absolute ? -fabs((double)m->product[i]) : -(double)m->product[i];
     cpt_status status = cpt_assignment(m->cost, n_a, n_b, m->partner, &total, e);
     *mean = -total / (n_a < n_b ? n_a : n_b);
     return status;
@@ -94,12 +101,14 @@ cpt_status cpt_match_rows(const cpt_rows *a, const cpt_rows *b, int32_t dim, int
     matcher m = {0};
     *out = (cpt_match){.n_matched = a->n < b->n ? a->n : b->n};
     if (a->n < 1 || b->n < 1 || dim < 1)
-        return cpt_fail(e, CPT_ERR_DATA, "matching %d with %d rows of %d dimensions: all must be at least 1",
-                        a->n, b->n, dim);
+        return cpt_fail(e, CPT_ERR_DATA,
+                        "matching %d with %d rows of %d dimensions: all must be at least 1", a->n,
+                        b->n, dim);
     CPT_TRY(matcher_new(a, b, dim, &m, e));
     CPT_TRY(unit_rows("first", a, dim, m.a, e));
     CPT_TRY(unit_rows("second", b, dim, m.b, e));
-    cpt_gemm(false, true, a->n, b->n, dim, 1, m.a, dim, m.b, dim, 0, m.product, b->n, cpt_threads(ctx));
+    cpt_gemm(false, true, a->n, b->n, dim, 1, m.a, dim, m.b, dim, 0, m.product, b->n,
+             cpt_threads(ctx));
     CPT_TRY(match(&m, a->n, b->n, false, &out->cosine, e));
     read_pairs(&m, a->n, b->n, partner, cosine, out);
     CPT_TRY(cpt_check_stop(ctx, e));
@@ -114,7 +123,8 @@ done:
 static cpt_spread spread_of(int32_t n, const cpt_match *matches, size_t field)
 {
     cpt_spread s = {0, 0};
-    for (int32_t i = 0; i < n; i++) s.mean += *(const double *)((const char *)&matches[i] + field) / n;
+    for (int32_t i = 0; i < n; i++)
+        s.mean += *(const double *)((const char *)&matches[i] + field) / n;
     for (int32_t i = 0; i < n; i++) {
         const double d = *(const double *)((const char *)&matches[i] + field) - s.mean;
         s.sd += d * d;
@@ -176,15 +186,18 @@ cpt_status cpt_stability_of(const cpt_rows *dictionaries, int32_t n, int32_t dim
     cpt_match *pairs = NULL, *null = NULL;
     *out = (cpt_stability){0};
     if (n < 2 || n > 1000 || n_null < 0)
-        return cpt_fail(e, CPT_ERR_USAGE, "stability compares 2 to 1000 dictionaries with 0 or more random draws; "
-                        "%d and %d were given", n, n_null);
+        return cpt_fail(e, CPT_ERR_USAGE,
+                        "stability compares 2 to 1000 dictionaries with 0 or more random draws; "
+                        "%d and %d were given",
+                        n, n_null);
     const int32_t n_pairs = n * (n - 1) / 2;
     CPT_TRY(cpt_alloc(&pairs, (size_t)n_pairs, sizeof *pairs, e));
     CPT_TRY(cpt_alloc(&null, (size_t)n_null, sizeof *null, e));
     int32_t done = 0;
     for (int32_t i = 0; i < n; i++)
         for (int32_t j = i + 1; j < n; j++) {
-            CPT_TRY(cpt_match_rows(&dictionaries[i], &dictionaries[j], dim, NULL, NULL, &pairs[done++], ctx, e));
+            CPT_TRY(cpt_match_rows(&dictionaries[i], &dictionaries[j], dim, NULL, NULL,
+                                   &pairs[done++], ctx, e));
             cpt_progress(ctx, "stability", done, n_pairs, NULL);
         }
     CPT_TRY(draw_null(dictionaries, dim, n_null, null, ctx, e));

@@ -1,11 +1,12 @@
 /* stability.h - whether another training finds the same concepts: matched rows of decoders.
  *
- * Two dictionaries of one embedding are matched one to one so that the sum of cosines of their decoder
- * rows is largest (math/assignment.h). In a space of few dimensions many random rows find good partners
- * by chance alone: every number stands beside its value for random unit rows of the same sizes.
+ * Two dictionaries of one embedding are matched one to one so that the sum of cosines of their
+ * decoder rows is largest (math/assignment.h). In a space of few dimensions many random rows find
+ * good partners by chance alone: every number stands beside its value for random unit rows of the
+ * same sizes.
  *
- * PW-MCC (pairwise dictionary mean correlation coefficient; Song et al. 2025, arXiv 2505.20254): the same
- * with |cosine|, matched and averaged, so that a row and its negative are one feature. */
+ * PW-MCC (pairwise dictionary mean correlation coefficient; Song et al. 2025, arXiv 2505.20254):
+ * the same with |cosine|, matched and averaged, so that a row and its negative are one feature. */
 #ifndef CPT_EVALUATE_STABILITY_H
 #define CPT_EVALUATE_STABILITY_H
 
@@ -33,14 +34,15 @@ typedef struct cpt_spread {
 
 typedef struct cpt_stability {
     int32_t n_dictionaries, n_pairs, n_null;
-    cpt_spread cosine, above_07, above_09, pw_mcc; /* over the pairs, which share dictionaries: the sd is
-                                                    * a description, no standard error */
+    cpt_spread cosine, above_07, above_09, pw_mcc; /* over the pairs, which share dictionaries: the
+                                                    * sd is a description, no standard error */
     cpt_spread null_cosine, null_above_07, null_above_09, null_pw_mcc; /* over n_null draws */
-    double p; /* (1 + draws whose cosine reaches the mean over the pairs) / (1 + n_null); NaN without */
+    double p; /* (1 + draws whose cosine reaches the mean over the pairs) / (1 + n_null); NaN
+                 without */
 } cpt_stability;
 
-/* At least two dictionaries. The null draws pairs of random dictionaries with the sizes of the first
- * two. Same bytes for any number of threads. */
+/* At least two dictionaries. The null draws pairs of random dictionaries with the sizes of the
+ * first two. Same bytes for any number of threads. */
 cpt_status cpt_stability_of(const cpt_rows *dictionaries, int32_t n, int32_t dim, int32_t n_null,
                             cpt_stability *out, const cpt_context *ctx, cpt_err *e);
 

@@ -1,8 +1,8 @@
-/* attention.h - what a transformer does between its matrix products: normalisation, softmax, biases.
+/* attention.h - what a transformer does between its products: normalisation, softmax, biases.
  *
  * All work on rows of `width` floats. A row's result depends on that row alone, never on how many
- * rows the call has: a cell can be cut into blocks in any way. Sums run over 16 lanes that are added
- * up in double precision, in an order that is written in the code. */
+ * rows the call has: a cell can be cut into blocks in any way. Sums run over 16 lanes that are
+ * added up in double precision, in an order that is written in the code. */
 #ifndef CPT_MATH_ATTENTION_H
 #define CPT_MATH_ATTENTION_H
 
@@ -22,7 +22,8 @@ typedef struct cpt_attention_kernels {
     void (*add_norm)(int64_t n, int64_t width, const float *add, const float *bias,
                      const float *gain, const float *shift, float *x, float *sum);
     /* Gradient of layer_norm at `in`: grad [n][width] is replaced. */
-    void (*layer_norm_back)(int64_t n, int64_t width, const float *in, const float *gain, float *grad);
+    void (*layer_norm_back)(int64_t n, int64_t width, const float *in, const float *gain,
+                            float *grad);
     /* scores [n][width], row stride `stride`: each becomes exp(scale * (score - row maximum));
      * maxima [n] get scale * maximum (may be NULL), sums [n] what the row sums to: at least 1 */
     void (*softmax)(int64_t n, int64_t width, int64_t stride, float scale, float *scores,

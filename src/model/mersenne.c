@@ -1,8 +1,8 @@
 /* MT19937 as NumPy's legacy generator and PyTorch's CPU generator use it (models.md 3).
  *
  * Both fill the state from one 32-bit seed by the same recurrence. NumPy makes a double of 27 + 26
- * bits of two outputs; torch.randperm is Fisher-Yates from the front with a plain remainder (its bias,
- * n / 2^32, is part of what is repeated). */
+ * bits of two outputs; torch.randperm is Fisher-Yates from the front with a plain remainder (its
+ * bias, n / 2^32, is part of what is repeated). */
 #include "model/mersenne.h"
 
 enum { WORDS = 624, SHIFT = 397 };

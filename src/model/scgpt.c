@@ -26,15 +26,17 @@ const cpt_strings *cpt_scgpt_unknown_tensors(const cpt_model *m)
 cpt_status scgpt_describe(cpt_scgpt *m, cpt_err *e)
 {
     static const char *const ties[] = {"to the highest bin", "at random", "as numpy"};
-    static const char *const overflow[] = {"a random subset", "the highest counts", "the first genes",
-                                           "a random subset as torch"};
+    static const char *const overflow[] = {"a random subset", "the highest counts",
+                                           "the first genes", "a random subset as torch"};
     const cpt_scgpt_options *o = &m->options;
     const scgpt_shape *d = &m->shape;
     cpt_text *t = &m->base.description;
     cpt_text_free(t);
-    cpt_text_addf(t, "scGPT, %d genes, %d layers, %d heads, %d values; ties in binning go %s, cells with "
-                  "more than %d genes keep %s", m->base.n_genes, d->n_layers, d->n_heads, d->width,
-                  ties[o->ties], o->max_tokens - 1, overflow[o->overflow]);
+    cpt_text_addf(t,
+                  "scGPT, %d genes, %d layers, %d heads, %d values; ties in binning go %s, cells "
+                  "with more than %d genes keep %s",
+                  m->base.n_genes, d->n_layers, d->n_heads, d->width, ties[o->ties],
+                  o->max_tokens - 1, overflow[o->overflow]);
     if (m->ignores_batch_norm) cpt_text_add(t, "; its batch normalisation is ignored");
     return cpt_text_status(t, e);
 }
@@ -46,7 +48,8 @@ cpt_status cpt_scgpt_set_options(cpt_model *base, const cpt_scgpt_options *o, cp
         return cpt_fail(e, CPT_ERR_USAGE, "%s: options of scGPT for a model that is none",
                         cpt_text_str(&base->description));
     if (o->max_tokens < 2 || o->max_tokens > 1 << 16)
-        return cpt_fail(e, CPT_ERR_USAGE, "scGPT: at most %d tokens per cell: 2 to 65536 are possible",
+        return cpt_fail(e, CPT_ERR_USAGE,
+                        "scGPT: at most %d tokens per cell: 2 to 65536 are possible",
                         o->max_tokens);
     m->options = *o;
     return scgpt_describe(m, e);

@@ -1,14 +1,14 @@
-/* scgpt.h - scGPT (Cui et al. 2024) beyond the common interface of model.h: how cells become tokens.
+/* scgpt.h - scGPT (Cui et al. 2024) beyond the interface of model.h: how cells become tokens.
  *
  * What is computed is the zero-shot cell embedding of scGPT's embed_data (models.md 1 and 2): the
  * output of the transformer at <cls>, divided by its length. Model genes are the vocabulary without
  * its special tokens, in the order of their ids.
  *
- * scGPT bins each cell's counts by that cell's own quantiles into 1..50. Counts that fall on several
- * edges at once (all the ones of a UMI cell) get a random one of those bins there, and a cell with
- * more genes than fit loses random ones, so that its embedding differs from run to run. Here every
- * random number is a function of the seed, the cell's content and the gene: it does not depend on
- * the order of cells or columns, on threads, or on what else is in the file. */
+ * scGPT bins each cell's counts by that cell's own quantiles into 1..50. Counts that fall on
+ * several edges at once (all the ones of a UMI cell) get a random one of those bins there, and a
+ * cell with more genes than fit loses random ones, so that its embedding differs from run to run.
+ * Here every random number is a function of the seed, the cell's content and the gene: it does not
+ * depend on the order of cells or columns, on threads, or on what else is in the file. */
 #ifndef CPT_MODEL_SCGPT_H
 #define CPT_MODEL_SCGPT_H
 

@@ -3,12 +3,12 @@
  * Weights need no gradients here, so going back costs one product per linear map and four per
  * attention. Of the forward pass only what the normalisations read is kept (two rows per token and
  * layer); queries, keys, attention weights and the feed-forward's signs are computed again layer by
- * layer, once for GROUP directions: about two forward passes for one direction. The last layer has one
- * query and costs next to nothing, as going forward (scgpt_last_forward).
+ * layer, once for GROUP directions: about two forward passes for one direction. The last layer has
+ * one query and costs next to nothing, as going forward (scgpt_last_forward).
  *
- * At the bottom, x = token + LN(W relu(w u + b) + c) with u = min(value, 512): the chain ends in the
- * inner product of two rows per token. As in PyTorch the slope of relu at 0 is 0 and that of the clamp
- * at exactly 512 is 1. Single-threaded: pairs are independent and run side by side. */
+ * At the bottom, x = token + LN(W relu(w u + b) + c) with u = min(value, 512): the chain ends in
+ * the inner product of two rows per token. As in PyTorch the slope of relu at 0 is 0 and that of
+ * the clamp at exactly 512 is 1. Single-threaded: pairs are independent and run side by side. */
 #include "model/scgpt_network.h"
 
 #include <stdlib.h>
@@ -38,7 +38,8 @@ static cpt_status allocate(backward *b, cpt_err *e)
     const size_t rows = (size_t)b->n, d = (size_t)b->m->shape.width, f = (size_t)b->m->shape.hidden;
     const size_t scores = (size_t)SCGPT_QUERIES * (size_t)scgpt_score_stride(b->n);
     float *p = NULL;
-    cpt_status status = cpt_alloc(&p, (size_t)b->n_w * rows * 5 * d + rows * f + 2 * scores, sizeof *p, e);
+    cpt_status status =
+        cpt_alloc(&p, (size_t)b->n_w * rows * 5 * d + rows * f + 2 * scores, sizeof *p, e);
     if (status) return status;
     b->block = p;
     b->grad = p;
@@ -71,8 +72,8 @@ static void through_length(int32_t d, const float *raw, const float *direction, 
         grad[j] = (float)(((double)direction[j] - (double)raw[j] * along / squares) / length);
 }
 
-/* Gradient of the layer's output row -> of its context row (in `context`); what reaches row 0 past the
- * attention goes into `grad`. */
+/* Gradient of the layer's output row -> of its context row (in `context`); what reaches row 0 past
+ * the attention goes into `grad`. */
 static void last_to_context(const backward *b, const scgpt_last *a, float *grad, float *context)
 {
     const cpt_attention_kernels *k = b->kernels;
@@ -86,7 +87,8 @@ static void last_to_context(const backward *b, const scgpt_last *a, float *grad,
     scgpt_multiply_back(1, d, d, grad, l->out_weight, 0, context, 1);
 }
 
-/* Attention of row 0 with its context's gradient -> added to grad [n][width]. x is the layer's input. */
+/* Attention of row 0 with its context's gradient -> added to grad [n][width]. x is the layer's
+ * input. */
 static void last_attention(backward *b, const scgpt_last *a, const float *context, float *scratch,
                            float *grad)
 {
@@ -97,15 +99,16 @@ static void last_attention(backward *b, const scgpt_last *a, const float *contex
     float *mixed = scratch, *reader = mixed + heads * d, *query = reader + heads * d;
     float *slopes = query + d; /* [heads][capacity] */
     for (int64_t h = 0; h < heads; h++)
-        scgpt_multiply_back(1, (int32_t)d, (int32_t)size, context + h * size, values + h * size * d, 0,
-                            mixed + h * d, 1);
+        scgpt_multiply_back(1, (int32_t)d, (int32_t)size, context + h * size, values + h * size * d,
+                            0, mixed + h * d, 1);
     cpt_gemm(false, true, heads, n, d, 1, mixed, d, x, d, 0, slopes, capacity, 1);
     b->kernels->softmax_back(heads, n, capacity, scgpt_score_scale(b->m), a->weights, slopes);
     cpt_gemm(true, false, n, d, heads, 1, a->weights, capacity, mixed, d, 1, grad, d, 1);
     cpt_gemm(true, false, n, d, heads, 1, slopes, capacity, a->reader, d, 1, grad, d, 1);
     cpt_gemm(false, false, heads, d, n, 1, slopes, capacity, x, d, 0, reader, d, 1);
     for (int64_t h = 0; h < heads; h++)
-        scgpt_multiply(1, (int32_t)d, (int32_t)size, reader + h * d, keys + h * size * d, query + h * size, 1);
+        scgpt_multiply(1, (int32_t)d, (int32_t)size, reader + h * d, keys + h * size * d,
+                       query + h * size, 1);
     scgpt_multiply_back(1, (int32_t)d, (int32_t)d, query, l->qkv_weight, 1, grad, 1);
 }
 
@@ -113,7 +116,8 @@ static cpt_status last_layer(backward *b, bool raw, const float *directions, cpt
 {
     const int32_t d = b->m->shape.width, heads = b->m->shape.n_heads;
     scgpt_last a = scgpt_last_at(b->m, b->w->capacity, b->w->last);
-    const size_t size = 2 * (size_t)heads * (size_t)d + 2 * (size_t)d + (size_t)heads * (size_t)b->w->capacity;
+    const size_t size =
+        2 * (size_t)heads * (size_t)d + 2 * (size_t)d + (size_t)heads * (size_t)b->w->capacity;
     float *scratch = NULL;
     cpt_status status = cpt_alloc(&scratch, size, sizeof *scratch, e);
     if (status) return status;
@@ -133,20 +137,23 @@ static cpt_status last_layer(backward *b, bool raw, const float *directions, cpt
 
 /* ---- a full layer ---- */
 
-/* One block of queries of one head for all directions: adds to the keys' and values' gradients, sets
- * the queries'. */
+/* One block of queries of one head for all directions: adds to the keys' and values' gradients,
+ * sets the queries'. */
 static void attention_block(backward *b, int32_t head, int32_t first, int32_t rows)
 {
     const int64_t d = b->m->shape.width, size = d / b->m->shape.n_heads, n = b->n;
     const int64_t stride = scgpt_score_stride(b->n), from = head * size;
-    const float *q = b->w->qkv + first * 3 * d + from, *keys = b->w->qkv + d + from, *values = keys + d;
+    const float *q = b->w->qkv + first * 3 * d + from, *keys = b->w->qkv + d + from,
+                *values = keys + d;
     float sums[SCGPT_QUERIES];
     scgpt_attention_weights(b->m, b->n, head, first, rows, b->w->qkv, b->weights, NULL, sums);
     b->kernels->divide(rows, n, stride, sums, b->weights);
     for (int32_t i = 0; i < b->n_w; i++) {
         const float *context = part(b, b->context, i, (int32_t)d) + first * d + from;
-        float *grad = part(b, b->qkv, i, 3 * (int32_t)d), *to_keys = grad + d + from, *to_values = to_keys + d;
-        cpt_gemm(true, false, n, size, rows, 1, b->weights, stride, context, d, 1, to_values, 3 * d, 1);
+        float *grad = part(b, b->qkv, i, 3 * (int32_t)d), *to_keys = grad + d + from,
+              *to_values = to_keys + d;
+        cpt_gemm(true, false, n, size, rows, 1, b->weights, stride, context, d, 1, to_values, 3 * d,
+                 1);
         cpt_gemm(false, true, rows, n, size, 1, context, d, values, 3 * d, 0, b->slopes, stride, 1);
         b->kernels->softmax_back(rows, n, stride, scgpt_score_scale(b->m), b->weights, b->slopes);
         cpt_gemm(false, false, rows, size, n, 1, b->slopes, stride, keys, 3 * d, 0,
@@ -157,10 +164,12 @@ static void attention_block(backward *b, int32_t head, int32_t first, int32_t ro
 
 static void attention(backward *b)
 {
-    memset(b->qkv, 0, sizeof *b->qkv * 3 * (size_t)b->n_w * (size_t)b->n * (size_t)b->m->shape.width);
+    memset(b->qkv, 0,
+           sizeof *b->qkv * 3 * (size_t)b->n_w * (size_t)b->n * (size_t)b->m->shape.width);
     for (int32_t head = 0; head < b->m->shape.n_heads; head++)
         for (int32_t first = 0; first < b->n; first += SCGPT_QUERIES)
-            attention_block(b, head, first, b->n - first < SCGPT_QUERIES ? b->n - first : SCGPT_QUERIES);
+            attention_block(b, head, first,
+                            b->n - first < SCGPT_QUERIES ? b->n - first : SCGPT_QUERIES);
 }
 
 /* w->x is the layer's input. */
@@ -185,13 +194,15 @@ static void full_layer(backward *b, int32_t layer, const float *tape)
     }
     attention(b);
     for (int32_t i = 0; i < b->n_w; i++)
-        scgpt_multiply_back(n, d, 3 * d, part(b, b->qkv, i, 3 * d), l->qkv_weight, 1, part(b, b->grad, i, d), 1);
+        scgpt_multiply_back(n, d, 3 * d, part(b, b->qkv, i, 3 * d), l->qkv_weight, 1,
+                            part(b, b->grad, i, d), 1);
 }
 
 /* ---- the value encoder ---- */
 
-/* before [n][width] = what the encoder's normalisation reads; slopes [n][width] = its derivative. */
-static void value_slopes(const backward *b, const float *values, float *before, float *slopes, float *scratch)
+/* before [n][width] = what the encoder's normalisation reads; slopes [n][width], its derivative. */
+static void value_slopes(const backward *b, const float *values, float *before, float *slopes,
+                         float *scratch)
 {
     const cpt_scgpt *m = b->m;
     const int32_t d = m->shape.width;
@@ -239,8 +250,8 @@ static void layer_input(const backward *b, int32_t layer, const int32_t *ids, co
         return;
     }
     const scgpt_norm *norm = &b->m->layers[layer - 1].norm2;
-    b->kernels->layer_norm(b->n, b->m->shape.width, tape + (2 * (size_t)layer - 1) * rows, norm->gain,
-                           norm->shift, b->w->x);
+    b->kernels->layer_norm(b->n, b->m->shape.width, tape + (2 * (size_t)layer - 1) * rows,
+                           norm->gain, norm->shift, b->w->x);
 }
 
 cpt_status scgpt_backward(const cpt_scgpt *m, int32_t n, const int32_t *ids, const float *values,

@@ -1,16 +1,18 @@
 /* scGPT's network in eval mode: tokens -> the output at <cls> (models.md 1.3).
  *
- * A post-norm transformer over one cell: no padding, no mask, no positions, no final norm. Attention
- * takes SCGPT_QUERIES rows of one head at a time, so that their scores stay in the second-level cache;
- * the weights are left undivided and the 64 numbers of the context are divided instead.
+ * A post-norm transformer over one cell: no padding, no mask, no positions, no final norm.
+ * Attention takes SCGPT_QUERIES rows of one head at a time, so that their scores stay in the
+ * second-level cache; the weights are left undivided and the 64 numbers of the context are divided
+ * instead.
  *
  * With S tokens, width d and feed-forward width f, one layer costs 2 S d (4 d + 2 f) + 4 S^2 d
- * operations: at S = 1,200, d = f = 512 it is 6.7 GFLOP. The last layer is wanted for row 0 only and
- * costs 4 heads S d + 4 d (d + f), a thousandth (scgpt_last). So a cell costs n_layers - 1 layers.
+ * operations: at S = 1,200, d = f = 512 it is 6.7 GFLOP. The last layer is wanted for row 0 only
+ * and costs 4 heads S d + 4 d (d + f), a thousandth (scgpt_last). So a cell costs n_layers - 1
+ * layers.
  *
- * Every unit of work (tile of a product, block of queries of one head) is computed by one thread in an
- * order that does not depend on the number of threads: cells go over threads when there are enough of
- * them, else the units of one cell do, with the same bytes. */
+ * Every unit of work (tile of a product, block of queries of one head) is computed by one thread in
+ * an order that does not depend on the number of threads: cells go over threads when there are
+ * enough of them, else the units of one cell do, with the same bytes. */
 #include "model/scgpt_network.h"
 
 #include <omp.h>
@@ -81,7 +83,8 @@ static int32_t table_row(const cpt_scgpt *m, float value)
     return value >= 0 && value < SCGPT_BINS && value == floorf(value) ? (int32_t)value : -1;
 }
 
-void scgpt_embed_values(const cpt_scgpt *m, int32_t n, const float *values, float *out, float *scratch)
+void scgpt_embed_values(const cpt_scgpt *m, int32_t n, const float *values, float *out,
+                        float *scratch)
 {
     const cpt_attention_kernels *k = cpt_attention_kernels_get();
     const int32_t d = m->shape.width;
@@ -116,21 +119,25 @@ void scgpt_input(const cpt_scgpt *m, int32_t n, const int32_t *ids, const float 
 
 /* ---- a full layer ---- */
 
-void scgpt_attention_weights(const cpt_scgpt *m, int32_t n, int32_t head, int32_t first, int32_t rows,
-                             const float *qkv, float *weights, float *maxima, float *sums)
+void scgpt_attention_weights(const cpt_scgpt *m, int32_t n, int32_t head, int32_t first,
+                             int32_t rows, const float *qkv, float *weights, float *maxima,
+                             float *sums)
 {
     const int64_t d = m->shape.width, size = d / m->shape.n_heads, stride = scgpt_score_stride(n);
     const float *queries = qkv + first * 3 * d + head * size, *keys = qkv + d + head * size;
     cpt_gemm(false, true, rows, n, size, 1, queries, 3 * d, keys, 3 * d, 0, weights, stride, 1);
-    cpt_attention_kernels_get()->softmax(rows, n, stride, scgpt_score_scale(m), weights, maxima, sums);
+    cpt_attention_kernels_get()->softmax(rows, n, stride, scgpt_score_scale(m), weights, maxima,
+                                         sums);
 }
 
-void scgpt_attention_context(const cpt_scgpt *m, int32_t n, int32_t head, int32_t first, int32_t rows,
-                             const float *qkv, const float *weights, const float *sums, float *context)
+void scgpt_attention_context(const cpt_scgpt *m, int32_t n, int32_t head, int32_t first,
+                             int32_t rows, const float *qkv, const float *weights,
+                             const float *sums, float *context)
 {
     const int64_t d = m->shape.width, size = d / m->shape.n_heads, stride = scgpt_score_stride(n);
     float *out = context + first * d + head * size;
-    cpt_gemm(false, false, rows, size, n, 1, weights, stride, qkv + 2 * d + head * size, 3 * d, 0, out, d, 1);
+    cpt_gemm(false, false, rows, size, n, 1, weights, stride, qkv + 2 * d + head * size, 3 * d, 0,
+             out, d, 1);
     cpt_attention_kernels_get()->divide(rows, size, d, sums, out);
 }
 
@@ -154,8 +161,8 @@ void scgpt_multiply(int32_t n, int32_t n_in, int32_t n_out, const float *in, con
     cpt_gemm(false, true, n, n_out, n_in, 1, in, n_in, weight, n_in, 0, out, n_out, n_threads);
 }
 
-void scgpt_multiply_back(int32_t n, int32_t n_in, int32_t n_out, const float *in, const float *weight,
-                         float beta, float *out, int n_threads)
+void scgpt_multiply_back(int32_t n, int32_t n_in, int32_t n_out, const float *in,
+                         const float *weight, float beta, float *out, int n_threads)
 {
     cpt_gemm(false, false, n, n_in, n_out, 1, in, n_out, weight, n_in, beta, out, n_in, n_threads);
 }
@@ -202,12 +209,14 @@ static void dense_row(int32_t n_in, int32_t n_out, const float *weight, const fl
 }
 
 /* Attention of row 0: query, readers, weights, mixed, context. */
-static void attend_from_cls(const cpt_scgpt *m, int32_t n, const float *x, int32_t capacity, scgpt_last *a)
+static void attend_from_cls(const cpt_scgpt *m, int32_t n, const float *x, int32_t capacity,
+                            scgpt_last *a)
 {
     const cpt_attention_kernels *k = cpt_attention_kernels_get();
     const scgpt_layer *l = &m->layers[m->shape.n_layers - 1];
     const int64_t d = m->shape.width, heads = m->shape.n_heads, size = d / heads;
-    const float *keys = l->qkv_weight + d * d, *values = keys + d * d, *value_bias = l->qkv_bias + 2 * d;
+    const float *keys = l->qkv_weight + d * d, *values = keys + d * d,
+                *value_bias = l->qkv_bias + 2 * d;
     dense_row((int32_t)d, (int32_t)d, l->qkv_weight, l->qkv_bias, x, a->query);
     for (int64_t h = 0; h < heads; h++) /* q' W_k: rows h size .. of the keys' weights */
         cpt_gemm(false, false, 1, d, size, 1, a->query + h * size, size, keys + h * size * d, d, 0,
@@ -220,11 +229,12 @@ static void attend_from_cls(const cpt_scgpt *m, int32_t n, const float *x, int32
     }
     cpt_gemm(false, false, heads, d, n, 1, a->weights, capacity, x, d, 0, a->mixed, d, 1);
     for (int64_t h = 0; h < heads; h++)
-        dense_row((int32_t)d, (int32_t)size, values + h * size * d, value_bias + h * size, a->mixed + h * d,
-                  a->context + h * size);
+        dense_row((int32_t)d, (int32_t)size, values + h * size * d, value_bias + h * size,
+                  a->mixed + h * d, a->context + h * size);
 }
 
-void scgpt_last_forward(const cpt_scgpt *m, int32_t n, const float *x, int32_t capacity, scgpt_last *a)
+void scgpt_last_forward(const cpt_scgpt *m, int32_t n, const float *x, int32_t capacity,
+                        scgpt_last *a)
 {
     const cpt_attention_kernels *k = cpt_attention_kernels_get();
     const scgpt_layer *l = &m->layers[m->shape.n_layers - 1];
@@ -277,7 +287,8 @@ static cpt_status embedder_init(embedder *b, const cpt_scgpt *m, int32_t capacit
     return status ? status : scgpt_work_init(&b->work, m, capacity, n_threads, NULL);
 }
 
-static void embed_cell(const cpt_scgpt *m, const cpt_counts *counts, int64_t row, embedder *b, float *out)
+static void embed_cell(const cpt_scgpt *m, const cpt_counts *counts, int64_t row, embedder *b,
+                       float *out)
 {
     const scgpt_cell *c = &b->tokenizer.cell;
     scgpt_tokenize(&b->tokenizer, m, counts, row, m->options.ties);
@@ -340,8 +351,8 @@ cpt_status scgpt_embed(const cpt_model *base, const cpt_counts *counts, int64_t 
     return status ? cpt_fail(e, status, "out of memory while embedding cells") : CPT_OK;
 }
 
-cpt_status scgpt_profile(const cpt_model *base, const cpt_counts *counts, int64_t row, cpt_profile *out,
-                         cpt_err *e)
+cpt_status scgpt_profile(const cpt_model *base, const cpt_counts *counts, int64_t row,
+                         cpt_profile *out, cpt_err *e)
 {
     const cpt_scgpt *m = scgpt_of(base);
     const bool in_counts = m->options.space == CPT_SCGPT_SPACE_COUNTS;

@@ -1,10 +1,11 @@
-/* Folders of scGPT: best_model.pt or model.safetensors, args.json, vocab.json (models.md 1.1 to 1.4).
+/* Folders of scGPT: best_model.pt or model.safetensors, args.json, vocab.json (models.md 1.1
+ * to 1.4).
  *
- * The reference loads without strictness: a tensor whose name or shape differs stays random and nothing
- * is said. Here every tensor that the embedding is computed with must be there under one of its known
- * names, with exactly the shape that args.json and vocab.json lead to, and finite; anything else is
- * refused by name. Three spellings of the attention weights occur: flash-attention 1 (Wqkv), scGPT
- * since 2026 (_impl.Wqkv) and plain PyTorch (in_proj); they are the same matrix.
+ * The reference loads without strictness: a tensor whose name or shape differs stays random and
+ * nothing is said. Here every tensor that the embedding is computed with must be there under one of
+ * its known names, with exactly the shape that args.json and vocab.json lead to, and finite;
+ * anything else is refused by name. Three spellings of the attention weights occur: flash-attention
+ * 1 (Wqkv), scGPT since 2026 (_impl.Wqkv) and plain PyTorch (in_proj); they are the same matrix.
  *
  * f32 tensors are used in the mapped file. Opening reads all of it once (checksums, NaN); the heads
  * that only training needs are never touched again. */
@@ -59,8 +60,8 @@ static cpt_status read_size(const char *folder, const json_t *args, const char *
 {
     const json_t *v = json_object_get(args, key);
     if (!json_is_integer(v) || json_integer_value(v) < 1 || json_integer_value(v) > most)
-        return cpt_fail(e, CPT_ERR_FORMAT, "%s/args.json: %s must be a whole number from 1 to %d", folder,
-                        key, most);
+        return cpt_fail(e, CPT_ERR_FORMAT, "%s/args.json: %s must be a whole number from 1 to %d",
+                        folder, key, most);
     *out = (int32_t)json_integer_value(v);
     return CPT_OK;
 }
@@ -81,8 +82,10 @@ static cpt_status check_settings(const reader *r, const json_t *args, cpt_err *e
                         "normalise after each block are supported", r->folder);
     const json_t *bins = json_object_get(args, "n_bins");
     if (json_is_integer(bins) && json_integer_value(bins) != SCGPT_BINS)
-        cpt_warn(r->ctx, "%s/args.json: n_bins is %lld, but scGPT's embedding always bins into %d; "
-                 "the same is done here", r->folder, (long long)json_integer_value(bins), SCGPT_BINS);
+        cpt_warn(r->ctx,
+                 "%s/args.json: n_bins is %lld, but scGPT's embedding always bins into %d; "
+                 "the same is done here",
+                 r->folder, (long long)json_integer_value(bins), SCGPT_BINS);
     return CPT_OK;
 }
 
@@ -122,8 +125,8 @@ static bool is_special(const char *token, const char *pad_token)
 }
 
 /* names[id] = token; every id once. */
-static cpt_status order_tokens(const char *folder, json_t *vocabulary, int32_t n, const char **names,
-                               cpt_err *e)
+static cpt_status order_tokens(const char *folder, json_t *vocabulary, int32_t n,
+                               const char **names, cpt_err *e)
 {
     const char *token;
     json_t *id;
@@ -131,21 +134,26 @@ static cpt_status order_tokens(const char *folder, json_t *vocabulary, int32_t n
     {
         const json_int_t i = json_integer_value(id);
         if (!json_is_integer(id) || i < 0)
-            return cpt_fail(e, CPT_ERR_FORMAT, "%s/vocab.json: the id of '%.60s' is no whole number from 0",
-                            folder, token);
+            return cpt_fail(e, CPT_ERR_FORMAT,
+                            "%s/vocab.json: the id of '%.60s' is no whole number from 0", folder,
+                            token);
         if (i >= n)
-            return cpt_fail(e, CPT_ERR_FORMAT, "%s/vocab.json: '%.60s' has id %lld, but there are %d tokens: "
-                            "the ids have a gap; take the file that belongs to this checkpoint", folder,
-                            token, (long long)i, n);
+            return cpt_fail(e, CPT_ERR_FORMAT,
+                            "%s/vocab.json: '%.60s' has id %lld, but there are %d tokens: "
+                            "the ids have a gap; take the file that belongs to this checkpoint",
+                            folder, token, (long long)i, n);
         if (names[i])
-            return cpt_fail(e, CPT_ERR_FORMAT, "%s/vocab.json: '%.60s' and '%.60s' both have id %lld; take "
-                            "the file that belongs to this checkpoint", folder, names[i], token, (long long)i);
+            return cpt_fail(e, CPT_ERR_FORMAT,
+                            "%s/vocab.json: '%.60s' and '%.60s' both have id %lld; take "
+                            "the file that belongs to this checkpoint",
+                            folder, names[i], token, (long long)i);
         names[i] = token;
     }
     return CPT_OK;
 }
 
-static cpt_status take_genes(cpt_scgpt *m, const char *const *names, const char *pad_token, cpt_err *e)
+static cpt_status take_genes(cpt_scgpt *m, const char *const *names, const char *pad_token,
+                             cpt_err *e)
 {
     cpt_status status = cpt_alloc(&m->token_of, (size_t)m->shape.n_tokens, sizeof *m->token_of, e);
     m->cls = -1;
@@ -173,8 +181,10 @@ static cpt_status read_vocabulary(const reader *r, const char *pad_token, cpt_er
     CPT_TRY(order_tokens(r->folder, vocabulary, (int32_t)n, names, e));
     CPT_TRY(take_genes(m, names, pad_token, e));
     if (m->cls < 0)
-        CPT_TRY(cpt_fail(e, CPT_ERR_FORMAT, "%s/vocab.json: has no token '<cls>', whose output is the "
-                         "embedding; take the file that belongs to this checkpoint", r->folder));
+        CPT_TRY(cpt_fail(e, CPT_ERR_FORMAT,
+                         "%s/vocab.json: has no token '<cls>', whose output is the "
+                         "embedding; take the file that belongs to this checkpoint",
+                         r->folder));
     if (m->base.n_genes == 0)
         CPT_TRY(cpt_fail(e, CPT_ERR_FORMAT, "%s/vocab.json: has no genes", r->folder));
 done:
@@ -185,8 +195,8 @@ done:
 
 /* ---- tensors ---- */
 
-/* Bits of the exponent are all ones exactly for infinities and NaN; no branch, so it runs as fast as
- * the memory. */
+/* Bits of the exponent are all ones exactly for infinities and NaN; no branch, so it runs as fast
+ * as the memory. */
 static int64_t first_not_finite(const float *values, int64_t n)
 {
     enum { BLOCK = 4096 };
@@ -215,7 +225,8 @@ static cpt_status values_of(cpt_scgpt *m, const cpt_tensor *t, const float **out
         *out = t->data;
         return CPT_OK;
     }
-    cpt_status status = cpt_grow(&m->owned, &m->owned_capacity, m->n_owned + 1, sizeof *m->owned, e);
+    cpt_status status =
+        cpt_grow(&m->owned, &m->owned_capacity, m->n_owned + 1, sizeof *m->owned, e);
     if (!status) status = cpt_alloc(&copy, (size_t)t->n_items, sizeof *copy, e);
     if (status) return status;
     m->owned[m->n_owned++] = copy;
@@ -224,8 +235,8 @@ static cpt_status values_of(cpt_scgpt *m, const cpt_tensor *t, const float **out
 }
 
 /* A tensor of shape [rows][cols], or [rows] when cols is 0. */
-static cpt_status need(const reader *r, const char *name, int64_t rows, int64_t cols, const float **out,
-                       cpt_err *e)
+static cpt_status need(const reader *r, const char *name, int64_t rows, int64_t cols,
+                       const float **out, cpt_err *e)
 {
     const int64_t shape[2] = {rows, cols};
     const cpt_tensor *t;
@@ -236,8 +247,10 @@ static cpt_status need(const reader *r, const char *name, int64_t rows, int64_t 
     if (status) return status;
     const int64_t bad = first_not_finite(*out, t->n_items);
     if (bad >= 0)
-        return cpt_fail(e, CPT_ERR_DATA, "%s: tensor '%s': value %lld is not finite; the training of this "
-                        "model failed, or the file is damaged", r->folder, full, (long long)bad);
+        return cpt_fail(e, CPT_ERR_DATA,
+                        "%s: tensor '%s': value %lld is not finite; the training of this "
+                        "model failed, or the file is damaged",
+                        r->folder, full, (long long)bad);
     return CPT_OK;
 }
 
@@ -263,8 +276,8 @@ static cpt_status read_attention(const reader *r, int32_t layer, scgpt_layer *l,
         {"out_proj.", "bias", d, 0, &l->out_bias}};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
         char name[NAME];
-        snprintf(name, sizeof name, "transformer_encoder.layers.%d.self_attn.%s%s%s", layer, r->attention,
-                 parts[i].part, parts[i].kind);
+        snprintf(name, sizeof name, "transformer_encoder.layers.%d.self_attn.%s%s%s", layer,
+                 r->attention, parts[i].part, parts[i].kind);
         cpt_status status = need(r, name, parts[i].rows, parts[i].cols, parts[i].to, e);
         if (status) return status;
     }
@@ -304,7 +317,8 @@ static void find_spelling(reader *r)
 {
     r->prefix = "module.";
     if (!has(r, "encoder.embedding.weight")) r->prefix = "";
-    r->attention = has(r, "transformer_encoder.layers.0.self_attn._impl.Wqkv.weight") ? "_impl." : "";
+    r->attention =
+        has(r, "transformer_encoder.layers.0.self_attn._impl.Wqkv.weight") ? "_impl." : "";
     r->in_proj = has(r, "transformer_encoder.layers.0.self_attn.in_proj_weight");
 }
 
@@ -316,13 +330,15 @@ static cpt_status read_embedding(const reader *r, cpt_err *e)
     snprintf(full, sizeof full, "%sencoder.embedding.weight", r->prefix);
     const cpt_tensor *t = cpt_checkpoint_find(m->file, full);
     if (t && t->n_dims == 2 && t->shape[0] != m->shape.n_tokens)
-        return cpt_fail(e, CPT_ERR_FORMAT, "%s: vocab.json has %d tokens, but tensor '%s' has %lld rows; "
-                        "take the vocab.json that belongs to this checkpoint", r->folder,
-                        m->shape.n_tokens, full, (long long)t->shape[0]);
+        return cpt_fail(e, CPT_ERR_FORMAT,
+                        "%s: vocab.json has %d tokens, but tensor '%s' has %lld rows; "
+                        "take the vocab.json that belongs to this checkpoint",
+                        r->folder, m->shape.n_tokens, full, (long long)t->shape[0]);
     if (t && t->n_dims == 2 && t->shape[1] != m->shape.width)
-        return cpt_fail(e, CPT_ERR_FORMAT, "%s: args.json says embsize %d, but tensor '%s' has %lld columns; "
-                        "take the args.json that belongs to this checkpoint", r->folder, m->shape.width,
-                        full, (long long)t->shape[1]);
+        return cpt_fail(e, CPT_ERR_FORMAT,
+                        "%s: args.json says embsize %d, but tensor '%s' has %lld columns; "
+                        "take the args.json that belongs to this checkpoint",
+                        r->folder, m->shape.width, full, (long long)t->shape[1]);
     return need(r, "encoder.embedding.weight", m->shape.n_tokens, m->shape.width, &m->embedding, e);
 }
 
@@ -343,9 +359,10 @@ static cpt_status read_tensors(const reader *r, cpt_err *e)
     for (int32_t i = 0; i < m->shape.n_layers; i++) CPT_TRY(read_layer(r, i, &m->layers[i], e));
     snprintf(name, sizeof name, LAYER, m->shape.n_layers, "norm1.weight");
     if (has(r, name))
-        CPT_TRY(cpt_fail(e, CPT_ERR_FORMAT, "%s: args.json says nlayers %d, but there is a tensor '%s%s'; "
-                         "take the args.json that belongs to this checkpoint", r->folder,
-                         m->shape.n_layers, r->prefix, name));
+        CPT_TRY(cpt_fail(e, CPT_ERR_FORMAT,
+                         "%s: args.json says nlayers %d, but there is a tensor '%s%s'; "
+                         "take the args.json that belongs to this checkpoint",
+                         r->folder, m->shape.n_layers, r->prefix, name));
 done:
     return status;
 }
@@ -359,8 +376,8 @@ static bool starts_with(const char *name, const char *const *stems)
     return false;
 }
 
-/* Notes tensors that belong to no scGPT, and batch normalisation, which scGPT's embed_data leaves out
- * although such a model was trained with it. */
+/* Notes tensors that belong to no scGPT, and batch normalisation, which scGPT's embed_data leaves
+ * out although such a model was trained with it. */
 static cpt_status note_unused(const reader *r, cpt_err *e)
 {
     static const char *const used[] = {"encoder.embedding.", "encoder.enc_norm.", "value_encoder.",
@@ -379,11 +396,13 @@ static cpt_status note_unused(const reader *r, cpt_err *e)
         }
     }
     if (m->ignores_batch_norm)
-        cpt_warn(r->ctx, "%s: was fine-tuned with batch normalisation (bn. or dsbn.), which the embedding "
-                 "leaves out, as scGPT's embed_data does; its embeddings may be of little use", r->folder);
+        cpt_warn(r->ctx,
+                 "%s: was fine-tuned with batch normalisation (bn. or dsbn.), which the embedding "
+                 "leaves out, as scGPT's embed_data does; its embeddings may be of little use",
+                 r->folder);
     if (m->unknown.n)
-        cpt_warn(r->ctx, "%s: %lld tensors are no part of scGPT and not used, the first is '%s'", r->folder,
-                 (long long)m->unknown.n, cpt_strings_get(&m->unknown, 0));
+        cpt_warn(r->ctx, "%s: %lld tensors are no part of scGPT and not used, the first is '%s'",
+                 r->folder, (long long)m->unknown.n, cpt_strings_get(&m->unknown, 0));
     return CPT_OK;
 }
 
@@ -396,7 +415,8 @@ static cpt_status open_weights(const reader *r, cpt_err *e)
     return status ? status : cpt_checkpoint_open(path, &r->m->file, e);
 }
 
-cpt_status scgpt_open_folder(const char *folder, cpt_model **out, const cpt_context *ctx, cpt_err *e)
+cpt_status scgpt_open_folder(const char *folder, cpt_model **out, const cpt_context *ctx,
+                             cpt_err *e)
 {
     cpt_scgpt *m = NULL;
     cpt_text pad_token = {0};

@@ -1,7 +1,7 @@
 /* scgpt_network.h - the inside of an scGPT model: shared by its files, and by their tests.
  *
- * Weights are used where they lie in the mapped checkpoint, [n_out][n_in] as PyTorch stores them; what
- * is not aligned f32 there is converted into memory of the model. */
+ * Weights are used where they lie in the mapped checkpoint, [n_out][n_in] as PyTorch stores them;
+ * what is not aligned f32 there is converted into memory of the model. */
 #ifndef CPT_MODEL_SCGPT_NETWORK_H
 #define CPT_MODEL_SCGPT_NETWORK_H
 
@@ -62,7 +62,8 @@ static inline const cpt_scgpt *scgpt_of(const cpt_model *m)
 }
 
 /* ---- loading (scgpt_load.c) ---- */
-cpt_status scgpt_open_folder(const char *folder, cpt_model **out, const cpt_context *ctx, cpt_err *e);
+cpt_status scgpt_open_folder(const char *folder, cpt_model **out, const cpt_context *ctx,
+                             cpt_err *e);
 /* Value table and description, once all tensors are set. */
 cpt_status scgpt_finish(cpt_scgpt *m, cpt_err *e);
 cpt_status scgpt_describe(cpt_scgpt *m, cpt_err *e);
@@ -132,15 +133,18 @@ void scgpt_work_free(scgpt_work *w);
 void scgpt_input(const cpt_scgpt *m, int32_t n, const int32_t *ids, const float *values, float *x,
                  float *scratch);
 /* Value embeddings alone, of any real values; scratch [n][width]. */
-void scgpt_embed_values(const cpt_scgpt *m, int32_t n, const float *values, float *out, float *scratch);
+void scgpt_embed_values(const cpt_scgpt *m, int32_t n, const float *values, float *out,
+                        float *scratch);
 
 /* Attention of rows [first, first + rows) of one head out of qkv [n][3 width], in two steps:
  * weights [rows][scgpt_score_stride(n)], maxima (may be NULL) and sums [rows] as the softmax leaves
  * them; then their rows of context [n][width]. */
-void scgpt_attention_weights(const cpt_scgpt *m, int32_t n, int32_t head, int32_t first, int32_t rows,
-                             const float *qkv, float *weights, float *maxima, float *sums);
-void scgpt_attention_context(const cpt_scgpt *m, int32_t n, int32_t head, int32_t first, int32_t rows,
-                             const float *qkv, const float *weights, const float *sums, float *context);
+void scgpt_attention_weights(const cpt_scgpt *m, int32_t n, int32_t head, int32_t first,
+                             int32_t rows, const float *qkv, float *weights, float *maxima,
+                             float *sums);
+void scgpt_attention_context(const cpt_scgpt *m, int32_t n, int32_t head, int32_t first,
+                             int32_t rows, const float *qkv, const float *weights,
+                             const float *sums, float *context);
 static inline int64_t scgpt_score_stride(int32_t n)
 {
     return ((int64_t)n + 15) / 16 * 16;
@@ -157,11 +161,11 @@ void scgpt_layer_forward(const cpt_scgpt *m, int32_t layer, int32_t n, scgpt_wor
 void scgpt_layer_project(const cpt_scgpt *m, int32_t layer, int32_t n, scgpt_work *w);
 void scgpt_layer_feed(const cpt_scgpt *m, int32_t layer, int32_t n, scgpt_work *w, float *tape);
 
-/* out [n][n_out] = in [n][n_in] weight', and back: out [n][n_in] = beta out + in [n][n_out] weight */
+/* out [n][n_out] = in [n][n_in] weight'; back: out [n][n_in] = beta out + in [n][n_out] weight */
 void scgpt_multiply(int32_t n, int32_t n_in, int32_t n_out, const float *in, const float *weight,
                     float *out, int n_threads);
-void scgpt_multiply_back(int32_t n, int32_t n_in, int32_t n_out, const float *in, const float *weight,
-                         float beta, float *out, int n_threads);
+void scgpt_multiply_back(int32_t n, int32_t n_in, int32_t n_out, const float *in,
+                         const float *weight, float beta, float *out, int n_threads);
 
 /* The last layer for row 0 alone. With the one query q, a head's score of token j is
  * q . (W_k x_j) = (W_k' q) . x_j up to a constant, and its context W_v (sum_j a_j x_j) + b_v: two
@@ -177,7 +181,8 @@ typedef struct scgpt_last {
 } scgpt_last;
 size_t scgpt_last_size(const cpt_scgpt *m, int32_t capacity); /* floats */
 scgpt_last scgpt_last_at(const cpt_scgpt *m, int32_t capacity, float *block);
-void scgpt_last_forward(const cpt_scgpt *m, int32_t n, const float *x, int32_t capacity, scgpt_last *l);
+void scgpt_last_forward(const cpt_scgpt *m, int32_t n, const float *x, int32_t capacity,
+                        scgpt_last *l);
 
 /* The whole network over one cell into out [width] (may be NULL); w->last keeps the last layer.
  * tape [n_layers - 1][2][n][width] or NULL. */
@@ -187,8 +192,8 @@ void scgpt_normalise(int32_t width, const float *raw, float *out);
 
 cpt_status scgpt_embed(const cpt_model *m, const cpt_counts *counts, int64_t first, int64_t n,
                        float *out, const cpt_context *ctx, cpt_err *e);
-cpt_status scgpt_profile(const cpt_model *m, const cpt_counts *counts, int64_t row, cpt_profile *out,
-                         cpt_err *e);
+cpt_status scgpt_profile(const cpt_model *m, const cpt_counts *counts, int64_t row,
+                         cpt_profile *out, cpt_err *e);
 
 /* ---- backward (scgpt_backward.c) ---- */
 
@@ -200,13 +205,15 @@ cpt_status scgpt_backward(const cpt_scgpt *m, int32_t n, const int32_t *ids, con
                           const float *directions, float *out, cpt_err *e);
 
 /* ---- sessions (scgpt_session.c) ---- */
-cpt_status scgpt_session_open(const cpt_model *m, const cpt_profile *cell, cpt_session **out, cpt_err *e);
+cpt_status scgpt_session_open(const cpt_model *m, const cpt_profile *cell, cpt_session **out,
+                              cpt_err *e);
 const float *scgpt_session_embedding(const cpt_session *s);
 cpt_status scgpt_session_singles(cpt_session *s, int32_t n, const cpt_change *changes, float *out,
                                  cpt_err *e);
 cpt_status scgpt_session_joint(cpt_session *s, int32_t n, const cpt_change *changes, float *out,
                                cpt_err *e);
-cpt_status scgpt_session_gradient(cpt_session *s, int32_t n_w, const float *w, float *out, cpt_err *e);
+cpt_status scgpt_session_gradient(cpt_session *s, int32_t n_w, const float *w, float *out,
+                                  cpt_err *e);
 void scgpt_session_free(cpt_session *s);
 
 extern const cpt_model_ops scgpt_ops;

@@ -1,19 +1,18 @@
 /* One scGPT cell and its perturbed copies.
  *
- * A copy differs from the cell in one token: its value is another, it is gone, or there is one more.
- * What all copies share is computed once: token embeddings, and in the first layer queries, keys,
- * values and the attention of every untouched token. There, with p the weight that a row gave to the
- * old token (value row v) and e the weight, on the same scale, that it gives to the new one (v'), its
- * context c becomes
- *     (c - p v + e v') / (1 - p + e),
- * one inner product per row and head instead of n. A row that gave the old token more than MOST_SHARE
- * of its attention would lose digits that way and is computed anew. From the second layer on every row
- * of every copy is different and nothing can be shared exactly; the last layer costs next to nothing
- * (scgpt_last_forward). With 12 layers and 1,200 tokens a copy costs 69 instead of 81 GFLOP, which are
- * what the same network costs when the last layer is computed for all tokens.
+ * A copy differs from the cell in one token: its value is another, it is gone, or there is one
+ * more. What all copies share is computed once: token embeddings, and in the first layer queries,
+ * keys, values and the attention of every untouched token. There, with p the weight that a row gave
+ * to the old token (value row v) and e the weight, on the same scale, that it gives to the new one
+ * (v'), its context c becomes (c - p v + e v') / (1 - p + e), one inner product per row and head
+ * instead of n. A row that gave the old token more than MOST_SHARE of its attention would lose
+ * digits that way and is computed anew. From the second layer on every row of every copy is
+ * different and nothing can be shared exactly; the last layer costs next to nothing
+ * (scgpt_last_forward). With 12 layers of width 512 and 1,200 tokens a copy costs 69 GFLOP, a whole
+ * forward pass 74, and 81 where the last layer is computed for all tokens.
  *
- * In the space of counts every change moves the quantiles and with them many bins: each copy is a cell
- * of its own, binned and computed from the start. */
+ * In the space of counts every change moves the quantiles and with them many bins: each copy is a
+ * cell of its own, binned and computed from the start. */
 #include "model/scgpt_network.h"
 
 #include <stdlib.h>
@@ -24,8 +23,8 @@
 
 static const double MOST_SHARE = 0.75;
 
-/* What copies share in the first layer; made by the first call of singles. Row n of the first two is
- * for the copy's new token. */
+/* What copies share in the first layer; made by the first call of singles. Row n of the first two
+ * is for the copy's new token. */
 typedef struct first_layer {
     float *x;       /* [n + 1][width] */
     float *qkv;     /* [n + 1][3 width] */
@@ -99,7 +98,8 @@ void scgpt_session_free(cpt_session *base)
 static cpt_status check_value(const cpt_scgpt *m, int32_t gene, float value, cpt_err *e)
 {
     if (gene < 0 || gene >= m->base.n_genes)
-        return cpt_fail(e, CPT_ERR_USAGE, "there is no gene %d: the model has %d", gene, m->base.n_genes);
+        return cpt_fail(e, CPT_ERR_USAGE, "there is no gene %d: the model has %d", gene,
+                        m->base.n_genes);
     if (!isfinite(value))
         return cpt_fail(e, CPT_ERR_USAGE, "gene %s: %g is no value",
                         cpt_strings_get(&m->base.gene_names, gene), (double)value);
@@ -111,8 +111,8 @@ static cpt_status check_value(const cpt_scgpt *m, int32_t gene, float value, cpt
 static cpt_status check_entry(const cpt_scgpt *m, const cpt_profile *cell, int32_t i, cpt_err *e)
 {
     if (i > 0 && cell->genes[i] <= cell->genes[i - 1])
-        return cpt_fail(e, CPT_ERR_USAGE, "the genes of a profile must ascend: %d after %d", cell->genes[i],
-                        cell->genes[i - 1]);
+        return cpt_fail(e, CPT_ERR_USAGE, "the genes of a profile must ascend: %d after %d",
+                        cell->genes[i], cell->genes[i - 1]);
     return check_value(m, cell->genes[i], cell->values[i], e);
 }
 
@@ -135,7 +135,8 @@ done:
 }
 
 /* The profile is the cell's tokens. */
-static cpt_status take_bins(scgpt_session *s, const cpt_scgpt *m, const cpt_profile *cell, cpt_err *e)
+static cpt_status take_bins(scgpt_session *s, const cpt_scgpt *m, const cpt_profile *cell,
+                            cpt_err *e)
 {
     cpt_status status;
     CPT_TRY(allocate(s, m, cell->n + 2, e));
@@ -154,7 +155,8 @@ done:
 }
 
 /* The profile is the cell's counts, of which the tokenizer makes the tokens. */
-static cpt_status take_counts(scgpt_session *s, const cpt_scgpt *m, const cpt_profile *cell, cpt_err *e)
+static cpt_status take_counts(scgpt_session *s, const cpt_scgpt *m, const cpt_profile *cell,
+                              cpt_err *e)
 {
     const size_t genes = (size_t)m->base.n_genes, size = (size_t)cell->n;
     cpt_status status;
@@ -179,7 +181,8 @@ done:
     return status;
 }
 
-cpt_status scgpt_session_open(const cpt_model *base, const cpt_profile *cell, cpt_session **out, cpt_err *e)
+cpt_status scgpt_session_open(const cpt_model *base, const cpt_profile *cell, cpt_session **out,
+                              cpt_err *e)
 {
     const cpt_scgpt *m = scgpt_of(base);
     const bool counts = m->options.space == CPT_SCGPT_SPACE_COUNTS;
@@ -193,7 +196,8 @@ cpt_status scgpt_session_open(const cpt_model *base, const cpt_profile *cell, cp
     s->genes[0] = -1;
     s->values[0] = m->shape.pad_value;
     if (!counts)
-        CPT_TRY(cpt_alloc(&s->tape, 2 * (size_t)m->shape.n_layers * (size_t)s->n * (size_t)m->shape.width,
+        CPT_TRY(cpt_alloc(&s->tape,
+                          2 * (size_t)m->shape.n_layers * (size_t)s->n * (size_t)m->shape.width,
                           sizeof *s->tape, e));
     scgpt_forward(m, s->n, s->ids, s->values, &s->work, s->tape, s->embedding);
     *out = &s->base;
@@ -217,7 +221,8 @@ static cpt_status share_first_layer(scgpt_session *s, cpt_err *e)
     float *p = NULL;
     double *weights = NULL;
     if (f->block) return CPT_OK;
-    cpt_status status = cpt_alloc(&p, (n + 1) * 4 * d + n * d + 2 * heads * n + n + 16, sizeof *p, e);
+    cpt_status status =
+        cpt_alloc(&p, (n + 1) * 4 * d + n * d + 2 * heads * n + n + 16, sizeof *p, e);
     if (status) return status;
     f->block = p;
     f->x = p;
@@ -244,7 +249,8 @@ static cpt_status share_first_layer(scgpt_session *s, cpt_err *e)
             float *sums = f->sums + (size_t)h * n + from;
             scgpt_attention_weights(m, s->n, h, from, rows, f->qkv, s->work.scores,
                                     f->maxima + (size_t)h * n + from, sums);
-            scgpt_attention_context(m, s->n, h, from, rows, f->qkv, s->work.scores, sums, f->context);
+            scgpt_attention_context(m, s->n, h, from, rows, f->qkv, s->work.scores, sums,
+                                    f->context);
         }
     return CPT_OK;
 }
@@ -261,7 +267,8 @@ static void attend_anew(scgpt_session *s, change c, int32_t head, int32_t i, flo
     const cpt_scgpt *m = model_of(s);
     const cpt_attention_kernels *k = cpt_attention_kernels_get();
     const int64_t d = m->shape.width, size = d / m->shape.n_heads, n = s->n + c.comes;
-    const float *query = s->first.qkv + i * 3 * d + head * size, *keys = s->first.qkv + d + head * size;
+    const float *query = s->first.qkv + i * 3 * d + head * size,
+                *keys = s->first.qkv + d + head * size;
     float sum, *row = s->first.row;
     cpt_gemm(false, true, 1, n, size, 1, query, 3 * d, keys, 3 * d, 0, row, n, 1);
     if (c.old) row[c.old] = -INFINITY;
@@ -270,17 +277,19 @@ static void attend_anew(scgpt_session *s, change c, int32_t head, int32_t i, flo
     k->divide(1, size, d, &sum, out);
 }
 
-/* weight[i] = exp(scale q_i k - maximum_i) / sum_i for all rows of the cell and the key row `key`. */
+/* weight[i] = exp(scale q_i k - maximum_i) / sum_i for all rows of the cell and key row `key`. */
 static void weights_of(scgpt_session *s, int32_t head, int32_t key, double *weight)
 {
     const cpt_scgpt *m = model_of(s);
     const int64_t d = m->shape.width, size = d / m->shape.n_heads, n = s->n;
-    const float *queries = s->first.qkv + head * size, *k = s->first.qkv + key * 3 * d + d + head * size;
+    const float *queries = s->first.qkv + head * size,
+                *k = s->first.qkv + key * 3 * d + d + head * size;
     const float *maxima = s->first.maxima + head * n, *sums = s->first.sums + head * n;
     float *row = s->first.row;
     cpt_gemm(false, true, n, 1, size, 1, queries, 3 * d, k, 3 * d, 0, row, 1, 1);
     for (int64_t i = 0; i < n; i++)
-        weight[i] = exp((double)row[i] * (double)scgpt_score_scale(m) - (double)maxima[i]) / (double)sums[i];
+        weight[i] = exp((double)row[i] * (double)scgpt_score_scale(m) - (double)maxima[i]) /
+                    (double)sums[i];
 }
 
 /* The copy's row that row i of the cell becomes. */
@@ -293,11 +302,13 @@ static void change_head(scgpt_session *s, change c, int32_t head, float *context
 {
     const cpt_scgpt *m = model_of(s);
     const int64_t d = m->shape.width, size = d / m->shape.n_heads, n = s->n, from = head * size;
-    const float *v_old = s->first.qkv + c.old * 3 * d + 2 * d + from, *v_new = s->first.qkv + n * 3 * d + 2 * d + from;
+    const float *v_old = s->first.qkv + c.old * 3 * d + 2 * d + from,
+                *v_new = s->first.qkv + n * 3 * d + 2 * d + from;
     if (c.old) weights_of(s, head, c.old, s->first.old_weight);
     if (c.comes) weights_of(s, head, s->n, s->first.new_weight);
     for (int32_t i = 0; i < n; i++) {
-        const double p = c.old ? s->first.old_weight[i] : 0, q = c.comes ? s->first.new_weight[i] : 0;
+        const double p = c.old ? s->first.old_weight[i] : 0,
+                     q = c.comes ? s->first.new_weight[i] : 0;
         const float *was = s->first.context + i * d + from;
         float *out = context + copy_row(c, i) * d + from;
         if (c.old && i == c.old) continue;
@@ -305,8 +316,10 @@ static void change_head(scgpt_session *s, change c, int32_t head, float *context
             attend_anew(s, c, head, i, out);
             continue;
         }
-        const float keep = (float)(1 / (1 - p + q)), less = (float)(p / (1 - p + q)), more = (float)(q / (1 - p + q));
-        for (int64_t j = 0; j < size; j++) out[j] = keep * was[j] - less * v_old[j] + more * v_new[j];
+        const float keep = (float)(1 / (1 - p + q)), less = (float)(p / (1 - p + q)),
+                    more = (float)(q / (1 - p + q));
+        for (int64_t j = 0; j < size; j++)
+            out[j] = keep * was[j] - less * v_old[j] + more * v_new[j];
     }
     if (c.comes) attend_anew(s, c, head, s->n, context + (c.old ? c.old : n) * d + from);
 }
@@ -339,7 +352,8 @@ static void share_single(scgpt_session *s, change c, int32_t id, float value, fl
     }
     for (int32_t h = 0; h < m->shape.n_heads; h++) change_head(s, c, h, w->context);
     change_input(s, c);
-    scgpt_multiply(size, m->shape.width, m->shape.width, w->context, m->layers[0].out_weight, w->sum, 1);
+    scgpt_multiply(size, m->shape.width, m->shape.width, w->context, m->layers[0].out_weight,
+                   w->sum, 1);
     scgpt_layer_feed(m, 0, size, w, NULL);
     for (int32_t i = 1; i + 1 < m->shape.n_layers; i++) scgpt_layer_forward(m, i, size, w, NULL);
     scgpt_last_forward(m, size, w->x, w->capacity, &last);
@@ -372,7 +386,8 @@ done:
 }
 
 /* The cell with all changes, from the start; genes are checked, each at most once. */
-static cpt_status whole_copy(scgpt_session *s, int32_t n, const cpt_change *changes, float *out, cpt_err *e)
+static cpt_status whole_copy(scgpt_session *s, int32_t n, const cpt_change *changes, float *out,
+                             cpt_err *e)
 {
     const cpt_scgpt *m = model_of(s);
     int32_t size = 0;
@@ -380,7 +395,8 @@ static cpt_status whole_copy(scgpt_session *s, int32_t n, const cpt_change *chan
     if (status) return status;
     memcpy(s->copy_values, s->values, sizeof *s->values * (size_t)s->n);
     for (int32_t i = 0; i < n; i++)
-        if (s->position[changes[i].gene]) s->copy_values[s->position[changes[i].gene]] = changes[i].value;
+        if (s->position[changes[i].gene])
+            s->copy_values[s->position[changes[i].gene]] = changes[i].value;
     for (int32_t i = 0; i < s->n; i++) {
         if (i > 0 && s->copy_values[i] == 0) continue;
         s->copy_ids[size] = s->ids[i];
@@ -436,7 +452,8 @@ static int by_gene(const void *a, const void *b)
     return (x->gene > y->gene) - (x->gene < y->gene);
 }
 
-static cpt_status recount(scgpt_session *s, int32_t n, const cpt_change *changes, float *out, cpt_err *e)
+static cpt_status recount(scgpt_session *s, int32_t n, const cpt_change *changes, float *out,
+                          cpt_err *e)
 {
     const cpt_scgpt *m = model_of(s);
     const scgpt_cell *cell = &s->tokenizer.cell;
@@ -454,8 +471,8 @@ static cpt_status recount(scgpt_session *s, int32_t n, const cpt_change *changes
 
 /* ---- the common interface ---- */
 
-cpt_status scgpt_session_singles(cpt_session *base, int32_t n, const cpt_change *changes, float *out,
-                                 cpt_err *e)
+cpt_status scgpt_session_singles(cpt_session *base, int32_t n, const cpt_change *changes,
+                                 float *out, cpt_err *e)
 {
     scgpt_session *s = session_of(base);
     const cpt_scgpt *m = model_of(s);
@@ -463,12 +480,14 @@ cpt_status scgpt_session_singles(cpt_session *base, int32_t n, const cpt_change 
     for (int32_t i = 0; !status && i < n; i++) {
         float *to = out + (size_t)i * (size_t)m->base.dim;
         status = check_value(m, changes[i].gene, changes[i].value, e);
-        if (!status) status = in_counts(s) ? recount(s, 1, &changes[i], to, e) : single(s, &changes[i], to, e);
+        if (status) break;
+        status = in_counts(s) ? recount(s, 1, &changes[i], to, e) : single(s, &changes[i], to, e);
     }
     return status;
 }
 
-cpt_status scgpt_session_joint(cpt_session *base, int32_t n, const cpt_change *changes, float *out, cpt_err *e)
+cpt_status scgpt_session_joint(cpt_session *base, int32_t n, const cpt_change *changes, float *out,
+                               cpt_err *e)
 {
     scgpt_session *s = session_of(base);
     const cpt_scgpt *m = model_of(s);
@@ -478,7 +497,8 @@ cpt_status scgpt_session_joint(cpt_session *base, int32_t n, const cpt_change *c
         const cpt_change *c = &changes[n_marked];
         CPT_TRY(check_value(m, c->gene, c->value, e));
         if (s->marked[c->gene])
-            CPT_TRY(cpt_fail(e, CPT_ERR_USAGE, "gene %d is changed twice in one joint change", c->gene));
+            CPT_TRY(cpt_fail(e, CPT_ERR_USAGE, "gene %d is changed twice in one joint change",
+                             c->gene));
         s->marked[c->gene] = true;
     }
     CPT_TRY(in_counts(s) ? recount(s, n, changes, out, e) : whole_copy(s, n, changes, out, e));
@@ -487,22 +507,26 @@ done:
     return status;
 }
 
-cpt_status scgpt_session_gradient(cpt_session *base, int32_t n_w, const float *w, float *out, cpt_err *e)
+cpt_status scgpt_session_gradient(cpt_session *base, int32_t n_w, const float *w, float *out,
+                                  cpt_err *e)
 {
     scgpt_session *s = session_of(base);
     const cpt_scgpt *m = model_of(s);
     const size_t genes = (size_t)m->base.n_genes;
     float *slopes = NULL;
     if (in_counts(s))
-        return cpt_fail(e, CPT_ERR_UNSUPPORTED, "scGPT: binning makes the gradient with respect to counts 0 "
+        return cpt_fail(e, CPT_ERR_UNSUPPORTED,
+                        "scGPT: binning makes the gradient with respect to counts 0 "
                         "almost everywhere; use the space of bins for gradients");
     cpt_status status = cpt_alloc(&slopes, (size_t)n_w * (size_t)s->n, sizeof *slopes, e);
     if (!status)
-        status = scgpt_backward(m, s->n, s->ids, s->values, &s->work, s->tape, false, n_w, w, slopes, e);
+        status =
+            scgpt_backward(m, s->n, s->ids, s->values, &s->work, s->tape, false, n_w, w, slopes, e);
     if (!status) memset(out, 0, sizeof *out * (size_t)n_w * genes);
     for (int32_t k = 0; !status && k < n_w; k++)
         for (int32_t i = 1; i < s->n; i++)
-            out[(size_t)k * genes + (size_t)s->genes[i]] = slopes[(size_t)k * (size_t)s->n + (size_t)i];
+            out[(size_t)k * genes + (size_t)s->genes[i]] =
+                slopes[(size_t)k * (size_t)s->n + (size_t)i];
     free(slopes);
     return status;
 }

@@ -1,15 +1,15 @@
 /* Counts of a cell -> tokens and bins, digit for digit as scGPT's preprocessing (models.md 2).
  *
- * The 50 edges are numpy's linearly interpolated quantiles of the cell's non-zero counts, computed in
- * numpy's own mixture of precisions: neighbours are subtracted in f32, the rest is double. This file
- * must be compiled without contraction to fused multiply-adds (the Makefile's default outside
+ * The 50 edges are numpy's linearly interpolated quantiles of the cell's non-zero counts, computed
+ * in numpy's own mixture of precisions: neighbours are subtracted in f32, the rest is double. This
+ * file must be compiled without contraction to fused multiply-adds (the Makefile's default outside
  * src/math/kernels): a last bit decides on which side of an edge a count lies.
  *
- * A count that equals several edges may fall into any of the bins between them. Which one, and which
- * genes a cell with too many of them keeps, is drawn from a stream keyed by (seed, identity of the
- * cell, gene), where the identity is a sum over the cell's (gene, count) pairs: shuffling cells or
- * columns, or taking a subset of cells, changes nothing. Sorting dominates: O(n log n) at worst,
- * radix in fact. */
+ * A count that equals several edges may fall into any of the bins between them. Which one, and
+ * which genes a cell with too many of them keeps, is drawn from a stream keyed by (seed, identity
+ * of the cell, gene), where the identity is a sum over the cell's (gene, count) pairs: shuffling
+ * cells or columns, or taking a subset of cells, changes nothing. Sorting dominates: O(n log n) at
+ * worst, radix in fact. */
 #include "model/scgpt_network.h"
 
 #include <math.h>
@@ -123,7 +123,8 @@ static cpt_stream stream_of(const cpt_scgpt *m, cpt_random_purpose purpose, uint
                             int32_t gene)
 {
     cpt_stream s;
-    cpt_stream_init(&s, m->options.seed, purpose, mix(identity + mix((uint64_t)(uint32_t)gene + 1)));
+    cpt_stream_init(&s, m->options.seed, purpose,
+                    mix(identity + mix((uint64_t)(uint32_t)gene + 1)));
     return s;
 }
 
@@ -179,12 +180,13 @@ static bool all_finite(int32_t n, const float *values)
 }
 
 /* One uniform number per gene of the row; NULL when none are wanted. */
-static const double *draw_ties(scgpt_tokenizer *t, const cpt_scgpt *m, int64_t row, uint64_t identity,
-                               cpt_scgpt_ties ties)
+static const double *draw_ties(scgpt_tokenizer *t, const cpt_scgpt *m, int64_t row,
+                               uint64_t identity, cpt_scgpt_ties ties)
 {
     cpt_mersenne numpy;
     if (ties == CPT_SCGPT_TIES_LEFT) return NULL;
-    if (ties == CPT_SCGPT_TIES_NUMPY) cpt_mersenne_seed(&numpy, (uint32_t)(m->options.seed + (uint64_t)row));
+    if (ties == CPT_SCGPT_TIES_NUMPY)
+        cpt_mersenne_seed(&numpy, (uint32_t)(m->options.seed + (uint64_t)row));
     for (int32_t i = 0; i < t->n_raw; i++) {
         if (ties == CPT_SCGPT_TIES_NUMPY) {
             t->uniform[i] = cpt_mersenne_uniform(&numpy);

@@ -290,16 +290,36 @@ static cpt_status rows_by_column(const reader *r, const matcher *m, const int32_
     return CPT_OK;
 }
 
+static int ascending(const void *a, const void *b)
+{
+    int32_t x = *(const int32_t *)a, y = *(const int32_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* A pair of gene and term that several rows support, by different evidence, is one annotation. */
+static void remove_repeats(cpt_annotation *a)
+{
+    int64_t n = 0;
+    for (int32_t g = 0; g < a->n_universe; g++) {
+        int64_t begin = a->direct_first[g], end = a->direct_first[g + 1];
+        if (end > begin) qsort(a->direct + begin, (size_t)(end - begin), sizeof *a->direct, ascending);
+        a->direct_first[g] = n;
+        for (int64_t i = begin; i < end; i++)
+            if (i == begin || a->direct[i] != a->direct[i - 1]) a->direct[n++] = a->direct[i];
+    }
+    a->direct_first[a->n_universe] = n;
+}
+
 static cpt_status annotate(const reader *r, const cpt_strings *symbols, cpt_err *e)
 {
     cpt_status status;
     matcher m = {.universe = symbols};
-    int32_t *column_of = NULL, *terms = NULL;
-    int64_t *first = NULL;
+    int32_t *column_of = NULL;
     cpt_annotation *a = r->a;
     CPT_TRY(match_genes(r, &m, &column_of, e));
-    CPT_TRY(rows_by_column(r, &m, column_of, &first, &terms, e));
-    CPT_TRY(cpt_true_path(r->go, a->n_universe, first, terms, &a->first, &a->genes, e));
+    CPT_TRY(rows_by_column(r, &m, column_of, &a->direct_first, &a->direct, e));
+    remove_repeats(a);
+    CPT_TRY(cpt_true_path(r->go, a->n_universe, a->direct_first, a->direct, &a->first, &a->genes, e));
 done:
     cpt_index_free(m.columns);
     cpt_index_free(m.genes);
@@ -307,8 +327,6 @@ done:
     free(m.next_column);
     free(m.owner);
     free(column_of);
-    free(first);
-    free(terms);
     return status;
 }
 
@@ -355,6 +373,8 @@ void cpt_annotation_free(cpt_annotation *a)
     if (!a) return;
     free(a->first);
     free(a->genes);
+    free(a->direct_first);
+    free(a->direct);
     cpt_text_free(&a->header);
     free(a);
 }

@@ -42,6 +42,8 @@ typedef struct cpt_annotation {
     int32_t n_terms, n_universe;
     int64_t *first;      /* [n_terms + 1] genes of term t: genes[first[t]] .., ascending */
     int32_t *genes;
+    int64_t *direct_first; /* [n_universe + 1] direct annotations of gene g, before the true-path rule: */
+    int32_t *direct;       /* terms direct[direct_first[g]] .., ascending, distinct */
     /* Every row of the file is NOT, excluded by evidence, of an unknown term, of an unknown gene, or
      * used; n_iea and n_wrong_aspect count among the rows that are neither NOT nor excluded. */
     int64_t n_rows, n_not, n_excluded, n_unknown_term, n_unknown_gene, n_iea;
@@ -54,6 +56,10 @@ typedef struct cpt_annotation {
  * of the file are matched by symbol, then by synonym when unique and not a universe symbol. */
 cpt_status cpt_annotation_open(const char *gaf, const cpt_go *go, const cpt_strings *symbols,
                                const cpt_annotation_options *o, cpt_annotation **out, cpt_err *e);
+/* The same annotation with a random share of its direct annotations; of one seed, smaller shares lie within
+ * larger ones. Counts of the file's rows, and the header, stay empty. */
+cpt_status cpt_annotation_thin(const cpt_go *go, const cpt_annotation *a, double share, uint64_t seed,
+                               cpt_annotation **out, cpt_err *e);
 void cpt_annotation_free(cpt_annotation *a);
 
 #endif

@@ -1,6 +1,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "model/fixed.h"
+#include "study/prepare.h"
 #include "study/store.h"
 
 #include <math.h>
@@ -54,11 +55,13 @@ done:
     return status;
 }
 
-/* Without an option, the usual names of a cell type column serve; other columns must be asked for. */
+/* Without an option, the usual names of a cell type column serve; other columns must be asked for.
+ */
 cpt_status cpt_study_column(cpt_study *s, const char *which, const cpt_column **out, cpt_err *e)
 {
-    static const char *const usual[] = {"cell_type", "celltype", "CellType", "cell_ontology_class",
-                                        "cell_type_ontology_term_id", "annotation", "label", "labels"};
+    static const char *const usual[] = {
+        "cell_type",  "celltype", "CellType", "cell_ontology_class", "cell_type_ontology_term_id",
+        "annotation", "label",    "labels"};
     const cpt_cells *cells;
     const char *name = cpt_options_text(s->options, which);
     *out = NULL;
@@ -69,14 +72,18 @@ cpt_status cpt_study_column(cpt_study *s, const char *which, const cpt_column **
         if (!*out) {
             const char *names[256];
             size_t n = 0;
-            for (int32_t i = 0; i < cells->obs.n_columns && n < 256; i++) names[n++] = cells->obs.columns[i].name;
+            for (int32_t i = 0; i < cells->obs.n_columns && n < 256; i++)
+                names[n++] = cells->obs.columns[i].name;
             const char *near = cpt_nearest_word(name, names, n);
-            return cpt_fail(e, CPT_ERR_DATA, "%s: --%s: obs has no column '%s'%s%s%s; `conceptome inspect` lists "
-                            "the columns", s->input ? s->input : s->folder, which, name,
+            return cpt_fail(e, CPT_ERR_DATA,
+                            "%s: --%s: obs has no column '%s'%s%s%s; `conceptome inspect` lists "
+                            "the columns",
+                            s->input ? s->input : s->folder, which, name,
                             near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
         }
         if ((*out)->kind != CPT_COLUMN_CATEGORY)
-            return cpt_fail(e, CPT_ERR_DATA, "%s: --%s: column '%s' holds numbers; a categorical column is needed "
+            return cpt_fail(e, CPT_ERR_DATA,
+                            "%s: --%s: column '%s' holds numbers; a categorical column is needed "
                             "(in Python: adata.obs[...] = adata.obs[...].astype(str))",
                             s->input ? s->input : s->folder, which, name);
         return CPT_OK;
@@ -103,7 +110,8 @@ cpt_status cpt_study_model(cpt_study *s, cpt_model **out, cpt_err *e)
     const char *where = json_string_value(json_object_get(record, "path"));
     const char *kind = json_string_value(json_object_get(record, "kind"));
     if (!where || !kind) {
-        status = cpt_fail(e, CPT_ERR_FORMAT, "%s/cache/model.json: damaged; delete it and run again", s->folder);
+        status = cpt_fail(e, CPT_ERR_FORMAT,
+                          "%s/cache/model.json: damaged; delete it and run again", s->folder);
         goto done;
     }
     if (strcmp(kind, "fixed") == 0) {
@@ -113,10 +121,10 @@ cpt_status cpt_study_model(cpt_study *s, cpt_model **out, cpt_err *e)
         status = cpt_fixed_new(s->fixed.data, s->fixed.shape[0], (int32_t)s->fixed.shape[1],
                                cpt_options_text(s->options, "model"), &s->model, e);
     } else if (where[0] == '/') {
-        status = cpt_model_open(where, &s->model, s->ctx, e);
+        status = cpt_prepare_open_model(where, s->options, &s->model, s->ctx, e);
     } else {
         CPT_TRY(cpt_study_path(s, where, path, sizeof path, e));
-        status = cpt_model_open(path, &s->model, s->ctx, e);
+        status = cpt_prepare_open_model(path, s->options, &s->model, s->ctx, e);
     }
     *out = s->model;
 done:
@@ -139,12 +147,15 @@ cpt_status cpt_study_counts(cpt_study *s, const cpt_counts **out, cpt_err *e)
         status = cpt_counts_init(&s->counts, &cells->by_cell, NULL, cells->n_genes, e);
         goto done;
     }
-    CPT_TRY(cpt_align_genes(&model->gene_names, &cells->gene_ids, symbols, NULL, false, &s->alignment, e));
+    CPT_TRY(cpt_align_genes(&model->gene_names, &cells->gene_ids, symbols, NULL, false,
+                            &s->alignment, e));
     if (s->alignment.n_found == 0) {
-        status = cpt_fail(e, CPT_ERR_DATA, "%s: none of the model's %d genes (such as %s) is among the input's "
-                          "(such as %s); are the ids of one kind?", s->input ? s->input : s->folder,
-                          model->n_genes, cpt_strings_get(&model->gene_names, 0),
-                          cpt_strings_get(&cells->gene_ids, 0));
+        status =
+            cpt_fail(e, CPT_ERR_DATA,
+                     "%s: none of the model's %d genes (such as %s) is among the input's "
+                     "(such as %s); are the ids of one kind?",
+                     s->input ? s->input : s->folder, model->n_genes,
+                     cpt_strings_get(&model->gene_names, 0), cpt_strings_get(&cells->gene_ids, 0));
         goto done;
     }
     status = cpt_counts_init(&s->counts, &cells->by_cell, s->alignment.to_model, model->n_genes, e);
@@ -170,7 +181,8 @@ cpt_status cpt_study_universe(cpt_study *s, const cpt_universe **out, cpt_err *e
     for (int32_t j = 0; j < cells->n_genes; j++) {
         bool expressed = cells->by_gene.indptr[j + 1] > cells->by_gene.indptr[j];
         if (!expressed || (to_model && to_model[j] < 0)) continue;
-        const char *name = cpt_strings_get(&cells->gene_ids, j), *symbol = cpt_strings_get(symbols, j);
+        const char *name = cpt_strings_get(&cells->gene_ids, j),
+                   *symbol = cpt_strings_get(symbols, j);
         u->columns[u->n] = j;
         u->model_genes[u->n++] = to_model ? to_model[j] : -1;
         CPT_TRY(cpt_strings_add(&u->names, name, strlen(name), e));
@@ -181,10 +193,12 @@ done:
     return status;
 }
 
-cpt_status cpt_study_embedding(cpt_study *s, const float **values, int64_t *n, int32_t *dim, cpt_err *e)
+cpt_status cpt_study_embedding(cpt_study *s, const float **values, int64_t *n, int32_t *dim,
+                               cpt_err *e)
 {
     if (!s->embedding.data) {
-        cpt_status status = cpt_store_open(s, "embedding", "embedding", CPT_F32, -1, -1, &s->embedding, e);
+        cpt_status status =
+            cpt_store_open(s, "embedding", "embedding", CPT_F32, -1, -1, &s->embedding, e);
         if (status) return status;
     }
     *values = s->embedding.data;
@@ -229,7 +243,8 @@ cpt_status cpt_study_dictionary_report(cpt_study *s, const json_t **out, cpt_err
 {
     cpt_status status = CPT_OK;
     if (!s->dictionary_report)
-        status = cpt_store_read_json(s, "cache/dictionary.json", "dictionary", &s->dictionary_report, e);
+        status =
+            cpt_store_read_json(s, "cache/dictionary.json", "dictionary", &s->dictionary_report, e);
     *out = s->dictionary_report;
     return status;
 }
@@ -278,7 +293,8 @@ cpt_status cpt_study_expression(cpt_study *s, const cpt_expression **out, cpt_er
 cpt_status cpt_study_evaluation(cpt_study *s, const json_t **out, cpt_err *e)
 {
     cpt_status status = CPT_OK;
-    if (!s->evaluation) status = cpt_store_read_json(s, "evaluation.json", "evaluation", &s->evaluation, e);
+    if (!s->evaluation)
+        status = cpt_store_read_json(s, "evaluation.json", "evaluation", &s->evaluation, e);
     *out = s->evaluation;
     return status;
 }

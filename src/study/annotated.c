@@ -6,10 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Counts over the significant rows of enrichment.tsv.gz. Attribution and differential expression are the two
- * roads from a concept to a term; per concept the terms of each (any collection, by one method) are
- * compared as sets. Terms of different collections never share an id by accident: they are compared
- * together with their collection. */
+/* Counts over the significant rows of enrichment.tsv.gz. Attribution and differential expression
+ * are the two roads from a concept to a term; per concept the terms of each (any collection, by one
+ * method) are compared as sets. Terms of different collections never share an id by accident: they
+ * are compared together with their collection. */
 
 static const char *const methods[] = {"gsea", "ora"};
 enum { N_METHODS = 2 };
@@ -19,7 +19,8 @@ static bool counts_for(const cpt_enrichment_row *row, const char *ranking, const
     return row->q < 0.05 && strcmp(row->method, method) == 0 && strcmp(row->ranking, ranking) == 0;
 }
 
-static json_t *road_json(const cpt_enrichment *r, int64_t n_alive, const char *ranking, const char *method)
+static json_t *road_json(const cpt_enrichment *r, int64_t n_alive, const char *ranking,
+                         const char *method)
 {
     int64_t n_with_term = 0, n_terms = 0, n_kept = 0, n_ic = 0;
     double ic = 0;
@@ -40,10 +41,11 @@ static json_t *road_json(const cpt_enrichment *r, int64_t n_alive, const char *r
     }
     double n = (double)n_alive;
     return json_pack("{s:I, s:I, s:o, s:o, s:o, s:o, s:I}", "n", (json_int_t)n_alive, "n_with_term",
-                     (json_int_t)n_with_term, "share", cpt_json_number((double)n_with_term / n), "mean_terms",
-                     cpt_json_number((double)n_terms / n), "mean_representative_terms",
-                     cpt_json_number((double)n_kept / n), "mean_ic_of_best_term", cpt_json_number(ic / (double)n_ic),
-                     "n_ic", (json_int_t)n_ic);
+                     (json_int_t)n_with_term, "share", cpt_json_number((double)n_with_term / n),
+                     "mean_terms", cpt_json_number((double)n_terms / n),
+                     "mean_representative_terms", cpt_json_number((double)n_kept / n),
+                     "mean_ic_of_best_term", cpt_json_number(ic / (double)n_ic), "n_ic",
+                     (json_int_t)n_ic);
 }
 
 /* ---- both roads of one concept ---- */
@@ -72,7 +74,8 @@ static overlap compare_roads(const cpt_enrichment *r, int32_t c, const char *met
     for (int64_t k = r->first[c]; k < r->first[c + 1]; k++) {
         const cpt_enrichment_row *row = &r->rows[k];
         bool a = counts_for(row, "attribution", method);
-        if (a || counts_for(row, "expression", method)) list[n++] = (found){row->collection, row->term, !a};
+        if (a || counts_for(row, "expression", method))
+            list[n++] = (found){row->collection, row->term, !a};
     }
     qsort(list, (size_t)n, sizeof *list, by_term);
     for (int64_t i = 0; i < n; i++) {
@@ -98,13 +101,14 @@ static json_t *routes_json(const cpt_enrichment *r, const char *method, found *l
         sum.expression_only += o.expression_only;
         sum.both += o.both;
     }
-    return json_pack("{s:I, s:I, s:I, s:{s:o, s:o, s:o}}", "attribution_only", (json_int_t)sum.attribution_only,
-                     "expression_only", (json_int_t)sum.expression_only, "both", (json_int_t)sum.both,
+    return json_pack("{s:I, s:I, s:I, s:{s:o, s:o, s:o}}", "attribution_only",
+                     (json_int_t)sum.attribution_only, "expression_only",
+                     (json_int_t)sum.expression_only, "both", (json_int_t)sum.both,
                      "terms_by_concept", "attribution_only", a, "expression_only", x, "both", both);
 }
 
-cpt_status cpt_annotated_json(const cpt_enrichment *r, int64_t n_alive, bool with_attribution, json_t **out,
-                              cpt_err *e)
+cpt_status cpt_annotated_json(const cpt_enrichment *r, int64_t n_alive, bool with_attribution,
+                              json_t **out, cpt_err *e)
 {
     found *list;
     int64_t most = 0;
@@ -123,9 +127,60 @@ cpt_status cpt_annotated_json(const cpt_enrichment *r, int64_t n_alive, bool wit
     for (int m = 0; m < N_METHODS && with_attribution; m++)
         json_object_set_new(routes, methods[m], routes_json(r, methods[m], list));
     json_object_set_new(root, "routes", routes);
-    json_object_set_new(root, "rule", json_string("at least one term with q < 0.05, BH within concept, ranking, method "
-                                                  "and collection; n = concepts that are not dead"));
+    json_object_set_new(
+        root, "rule",
+        json_string("at least one term with q < 0.05, BH within concept, ranking, method "
+                    "and collection; n = concepts that are not dead"));
     free(list);
     *out = root;
     return CPT_OK;
+}
+
+/* ---- cell types whose markers are enriched ---- */
+
+static bool is_among(const json_t *names, const char *name)
+{
+    size_t i;
+    json_t *item;
+    json_array_foreach(names, i, item) if (strcmp(json_string_value(item), name) == 0) return true;
+    return false;
+}
+
+/* Markers at the lower end of a ranking speak against a cell type. */
+static bool suggests(const cpt_enrichment_row *row, const char *ranking, const json_t *collections)
+{
+    bool test =
+        strcmp(row->method, "ora") == 0 || (strcmp(row->method, "gsea") == 0 && row->nes > 0);
+    return test && row->q < 0.05 && strcmp(row->ranking, ranking) == 0 &&
+           is_among(collections, row->collection);
+}
+
+json_t *cpt_suggested_json(const cpt_enrichment *r, const json_t *collections)
+{
+    static const char *const rankings[] = {"attribution", "expression"};
+    json_t *concepts = json_object();
+    for (int32_t c = 0; c < r->n_concepts; c++)
+        for (int i = 0; i < 2; i++) {
+            const cpt_enrichment_row *best = NULL;
+            char name[32];
+            snprintf(name, sizeof name, "c%d", c);
+            for (int64_t k = r->first[c]; k < r->first[c + 1]; k++)
+                if (suggests(&r->rows[k], rankings[i], collections) &&
+                    (!best || r->rows[k].log10p < best->log10p))
+                    best = &r->rows[k];
+            if (!best) continue;
+            if (!json_object_get(concepts, name))
+                json_object_set_new(concepts, name, json_object());
+            json_object_set_new(json_object_get(concepts, name), rankings[i],
+                                json_pack("{s:s, s:s, s:s, s:o, s:o, s:i, s:i}", "set", best->term,
+                                          "collection", best->collection, "method", best->method,
+                                          "p", cpt_json_number(best->p), "q",
+                                          cpt_json_number(best->q), "size", best->size, "overlap",
+                                          best->overlap));
+        }
+    return json_pack(
+        "{s:s, s:o}", "rule",
+        "smallest p with q < 0.05 among the marker sets, at the upper end of the ranking; "
+        "a suggestion, not a label",
+        "concepts", concepts);
 }

@@ -4,8 +4,9 @@
 #include <math.h>
 #include <stdlib.h>
 
-/* Rankings and short lists of concepts. A short list is cut to its strongest genes first and brought to
- * ascending order afterwards; equal strength goes by gene number, so the cut does not depend on the sort. */
+/* Rankings and short lists of concepts. A short list is cut to its strongest genes first and
+ * brought to ascending order afterwards; equal strength goes by gene number, so the cut does not
+ * depend on the sort. */
 
 const char *const cpt_ranking_names[CPT_N_RANKINGS] = {"attribution", "expression"};
 
@@ -27,12 +28,13 @@ done:
     return status;
 }
 
-bool cpt_concept_statistic(const cpt_concept_rankings *r, int32_t concept, int ranking, double *statistic)
+bool cpt_concept_statistic(const cpt_concept_rankings *r, int32_t concept, int ranking,
+                           double *statistic)
 {
     bool attribution = ranking == CPT_BY_ATTRIBUTION;
     if (attribution && (!r->attribution || r->attribution->n_pairs[concept] == 0)) return false;
     const float *values = (attribution ? r->attribution->mean : r->expression->score) +
-                          (int64_t)concept * r->n_genes;
+                          (int64_t) concept * r->n_genes;
     int32_t n = 0;
     for (int32_t i = 0; i < r->n_genes; i++) {
         statistic[i] = values[i];
@@ -68,7 +70,7 @@ cpt_status cpt_concept_study_list(const cpt_concept_rankings *r, int32_t concept
     *n_study = 0;
     if (status) return status;
     for (int32_t i = 0; i < r->n_genes; i++) {
-        int64_t at = (int64_t)concept * r->n_genes + i;
+        int64_t at = (int64_t) concept * r->n_genes + i;
         if (ranking == CPT_BY_ATTRIBUTION) {
             double m = r->attribution ? fabs((double)r->attribution->mean[at]) : NAN;
             if (m >= r->cutoff && r->attribution->q[at] < 0.05) all[n++] = (ranked){m, i};

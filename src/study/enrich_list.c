@@ -29,20 +29,23 @@ static void gene_list_free(gene_list *g)
     free(g->values);
 }
 
-static cpt_status add_gene(gene_list *g, const cpt_gene_table *table, const char *name, double value, cpt_err *e)
+static cpt_status add_gene(gene_list *g, const cpt_gene_table *table, const char *name,
+                           double value, cpt_err *e)
 {
     cpt_gene_match how;
     const char *symbol = cpt_gene_table_symbol(table, name, &how);
     if (!symbol) g->n_unknown++;
     if (!symbol) symbol = name;
-    cpt_status status = cpt_grow(&g->values, &g->capacity, (size_t)g->symbols.n + 1, sizeof *g->values, e);
+    cpt_status status =
+        cpt_grow(&g->values, &g->capacity, (size_t)g->symbols.n + 1, sizeof *g->values, e);
     if (status) return status;
     g->values[g->symbols.n] = value;
     return cpt_strings_add(&g->symbols, symbol, strlen(symbol), e);
 }
 
 /* A first line whose second column is no number is a header. */
-static cpt_status parse_gene(cpt_lines *in, char *line, bool ranked, const cpt_gene_table *table, gene_list *g, cpt_err *e)
+static cpt_status parse_gene(cpt_lines *in, char *line, bool ranked, const cpt_gene_table *table,
+                             gene_list *g, cpt_err *e)
 {
     char *tab = strpbrk(line, "\t ,");
     double value = NAN;
@@ -51,13 +54,15 @@ static cpt_status parse_gene(cpt_lines *in, char *line, bool ranked, const cpt_g
         if (tab) tab[strcspn(tab, "\t ,")] = '\0';
         if (!tab || !cpt_parse_double(tab, &value) || !isfinite(value)) {
             if (cpt_lines_number(in) == 1 && tab) return CPT_OK;
-            return cpt_lines_fail(in, e, "'%.40s': a gene, a tab and a finite number are expected", line);
+            return cpt_lines_fail(in, e, "'%.40s': a gene, a tab and a finite number are expected",
+                                  line);
         }
     }
     return add_gene(g, table, line, value, e);
 }
 
-static cpt_status read_genes(const char *path, bool ranked, const cpt_gene_table *table, gene_list *g, cpt_err *e)
+static cpt_status read_genes(const char *path, bool ranked, const cpt_gene_table *table,
+                             gene_list *g, cpt_err *e)
 {
     char *line;
     cpt_index *seen = NULL;
@@ -82,7 +87,9 @@ static cpt_status read_genes(const char *path, bool ranked, const cpt_gene_table
         const char *name = cpt_strings_get(&g->symbols, i);
         CPT_TRY(cpt_index_add(seen, name, i, &first, e));
         if (first != i) {
-            status = cpt_fail(e, CPT_ERR_DATA, "%s: gene %s is ranked twice (also under an alias?); keep one line", path, name);
+            status = cpt_fail(e, CPT_ERR_DATA,
+                              "%s: gene %s is ranked twice (also under an alias?); keep one line",
+                              path, name);
             goto done;
         }
     }
@@ -93,7 +100,8 @@ done:
 }
 
 /* Every symbol with an annotation: the default universe of a bare gene list. */
-static cpt_status annotated_genes(const cpt_options *o, const cpt_gene_table *table, gene_list *g, cpt_err *e)
+static cpt_status annotated_genes(const cpt_options *o, const cpt_gene_table *table, gene_list *g,
+                                  cpt_err *e)
 {
     char path[PATH_LIMIT], *line;
     cpt_strings names = {0};
@@ -108,7 +116,8 @@ static cpt_status annotated_genes(const cpt_options *o, const cpt_gene_table *ta
     }
     while ((status = cpt_lines_next(in, &line, NULL, e)) == CPT_OK && line) {
         char *symbol = line;
-        for (int i = 0; i < 2 && symbol; i++) symbol = strchr(symbol, '\t') ? strchr(symbol, '\t') + 1 : NULL;
+        for (int i = 0; i < 2 && symbol; i++)
+            symbol = strchr(symbol, '\t') ? strchr(symbol, '\t') + 1 : NULL;
         if (line[0] == '!' || !symbol) continue;
         CPT_TRY(cpt_strings_add(&names, symbol, strcspn(symbol, "\t"), e));
     }
@@ -153,17 +162,23 @@ static void print_number(FILE *out, double x)
     else fprintf(out, "\t%.6g", x);
 }
 
-static void print_tsv(FILE *out, bool gsea, int32_t n, const result_row *rows, const cpt_strings *symbols)
+static void print_tsv(FILE *out, bool gsea, int32_t n, const result_row *rows,
+                      const cpt_strings *symbols)
 {
-    fputs(gsea ? "collection\tterm\tname\tsize\toverlap\tes\tnes\tp\tlog10p\tq\tlog2err\tleading_edge\n"
-               : "collection\tterm\tname\tsize\toverlap\tp\tlog10p\tq\todds_ratio\todds_low\todds_high\tfold\tgenes\n", out);
+    fputs(gsea ? "collection\tterm\tname\tsize\toverlap\tes\tnes\tp\tlog10p\tq\tlog2err\tleading_"
+                 "edge\n"
+               : "collection\tterm\tname\tsize\toverlap\tp\tlog10p\tq\todds_ratio\todds_low\todds_"
+                 "high\tfold\tgenes\n",
+          out);
     for (int32_t i = 0; i < n; i++) {
         const result_row *r = &rows[i];
-        fprintf(out, "%s\t%s\t%s\t%d\t%d", r->sets->collection, cpt_strings_get(&r->sets->ids, r->set),
-                cpt_strings_get(&r->sets->names, r->set), r->size, r->overlap);
+        fprintf(out, "%s\t%s\t%s\t%d\t%d", r->sets->collection,
+                cpt_strings_get(&r->sets->ids, r->set), cpt_strings_get(&r->sets->names, r->set),
+                r->size, r->overlap);
         const double g[] = {r->es, r->nes, r->p, r->log10p, r->q, r->log2err};
         const double o[] = {r->p, r->log10p, r->q, r->odds, r->odds_low, r->odds_high, r->fold};
-        for (size_t k = 0; k < (gsea ? sizeof g : sizeof o) / sizeof *g; k++) print_number(out, gsea ? g[k] : o[k]);
+        for (size_t k = 0; k < (gsea ? sizeof g : sizeof o) / sizeof *g; k++)
+            print_number(out, gsea ? g[k] : o[k]);
         fputc('\t', out);
         for (int32_t k = 0; k < r->n_genes; k++)
             fprintf(out, "%s%s", k ? "," : "", cpt_strings_get(symbols, r->genes[k]));
@@ -176,8 +191,8 @@ static json_t *json_finite(double x)
     return isfinite(x) ? json_real(x) : json_null();
 }
 
-static cpt_status print_json(FILE *out, bool gsea, int32_t n, const result_row *rows, const cpt_strings *symbols,
-                             const json_t *provenance, cpt_err *e)
+static cpt_status print_json(FILE *out, bool gsea, int32_t n, const result_row *rows,
+                             const cpt_strings *symbols, const json_t *provenance, cpt_err *e)
 {
     json_t *list = json_array();
     for (int32_t i = 0; i < n; i++) {
@@ -185,10 +200,12 @@ static cpt_status print_json(FILE *out, bool gsea, int32_t n, const result_row *
         json_t *genes = json_array();
         for (int32_t k = 0; k < r->n_genes; k++)
             json_array_append_new(genes, json_string(cpt_strings_get(symbols, r->genes[k])));
-        json_t *row = json_pack("{s:s, s:s, s:s, s:i, s:i, s:o, s:o, s:o, s:o}", "collection", r->sets->collection, "term",
-                                cpt_strings_get(&r->sets->ids, r->set), "name", cpt_strings_get(&r->sets->names, r->set),
-                                "size", r->size, "overlap", r->overlap, "p", json_finite(r->p), "log10p", json_finite(r->log10p),
-                                "q", json_finite(r->q), gsea ? "leading_edge" : "genes", genes);
+        json_t *row =
+            json_pack("{s:s, s:s, s:s, s:i, s:i, s:o, s:o, s:o, s:o}", "collection",
+                      r->sets->collection, "term", cpt_strings_get(&r->sets->ids, r->set), "name",
+                      cpt_strings_get(&r->sets->names, r->set), "size", r->size, "overlap",
+                      r->overlap, "p", json_finite(r->p), "log10p", json_finite(r->log10p), "q",
+                      json_finite(r->q), gsea ? "leading_edge" : "genes", genes);
         if (gsea) {
             json_object_set_new(row, "es", json_finite(r->es));
             json_object_set_new(row, "nes", json_finite(r->nes));
@@ -201,7 +218,8 @@ static cpt_status print_json(FILE *out, bool gsea, int32_t n, const result_row *
         }
         json_array_append_new(list, row);
     }
-    json_t *root = json_pack("{s:s, s:O, s:o}", "method", gsea ? "gsea" : "ora", "provenance", provenance, "results", list);
+    json_t *root = json_pack("{s:s, s:O, s:o}", "method", gsea ? "gsea" : "ora", "provenance",
+                             provenance, "results", list);
     int failed = !root || json_dumpf(root, out, JSON_INDENT(1) | JSON_REAL_PRECISION(9)) != 0;
     fputc('\n', out);
     json_decref(root);
@@ -218,8 +236,8 @@ typedef struct results {
     cpt_ora **ora;
 } results;
 
-static cpt_status run_gsea(const cpt_families *f, const double *statistic, const cpt_options *o, results *r,
-                           const cpt_context *ctx, cpt_err *e)
+static cpt_status run_gsea(const cpt_families *f, const double *statistic, const cpt_options *o,
+                           results *r, const cpt_context *ctx, cpt_err *e)
 {
     cpt_gsea_options g;
     cpt_status status;
@@ -227,18 +245,22 @@ static cpt_status run_gsea(const cpt_families *f, const double *statistic, const
     g.weight = cpt_options_number(o, "weight");
     g.n_permutations = (int32_t)cpt_options_integer(o, "permutations");
     /* Alone there is time for small p: multilevel unless told otherwise. */
-    g.multilevel = !cpt_options_given(o, "gsea-p") || strcmp(cpt_options_text(o, "gsea-p"), "multilevel") == 0;
+    g.multilevel =
+        !cpt_options_given(o, "gsea-p") || strcmp(cpt_options_text(o, "gsea-p"), "multilevel") == 0;
     g.seed = ctx->seed;
     for (int32_t i = 0; i < f->n; i++) {
         CPT_TRY(cpt_gsea_run(f->sets[i], statistic, &g, &r->gsea[i], ctx, e));
         const cpt_gsea *result = r->gsea[i];
-        cpt_info(ctx, "%s: %d genes ranked, %d share a statistic, %d are exactly 0", f->sets[i]->collection,
-                 result->n_genes, result->n_tied, result->n_zero);
-        CPT_TRY(cpt_grow(&r->rows, &r->capacity, (size_t)(r->n + result->n_rows), sizeof *r->rows, e));
+        cpt_info(ctx, "%s: %d genes ranked, %d share a statistic, %d are exactly 0",
+                 f->sets[i]->collection, result->n_genes, result->n_tied, result->n_zero);
+        CPT_TRY(
+            cpt_grow(&r->rows, &r->capacity, (size_t)(r->n + result->n_rows), sizeof *r->rows, e));
         for (int32_t k = 0; k < result->n_rows; k++) {
             const cpt_gsea_row *w = &result->rows[k];
-            r->rows[r->n++] = (result_row){f->sets[i], w->set, w->size, w->n_leading, w->n_leading, w->es, w->nes, w->p,
-                                           w->log10p, w->q, w->log2err, NAN, NAN, NAN, NAN, w->leading};
+            r->rows[r->n++] =
+                (result_row){f->sets[i], w->set, w->size,   w->n_leading, w->n_leading, w->es,
+                             w->nes,     w->p,   w->log10p, w->q,         w->log2err,   NAN,
+                             NAN,        NAN,    NAN,       w->leading};
         }
         qsort(r->rows + r->n - result->n_rows, (size_t)result->n_rows, sizeof *r->rows, by_p);
     }
@@ -247,17 +269,21 @@ done:
     return status;
 }
 
-static cpt_status run_ora(const cpt_families *f, int32_t n_study, const int32_t *study, results *r, cpt_err *e)
+static cpt_status run_ora(const cpt_families *f, int32_t n_study, const int32_t *study, results *r,
+                          cpt_err *e)
 {
     cpt_status status = CPT_OK;
     for (int32_t i = 0; i < f->n; i++) {
         CPT_TRY(cpt_ora_run(f->sets[i], n_study, study, &r->ora[i], e));
         const cpt_ora *result = r->ora[i];
-        CPT_TRY(cpt_grow(&r->rows, &r->capacity, (size_t)(r->n + result->n_rows), sizeof *r->rows, e));
+        CPT_TRY(
+            cpt_grow(&r->rows, &r->capacity, (size_t)(r->n + result->n_rows), sizeof *r->rows, e));
         for (int32_t k = 0; k < result->n_rows; k++) {
             const cpt_ora_row *w = &result->rows[k];
-            r->rows[r->n++] = (result_row){f->sets[i], w->set, w->size, w->overlap, w->n_genes, NAN, NAN, w->p, w->log10p,
-                                           w->q, NAN, w->odds_ratio, w->odds_low, w->odds_high, w->fold, w->genes};
+            r->rows[r->n++] = (result_row){f->sets[i],  w->set,       w->size, w->overlap,
+                                           w->n_genes,  NAN,          NAN,     w->p,
+                                           w->log10p,   w->q,         NAN,     w->odds_ratio,
+                                           w->odds_low, w->odds_high, w->fold, w->genes};
         }
         qsort(r->rows + r->n - result->n_rows, (size_t)result->n_rows, sizeof *r->rows, by_p);
     }
@@ -277,15 +303,16 @@ static void results_free(results *r, int32_t n)
 }
 
 /* Universe numbers of the listed genes; every one counts once. */
-static cpt_status find_study(const gene_list *genes, const cpt_strings *universe, int32_t **study, int32_t *n_study,
-                             const cpt_context *ctx, cpt_err *e)
+static cpt_status find_study(const gene_list *genes, const cpt_strings *universe, int32_t **study,
+                             int32_t *n_study, const cpt_context *ctx, cpt_err *e)
 {
     uint8_t *in = NULL;
     int32_t n_absent = 0;
     cpt_status status;
     cpt_index *index = cpt_index_new((size_t)universe->n, e);
     if (!index) return CPT_ERR_MEMORY;
-    for (int64_t i = 0; i < universe->n; i++) CPT_TRY(cpt_index_add(index, cpt_strings_get(universe, i), i, NULL, e));
+    for (int64_t i = 0; i < universe->n; i++)
+        CPT_TRY(cpt_index_add(index, cpt_strings_get(universe, i), i, NULL, e));
     CPT_TRY(cpt_alloc(&in, (size_t)universe->n, 1, e));
     CPT_TRY(cpt_alloc(study, (size_t)universe->n, sizeof **study, e));
     for (int64_t i = 0; i < genes->symbols.n; i++) {
@@ -295,16 +322,21 @@ static cpt_status find_study(const gene_list *genes, const cpt_strings *universe
     }
     for (int64_t i = 0; i < universe->n; i++)
         if (in[i]) (*study)[(*n_study)++] = (int32_t)i;
-    cpt_info(ctx, "%d of the listed genes are in the universe of %lld, %d are not", *n_study, (long long)universe->n, n_absent);
-    if (*n_study == 0) status = cpt_fail(e, CPT_ERR_DATA, "none of the listed genes is in the universe; are they human symbols or Ensembl ids?");
+    cpt_info(ctx, "%d of the listed genes are in the universe of %lld, %d are not", *n_study,
+             (long long)universe->n, n_absent);
+    if (*n_study == 0)
+        status = cpt_fail(
+            e, CPT_ERR_DATA,
+            "none of the listed genes is in the universe; are they human symbols or Ensembl ids?");
 done:
     cpt_index_free(index);
     free(in);
     return status;
 }
 
-cpt_status cpt_enrich_list(const char *ranking, const char *genes, const char *background, const cpt_options *o, bool json,
-                           FILE *out, const cpt_context *ctx, cpt_err *e)
+cpt_status cpt_enrich_list(const char *ranking, const char *genes, const char *background,
+                           const cpt_options *o, bool json, FILE *out, const cpt_context *ctx,
+                           cpt_err *e)
 {
     char path[PATH_LIMIT];
     cpt_gene_table *table = NULL;
@@ -317,8 +349,8 @@ cpt_status cpt_enrich_list(const char *ranking, const char *genes, const char *b
     CPT_TRY(cpt_gene_table_open(path, &table, e));
     CPT_TRY(read_genes(ranking ? ranking : genes, ranking != NULL, table, &listed, e));
     if (listed.n_unknown)
-        cpt_info(ctx, "%d of %lld names are not known genes; they are used as they stand", listed.n_unknown,
-                 (long long)listed.symbols.n);
+        cpt_info(ctx, "%d of %lld names are not known genes; they are used as they stand",
+                 listed.n_unknown, (long long)listed.symbols.n);
     if (!ranking && background) CPT_TRY(read_genes(background, false, table, &universe, e));
     if (!ranking && !background) CPT_TRY(annotated_genes(o, table, &universe, e));
     const cpt_strings *symbols = ranking ? &listed.symbols : &universe.symbols;
@@ -331,7 +363,8 @@ cpt_status cpt_enrich_list(const char *ranking, const char *genes, const char *b
         CPT_TRY(find_study(&listed, symbols, &study, &n_study, ctx, e));
         CPT_TRY(run_ora(&families, n_study, study, &r, e));
     }
-    if (json) status = print_json(out, ranking != NULL, r.n, r.rows, symbols, families.provenance, e);
+    if (json)
+        status = print_json(out, ranking != NULL, r.n, r.rows, symbols, families.provenance, e);
     else print_tsv(out, ranking != NULL, r.n, r.rows, symbols);
 done:
     results_free(&r, families.n);

@@ -8,29 +8,32 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Ranking, method and collection each make a question of their own; within one, all concepts are corrected
- * together. Of the millions of p only those up to 0.05 are kept, which is all that step-up procedures at that
- * level look at (corrections.c). */
+/* Ranking, method and collection each make a question of their own; within one, all concepts are
+ * corrected together. Of the millions of p only those up to 0.05 are kept, which is all that
+ * step-up procedures at that level look at (corrections.c). */
 
 enum { PATH_LIMIT = 4096 };
 static const double ALPHA = 0.05;
 static const char *const methods[CPT_N_KEPT_METHODS] = {"gsea", "ora"};
 
-cpt_status cpt_kept_table_make(int32_t n_families, int32_t n_concepts, cpt_kept_table *t, cpt_err *e)
+cpt_status cpt_kept_table_make(int32_t n_families, int32_t n_concepts, cpt_kept_table *t,
+                               cpt_err *e)
 {
     *t = (cpt_kept_table){.n_families = n_families, .n_concepts = n_concepts};
-    size_t n = (size_t)CPT_N_RANKINGS * CPT_N_KEPT_METHODS * (size_t)n_families * (size_t)n_concepts;
+    size_t n =
+        (size_t)CPT_N_RANKINGS * CPT_N_KEPT_METHODS * (size_t)n_families * (size_t)n_concepts;
     return cpt_alloc(&t->cells, n, sizeof *t->cells, e);
 }
 
-static cpt_kept *cell(const cpt_kept_table *t, int ranking, int method, int32_t family, int32_t concept)
+static cpt_kept *cell(const cpt_kept_table *t, int ranking, int method, int32_t family,
+                      int32_t concept)
 {
     int64_t stratum = ((int64_t)ranking * CPT_N_KEPT_METHODS + method) * t->n_families + family;
     return &t->cells[stratum * t->n_concepts + concept];
 }
 
-cpt_status cpt_kept_table_add(cpt_kept_table *t, int ranking, int method, int32_t family, int32_t concept,
-                              const cpt_term_rows *rows, cpt_err *e)
+cpt_status cpt_kept_table_add(cpt_kept_table *t, int ranking, int method, int32_t family,
+                              int32_t concept, const cpt_term_rows *rows, cpt_err *e)
 {
     cpt_kept *k = cell(t, ranking, method, family, concept);
     int32_t n = 0;
@@ -85,7 +88,8 @@ static void stratum_free(stratum *s)
     cpt_corrections_free(&s->c);
 }
 
-static cpt_status stratum_make(const cpt_kept_table *t, int ranking, int method, int32_t family, stratum *s, cpt_err *e)
+static cpt_status stratum_make(const cpt_kept_table *t, int ranking, int method, int32_t family,
+                               stratum *s, cpt_err *e)
 {
     size_t most = (size_t)t->n_concepts;
     cpt_status status;
@@ -104,7 +108,8 @@ static cpt_status stratum_make(const cpt_kept_table *t, int ranking, int method,
     }
     CPT_TRY(cpt_alloc(&s->log10p, (size_t)s->first[s->n], sizeof *s->log10p, e));
     for (int32_t f = 0; f < s->n; f++)
-        for (int32_t i = 0; i < s->kept[f]->n; i++) s->log10p[s->first[f] + i] = s->kept[f]->log10p[i];
+        for (int32_t i = 0; i < s->kept[f]->n; i++)
+            s->log10p[s->first[f] + i] = s->kept[f]->log10p[i];
     cpt_test_families families = {s->n, s->first, s->n_tests, s->log10p};
     CPT_TRY(cpt_corrections_make(&families, ALPHA, &s->c, e));
 done:
@@ -123,7 +128,8 @@ static void add_number(cpt_text *t, double x)
 }
 
 /* Lines of everything that any of the three corrections lets through. */
-static counts add_lines(const stratum *s, int ranking, int method, const cpt_genesets *sets, cpt_text *t)
+static counts add_lines(const stratum *s, int ranking, int method, const cpt_genesets *sets,
+                        cpt_text *t)
 {
     counts n = {0};
     for (int32_t f = 0; f < s->n; f++) {
@@ -132,17 +138,19 @@ static counts add_lines(const stratum *s, int ranking, int method, const cpt_gen
         n.n_tests += k->n_tests;
         for (int32_t i = 0; i < k->n; i++) {
             int64_t at = s->first[f] + i;
-            bool within = k->q[i] < ALPHA, all = s->c.q_all[at] < ALPHA, tree = s->c.q_hierarchical[at] < ALPHA;
+            bool within = k->q[i] < ALPHA, all = s->c.q_all[at] < ALPHA,
+                 tree = s->c.q_hierarchical[at] < ALPHA;
             any_within |= within;
             any_all |= all;
             n.within += within;
             n.all += all;
             n.hierarchical += tree;
             if (!within && !all && !tree) continue;
-            cpt_text_addf(t, "c%d\t%s\t%s\t%s\t%s", s->concept[f], cpt_ranking_names[ranking], methods[method],
-                          sets->collection, cpt_strings_get(&sets->ids, k->set[i]));
-            const double numbers[] = {k->p[i], k->q[i], s->c.q_all[at], s->c.p_simes[f], s->c.q_simes[f],
-                                      s->c.q_hierarchical[at]};
+            cpt_text_addf(t, "c%d\t%s\t%s\t%s\t%s", s->concept[f], cpt_ranking_names[ranking],
+                          methods[method], sets -> collection,
+                          cpt_strings_get(&sets->ids, k->set[i]));
+            const double numbers[] = {k->p[i],         k->q[i],         s->c.q_all[at],
+                                      s->c.p_simes[f], s->c.q_simes[f], s->c.q_hierarchical[at]};
             for (size_t j = 0; j < sizeof numbers / sizeof *numbers; j++) add_number(t, numbers[j]);
             cpt_text_add(t, "\n");
         }
@@ -154,14 +162,16 @@ static counts add_lines(const stratum *s, int ranking, int method, const cpt_gen
 
 static json_t *counts_json(const stratum *s, const counts *n)
 {
-    return json_pack("{s:i, s:I, s:{s:I, s:i}, s:{s:I, s:i}, s:{s:I, s:i}}", "n_concepts", s->n, "n_tests",
-                     (json_int_t)n->n_tests, "within_concept", "n_findings", (json_int_t)n->within, "n_concepts",
-                     n->with_within, "over_all_concepts", "n_findings", (json_int_t)n->all, "n_concepts", n->with_all,
-                     "hierarchical", "n_findings", (json_int_t)n->hierarchical, "n_concepts", s->c.n_selected);
+    return json_pack("{s:i, s:I, s:{s:I, s:i}, s:{s:I, s:i}, s:{s:I, s:i}}", "n_concepts", s->n,
+                     "n_tests", (json_int_t)n->n_tests, "within_concept", "n_findings",
+                     (json_int_t)n->within, "n_concepts", n->with_within, "over_all_concepts",
+                     "n_findings", (json_int_t)n->all, "n_concepts", n->with_all, "hierarchical",
+                     "n_findings", (json_int_t)n->hierarchical, "n_concepts", s->c.n_selected);
 }
 
 static cpt_status correct_stratum(const cpt_kept_table *t, int ranking, int method, int32_t family,
-                                  const cpt_genesets *sets, cpt_gzip_member *out, json_t *summary, cpt_err *e)
+                                  const cpt_genesets *sets, cpt_gzip_member *out, json_t *summary,
+                                  cpt_err *e)
 {
     stratum s = {0};
     cpt_text text = {0};
@@ -177,11 +187,12 @@ done:
     return status;
 }
 
-cpt_status cpt_corrections_write(const cpt_study *s, const cpt_kept_table *t, const cpt_families *families,
-                                 json_t **summary, cpt_err *e)
+cpt_status cpt_corrections_write(const cpt_study *s, const cpt_kept_table *t,
+                                 const cpt_families *families, json_t **summary, cpt_err *e)
 {
-    static const char header[] = "concept\tranking\tmethod\tcollection\tterm\tp\tq\tq_all\tp_concept\tq_concept\t"
-                                 "q_hierarchical\n";
+    static const char header[] =
+        "concept\tranking\tmethod\tcollection\tterm\tp\tq\tq_all\tp_concept\tq_concept\t"
+        "q_hierarchical\n";
     int32_t n = CPT_N_RANKINGS * CPT_N_KEPT_METHODS * t->n_families, k = 0;
     cpt_gzip_member *members = NULL;
     char path[PATH_LIMIT];
@@ -195,14 +206,17 @@ cpt_status cpt_corrections_write(const cpt_study *s, const cpt_kept_table *t, co
             json_t *by_collection = json_object();
             json_object_set_new(by_method, methods[m], by_collection);
             for (int32_t f = 0; f < t->n_families; f++)
-                CPT_TRY(correct_stratum(t, r, m, f, families->sets[f], &members[k++], by_collection, e));
+                CPT_TRY(correct_stratum(t, r, m, f, families->sets[f], &members[k++], by_collection,
+                                        e));
         }
     }
     CPT_TRY(cpt_study_path(s, "enrichment_corrections.tsv.gz", path, sizeof path, e));
     CPT_TRY(cpt_gzip_table_write(path, header, n, members, e));
-    json_object_set_new(root, "rule", json_string("q < 0.05; within_concept: BH within concept; over_all_concepts: BH over "
-                                                  "the tests of all concepts; hierarchical: Simes per concept, BH over "
-                                                  "concepts, then BH within the selected ones at 0.05 times their share"));
+    json_object_set_new(
+        root, "rule",
+        json_string("q < 0.05; within_concept: BH within concept; over_all_concepts: BH over "
+                    "the tests of all concepts; hierarchical: Simes per concept, BH over "
+                    "concepts, then BH within the selected ones at 0.05 times their share"));
     *summary = root;
     root = NULL;
 done:

@@ -6,8 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Reads the significant part of enrichment.tsv.gz back (stage_enrichment.c writes it; doc/formats.md describes it).
- * Texts are collected in one cpt_strings and pointers set once all are in, since the blob moves. */
+/* Reads the significant part of enrichment.tsv.gz back (stage_enrichment.c writes it;
+ * doc/formats.md describes it). Texts are collected in one cpt_strings and pointers set once all
+ * are in, since the blob moves. */
 
 enum { N_COLUMNS = 18, N_TEXTS = 7 };
 
@@ -17,8 +18,8 @@ static double number_or_nan(const char *s)
     return cpt_parse_double(s, &x) ? x : NAN;
 }
 
-static cpt_status parse_line(const cpt_lines *in, char *line, cpt_enrichment_row *row, cpt_strings *texts, bool *keep,
-                             cpt_err *e)
+static cpt_status parse_line(const cpt_lines *in, char *line, cpt_enrichment_row *row,
+                             cpt_strings *texts, bool *keep, cpt_err *e)
 {
     static const int text_columns[N_TEXTS] = {2, 3, 4, 5, 6, 15, 17};
     char *field[N_COLUMNS];
@@ -32,10 +33,15 @@ static cpt_status parse_line(const cpt_lines *in, char *line, cpt_enrichment_row
         !cpt_parse_i64(field[7], &size) || !cpt_parse_i64(field[8], &overlap) || concept < 0 ||
         concept > INT32_MAX)
         return cpt_lines_fail(in, e, "not a line of an enrichment table");
-    *row = (cpt_enrichment_row){.concept = (int32_t)concept, .size = (int32_t)size, .overlap = (int32_t)overlap,
-                                .es = number_or_nan(field[9]), .nes = number_or_nan(field[10]),
-                                .p = number_or_nan(field[11]), .log10p = number_or_nan(field[12]),
-                                .q = number_or_nan(field[13]), .log2err = number_or_nan(field[14]),
+    *row = (cpt_enrichment_row){.concept = (int32_t) concept,
+                                .size = (int32_t)size,
+                                .overlap = (int32_t)overlap,
+                                .es = number_or_nan(field[9]),
+                                .nes = number_or_nan(field[10]),
+                                .p = number_or_nan(field[11]),
+                                .log10p = number_or_nan(field[12]),
+                                .q = number_or_nan(field[13]),
+                                .log2err = number_or_nan(field[14]),
                                 .ic = number_or_nan(field[16])};
     *keep = row->p <= CPT_ENRICHMENT_P;
     for (int i = 0; i < N_TEXTS && *keep; i++) {
@@ -60,7 +66,8 @@ static void set_texts(cpt_enrichment *r)
     }
 }
 
-static cpt_status index_concepts(cpt_enrichment *r, int32_t n_concepts, const char *path, cpt_err *e)
+static cpt_status index_concepts(cpt_enrichment *r, int32_t n_concepts, const char *path,
+                                 cpt_err *e)
 {
     r->n_concepts = n_concepts;
     cpt_status status = cpt_alloc(&r->first, (size_t)n_concepts + 1, sizeof *r->first, e);
@@ -68,7 +75,8 @@ static cpt_status index_concepts(cpt_enrichment *r, int32_t n_concepts, const ch
     for (int64_t i = 0; i < r->n; i++) {
         int32_t c = r->rows[i].concept;
         if (c >= n_concepts || (i && c < r->rows[i - 1].concept))
-            return cpt_fail(e, CPT_ERR_FORMAT, "%s: concepts are out of order; run the stage enrichment again", path);
+            return cpt_fail(e, CPT_ERR_FORMAT,
+                            "%s: concepts are out of order; run the stage enrichment again", path);
         r->first[c + 1] = i + 1;
     }
     for (int32_t c = 0; c < n_concepts; c++)
@@ -87,7 +95,8 @@ cpt_status cpt_study_enrichment(cpt_study *s, const cpt_enrichment **out, cpt_er
     if (status == CPT_OK) status = cpt_study_path(s, "enrichment.tsv.gz", path, sizeof path, e);
     if (status) return status;
     if (!cpt_path_exists(path))
-        return cpt_fail(e, CPT_ERR_IO, "%s: absent; run `conceptome enrich` on this study first", path);
+        return cpt_fail(e, CPT_ERR_IO, "%s: absent; run `conceptome enrich` on this study first",
+                        path);
     cpt_lines *in = cpt_lines_open(path, 1 << 24, e);
     cpt_enrichment *r = in ? calloc(1, sizeof *r) : NULL;
     if (!r) {

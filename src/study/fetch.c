@@ -9,8 +9,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* Public demo data, downloaded once into $XDG_CACHE_HOME/conceptome (or ~/.cache/conceptome), taken only when the
- * SHA-256 is as expected. */
+/* Public demo data, downloaded once into $XDG_CACHE_HOME/conceptome (or ~/.cache/conceptome), taken
+ * only when the SHA-256 is as expected. */
 
 typedef struct data_set {
     const char *name, *file, *url, *sha256, *about;
@@ -18,7 +18,8 @@ typedef struct data_set {
 
 static const data_set data_sets[] = {
     {"pbmc3k", "pbmc3k_filtered_gene_bc_matrices.tar.gz",
-     "https://cf.10xgenomics.com/samples/cell-exp/1.1.0/pbmc3k/pbmc3k_filtered_gene_bc_matrices.tar.gz",
+     "https://cf.10xgenomics.com/samples/cell-exp/1.1.0/pbmc3k/"
+     "pbmc3k_filtered_gene_bc_matrices.tar.gz",
      "847d6ebd9a1ec9a768f2be7e40ca42cbfe75ebeb6d76a4c24167041699dc28b5",
      "2,700 peripheral blood cells of a healthy donor (10x Genomics, CC BY 4.0)"},
 };
@@ -49,7 +50,9 @@ static cpt_status cache_folder(char *path, size_t capacity, cpt_err *e)
 {
     const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
     if ((!cache || !*cache) && (!home || !*home))
-        return cpt_fail(e, CPT_ERR_IO, "neither XDG_CACHE_HOME nor HOME is set: there is no place for the download");
+        return cpt_fail(
+            e, CPT_ERR_IO,
+            "neither XDG_CACHE_HOME nor HOME is set: there is no place for the download");
     if (cache && *cache) snprintf(path, capacity, "%s/conceptome", cache);
     else snprintf(path, capacity, "%s/.cache/conceptome", home);
     return cpt_make_folder(path, e);
@@ -77,8 +80,8 @@ static cpt_status transfer(const data_set *set, download *d, cpt_err *e)
     curl_easy_cleanup(curl);
     if (code == CURLE_OK) return CPT_OK;
     if (cpt_check_stop(d->ctx, e)) return CPT_ERR_INTERRUPTED;
-    return cpt_fail(e, CPT_ERR_IO, "%s: %s; check the network, or give a file of your own", set->url,
-                    reason[0] ? reason : curl_easy_strerror(code));
+    return cpt_fail(e, CPT_ERR_IO, "%s: %s; check the network, or give a file of your own",
+                    set->url, reason[0] ? reason : curl_easy_strerror(code));
 }
 
 static cpt_status verify(const char *path, const data_set *set, cpt_err *e)
@@ -87,11 +90,13 @@ static cpt_status verify(const char *path, const data_set *set, cpt_err *e)
     cpt_status status = cpt_sha256_path(path, hex, e);
     if (status) return status;
     if (strcmp(hex, set->sha256) == 0) return CPT_OK;
-    return cpt_fail(e, CPT_ERR_FORMAT, "%s: SHA-256 is %s, expected %s; the download was altered or cut off", path, hex,
-                    set->sha256);
+    return cpt_fail(e, CPT_ERR_FORMAT,
+                    "%s: SHA-256 is %s, expected %s; the download was altered or cut off", path,
+                    hex, set->sha256);
 }
 
-static cpt_status fetch_into(const data_set *set, const char *path, const cpt_context *ctx, cpt_err *e)
+static cpt_status fetch_into(const data_set *set, const char *path, const cpt_context *ctx,
+                             cpt_err *e)
 {
     cpt_atomic out;
     cpt_status status = cpt_atomic_open(path, &out, e);
@@ -110,13 +115,15 @@ done:
     return status;
 }
 
-/* tar is on every system that has a compiler; the archive's checksum is verified before it runs. The folder gets
- * its name when all is in it. */
+/* tar is on every system that has a compiler; the archive's checksum is verified before it runs.
+ * The folder gets its name when all is in it. */
 static cpt_status unpack(const char *archive, const char *folder, cpt_err *e)
 {
     char half[4096];
-    int wait_status = -1, length = snprintf(half, sizeof half, "%s.tmp-%ld", folder, (long)getpid());
-    if (length >= (int)sizeof half) return cpt_fail(e, CPT_ERR_IO, "%s: the path is too long", folder);
+    int wait_status = -1,
+        length = snprintf(half, sizeof half, "%s.tmp-%ld", folder, (long)getpid());
+    if (length >= (int)sizeof half)
+        return cpt_fail(e, CPT_ERR_IO, "%s: the path is too long", folder);
     cpt_status status = cpt_make_folder(half, e);
     if (status) return status;
     pid_t child = fork();
@@ -133,13 +140,16 @@ static cpt_status unpack(const char *archive, const char *folder, cpt_err *e)
     return status;
 }
 
-cpt_status cpt_fetch(const char *name, char *path, size_t capacity, const cpt_context *ctx, cpt_err *e)
+cpt_status cpt_fetch(const char *name, char *path, size_t capacity, const cpt_context *ctx,
+                     cpt_err *e)
 {
     char cache[2048], archive[4096], folder[4096];
     const data_set *set = NULL;
     for (int i = 0; i < N_DATA_SETS; i++)
         if (strcmp(data_sets[i].name, name) == 0) set = &data_sets[i];
-    if (!set) return cpt_fail(e, CPT_ERR_USAGE, "'%s' is not a data set known here; there is: pbmc3k", name);
+    if (!set)
+        return cpt_fail(e, CPT_ERR_USAGE, "'%s' is not a data set known here; there is: pbmc3k",
+                        name);
     cpt_status status = cache_folder(cache, sizeof cache, e);
     if (status == CPT_OK) status = cpt_path_join(archive, sizeof archive, cache, set->file, e);
     if (status == CPT_OK) status = cpt_path_join(folder, sizeof folder, cache, set->name, e);

@@ -7,17 +7,19 @@
 
 /* One-line findings per concept: its top genes, its top term, the label it fits.
  *
- * Top genes: those with q < 0.05 by |mean attribution|, then the others by |mean attribution|: a gene that moved the
- * concept in every pair says more than one that moved it once and far. The paper's cut-off of 0.05 plays no part: in
- * a model of 4,000 genes a single one rarely moves an activation by 5 %, and the reader wants to see the strongest all
- * the same. Which of them pass cut-off and q is said where they are listed one by one. */
+ * Top genes: those with q < 0.05 by |mean attribution|, then the others by |mean attribution|: a
+ * gene that moved the concept in every pair says more than one that moved it once and far. The
+ * paper's cut-off of 0.05 plays no part: in a model of 4,000 genes a single one rarely moves an
+ * activation by 5 %, and the reader wants to see the strongest all the same. Which of them pass
+ * cut-off and q is said where they are listed one by one. */
 
 /* Larger comes first; 0 or NaN never. */
-static double gene_strength(const cpt_attribution *a, const cpt_expression *x, int32_t n_genes, int32_t concept,
-                            int32_t gene)
+static double gene_strength(const cpt_attribution *a, const cpt_expression *x, int32_t n_genes,
+                            int32_t concept, int32_t gene)
 {
-    static const double SIGNIFICANT_FIRST = 1e6; /* far above any |mean attribution| that is sorted by */
-    size_t at = (size_t)concept * (size_t)n_genes + (size_t)gene;
+    static const double SIGNIFICANT_FIRST =
+        1e6; /* far above any |mean attribution| that is sorted by */
+    size_t at = (size_t) concept * (size_t)n_genes + (size_t)gene;
     if (a) return fabs((double)a->mean[at]) + (a->q[at] < 0.05 ? SIGNIFICANT_FIRST : 0);
     return x && x->q[at] < 0.05 && x->logfc[at] > 0 ? x->score[at] : 0;
 }
@@ -27,7 +29,8 @@ int32_t cpt_study_top_genes(cpt_study *s, int32_t concept, int32_t capacity, int
     const cpt_attribution *a = NULL;
     const cpt_expression *x = NULL;
     const cpt_universe *u;
-    if (cpt_study_universe(s, &u, NULL) || cpt_study_attribution(s, &a, NULL) || cpt_study_expression(s, &x, NULL))
+    if (cpt_study_universe(s, &u, NULL) || cpt_study_attribution(s, &a, NULL) ||
+        cpt_study_expression(s, &x, NULL))
         return 0;
     int32_t n = 0;
     double best[64];
@@ -45,15 +48,20 @@ int32_t cpt_study_top_genes(cpt_study *s, int32_t concept, int32_t capacity, int
 
 const cpt_enrichment_row *cpt_study_top_term(cpt_study *s, int32_t concept)
 {
-    static const char *const order[][2] = {
-        {"attribution", "gsea"}, {"attribution", "ora"}, {"expression", "gsea"}, {"expression", "ora"}};
+    static const char *const order[][2] = {{"attribution", "gsea"},
+                                           {"attribution", "ora"},
+                                           {"expression", "gsea"},
+                                           {"expression", "ora"}};
     const cpt_enrichment *r;
     if (cpt_study_enrichment(s, &r, NULL) || concept >= r->n_concepts) return NULL;
     for (size_t i = 0; i < sizeof order / sizeof *order; i++) {
         const cpt_enrichment_row *best = NULL;
         for (int64_t k = r->first[concept]; k < r->first[concept + 1]; k++) {
             const cpt_enrichment_row *row = &r->rows[k];
-            if (strcmp(row->ranking, order[i][0]) || strcmp(row->method, order[i][1]) || !(row->q < 0.05)) continue;
+            if (strcmp(row->ranking, order[i][0]) || strcmp(row->method, order[i][1]) ||
+                !(row->q < 0.05))
+                continue;
+            if (row->nes < 0) continue; /* depleted terms name nothing */
             bool better = !best || row->log10p < best->log10p ||
                           (row->log10p == best->log10p && fabs(row->nes) > fabs(best->nes));
             if (better) best = row;
@@ -89,7 +97,8 @@ cpt_status cpt_study_concept_label(cpt_study *s, int32_t concept, cpt_text *out,
         if (f1 > best_f1) best_f1 = f1, best = c;
     }
     if (best_f1 > 0)
-        cpt_text_addf(out, "%s (%.0f %% of active cells)", cpt_strings_get(&label->categories, (int64_t)best),
+        cpt_text_addf(out, "%s (%.0f %% of active cells)",
+                      cpt_strings_get(&label->categories, (int64_t)best),
                       100.0 * (double)inside[best] / (double)(last - first));
     status = cpt_text_status(out, e);
 done:

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PATH_LIMIT = 4096 };
+enum { PATH_LIMIT = 4096, SMALLEST_MARKERS = 3 };
 
 static cpt_status add_family(cpt_families *f, cpt_genesets *sets, int aspect, cpt_err *e)
 {
@@ -30,7 +30,8 @@ static cpt_status file_record(json_t *provenance, const char *name, const char *
     const char *slash = strrchr(path, '/');
     cpt_status status = cpt_sha256_path(path, hex, e);
     if (status) return status;
-    json_object_set_new(provenance, name, json_pack("{s:s, s:s}", "file", slash ? slash + 1 : path, "sha256", hex));
+    json_object_set_new(provenance, name,
+                        json_pack("{s:s, s:s}", "file", slash ? slash + 1 : path, "sha256", hex));
     return CPT_OK;
 }
 
@@ -48,15 +49,19 @@ static cpt_status check_aspects(const char *aspects, cpt_err *e)
     for (const char *p = aspects; p; p = strchr(p, ',') ? strchr(p, ',') + 1 : NULL) {
         size_t n = strcspn(p, ",");
         if (n != 2 || (strncmp(p, "BP", 2) && strncmp(p, "MF", 2) && strncmp(p, "CC", 2)))
-            return cpt_fail(e, CPT_ERR_USAGE, "--aspects: '%s' is not a list of BP, MF, CC, nor 'none'", aspects);
+            return cpt_fail(e, CPT_ERR_USAGE,
+                            "--aspects: '%s' is not a list of BP, MF, CC, nor 'none'", aspects);
     }
     return CPT_OK;
 }
 
 static void log_annotation(const cpt_context *ctx, const cpt_go *go, const cpt_annotation *a)
 {
-    cpt_info(ctx, "GO %s: %d terms; %d of the %d genes are annotated; %lld of %lld annotations electronic (IEA), "
-             "%lld NOT rows left out", go->data_version, go->n_terms, a->n_annotated_genes, a->n_universe,
+    cpt_info(ctx,
+             "GO %s: %d terms; %d of the %d genes are annotated; %lld of %lld annotations "
+             "electronic (IEA), "
+             "%lld NOT rows left out",
+             go->data_version, go->n_terms, a->n_annotated_genes, a->n_universe,
              (long long)a->n_iea, (long long)a->n_rows, (long long)a->n_not);
 }
 
@@ -65,7 +70,8 @@ static cpt_status open_go(const cpt_options *o, const cpt_strings *symbols, cpt_
 {
     static const char *const names[] = {"BP", "MF", "CC"};
     char obo[PATH_LIMIT], gaf[PATH_LIMIT];
-    const char *aspects = cpt_options_text(o, "aspects"), *evidence = cpt_options_text(o, "exclude-evidence");
+    const char *aspects = cpt_options_text(o, "aspects"),
+               *evidence = cpt_options_text(o, "exclude-evidence");
     cpt_go *go;
     cpt_annotation *a;
     cpt_go_options go_options = {.part_of = true};
@@ -94,7 +100,8 @@ static cpt_status open_go(const cpt_options *o, const cpt_strings *symbols, cpt_
     for (int i = 0; i < 3; i++) {
         cpt_genesets *sets;
         if (!has_aspect(aspects, names[i])) continue;
-        CPT_TRY(cpt_genesets_from_go(go, a, (cpt_go_aspect)i, (int32_t)cpt_options_integer(o, "min-size"),
+        CPT_TRY(cpt_genesets_from_go(go, a, (cpt_go_aspect)i,
+                                     (int32_t)cpt_options_integer(o, "min-size"),
                                      (int32_t)cpt_options_integer(o, "max-size"), &sets, e));
         CPT_TRY(add_family(f, sets, i, e));
     }
@@ -102,25 +109,33 @@ done:
     return status;
 }
 
-static cpt_status open_gmts(const cpt_options *o, const cpt_strings *symbols, cpt_families *f, cpt_err *e)
+/* `markers`: sets of a few genes that name cell types; their collections are listed in the
+ * provenance. */
+static cpt_status open_gmts(const cpt_options *o, const char *option, bool markers,
+                            const cpt_strings *symbols, cpt_families *f, cpt_err *e)
 {
     const char *const *files;
-    size_t n = cpt_options_list(o, "gmt", &files);
+    size_t n = cpt_options_list(o, option, &files);
+    int32_t min_size = markers ? SMALLEST_MARKERS : (int32_t)cpt_options_integer(o, "min-size");
     char path[PATH_LIMIT];
     cpt_gene_table *table = NULL;
+    json_t *names = json_array();
     cpt_status status = CPT_OK;
-    if (n == 0) return CPT_OK;
+    if (n == 0) goto done;
     CPT_TRY(cpt_share_path("human_genes.tsv.gz", path, sizeof path, e));
     CPT_TRY(cpt_gene_table_open(path, &table, e));
     for (size_t i = 0; i < n; i++) {
         cpt_genesets *sets;
-        CPT_TRY(cpt_genesets_from_gmt(files[i], symbols, table, (int32_t)cpt_options_integer(o, "min-size"),
+        CPT_TRY(cpt_genesets_from_gmt(files[i], symbols, table, min_size,
                                       (int32_t)cpt_options_integer(o, "max-size"), &sets, e));
         CPT_TRY(add_family(f, sets, -1, e));
+        json_array_append_new(names, json_string(sets->collection));
         CPT_TRY(file_record(f->provenance, sets->collection, files[i], e));
     }
+    if (markers) json_object_set(f->provenance, "marker_collections", names);
 done:
     cpt_gene_table_free(table);
+    json_decref(names);
     return status;
 }
 
@@ -135,12 +150,12 @@ cpt_status cpt_families_open(const cpt_options *o, const cpt_strings *symbols, c
         goto done;
     }
     CPT_TRY(open_go(o, symbols, out, ctx, e));
-    CPT_TRY(open_gmts(o, symbols, out, e));
+    CPT_TRY(open_gmts(o, "gmt", false, symbols, out, e));
+    CPT_TRY(open_gmts(o, "markers", true, symbols, out, e));
     for (int32_t i = 0; i < out->n; i++) {
         const cpt_genesets *g = out->sets[i];
-        cpt_info(ctx, "%s: %d sets of %lld to %lld genes to test (%d smaller, %d larger left out)", g->collection,
-                 g->n_sets, (long long)cpt_options_integer(o, "min-size"),
-                 (long long)cpt_options_integer(o, "max-size"), g->n_too_small, g->n_too_large);
+        cpt_info(ctx, "%s: %d sets to test (%d too small, %d too large left out)", g->collection,
+                 g->n_sets, g->n_too_small, g->n_too_large);
         json_object_set_new(sizes, g->collection, json_integer(g->n_sets));
     }
     json_object_set_new(out->provenance, "universe", json_integer((json_int_t)symbols->n));

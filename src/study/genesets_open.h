@@ -15,7 +15,7 @@ typedef struct cpt_families {
     json_t *provenance; /* releases, checksums, coverage: goes into study files and the report */
 } cpt_families;
 
-/* Options "go", "annotation", "gmt", "aspects", "exclude-evidence", "min-size", "max-size". */
+/* Options "go", "annotation", "gmt", "markers", "aspects", "exclude-evidence", "min-size", "max-size". */
 cpt_status cpt_families_open(const cpt_options *o, const cpt_strings *symbols, cpt_families *out,
                              const cpt_context *ctx, cpt_err *e);
 void cpt_families_free(cpt_families *f);

@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <zlib.h>
 
-/* Compression by pieces: each piece is a gzip member of its own, without time stamp, so that the file
- * depends on the pieces and their order only. */
+/* Compression by pieces: each piece is a gzip member of its own, without time stamp, so that the
+ * file depends on the pieces and their order only. */
 
 cpt_status cpt_gzip_member_make(const cpt_text *t, cpt_gzip_member *out, cpt_err *e)
 {
@@ -14,7 +14,8 @@ cpt_status cpt_gzip_member_make(const cpt_text *t, cpt_gzip_member *out, cpt_err
     *out = (cpt_gzip_member){0};
     if (t->length == 0) return CPT_OK;
     if (t->length > UINT32_MAX / 2)
-        return cpt_fail(e, CPT_ERR_UNSUPPORTED, "a piece of a table exceeds 2 GiB; use fewer gene sets");
+        return cpt_fail(e, CPT_ERR_UNSUPPORTED,
+                        "a piece of a table exceeds 2 GiB; use fewer gene sets");
     if (deflateInit2(&z, 6, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) != Z_OK)
         return cpt_fail(e, CPT_ERR_MEMORY, "out of memory");
     size_t bound = deflateBound(&z, (uLong)t->length) + 32;
@@ -32,8 +33,8 @@ cpt_status cpt_gzip_member_make(const cpt_text *t, cpt_gzip_member *out, cpt_err
     return status;
 }
 
-cpt_status cpt_gzip_table_write(const char *path, const char *header, int32_t n, const cpt_gzip_member *members,
-                                cpt_err *e)
+cpt_status cpt_gzip_table_write(const char *path, const char *header, int32_t n,
+                                const cpt_gzip_member *members, cpt_err *e)
 {
     cpt_atomic out = {0};
     cpt_text t = {0};

@@ -38,12 +38,12 @@ static const cpt_option_info table[] = {
     {"hidden", "model", CPT_OPTION_INTEGER, "128", "N", 1, 8192, "scVI: units of a hidden layer"},
     {"likelihood", "model", CPT_OPTION_CHOICE, "nb", "nb|zinb", NONE,
      "scVI: count distribution (scvi-tools' own default is zinb; nb suits UMI counts)"},
-    {"epochs", "model", CPT_OPTION_INTEGER, "0", "N", 0, 1e6,
+    {"epochs", "model", CPT_OPTION_INTEGER, "60", "N", 0, 1e6,
      "scVI: passes over the cells; 0 = scvi-tools' rule, 400 below 20,000 cells"},
     {"kl-warmup", "model", CPT_OPTION_INTEGER, "400", "N", 0, 1e6,
      "scVI: epochs until the KL term has full weight (as scvi-tools, also when epochs are fewer)"},
-    {"early-stopping", "model", CPT_OPTION_FLAG, "yes", "yes|no", NONE,
-     "scVI: stop when the validation ELBO has not improved for 45 epochs (scvi-tools' default: no)"},
+    {"early-stopping", "model", CPT_OPTION_FLAG, "no", "", NONE,
+     "scVI: stop when the validation ELBO has not improved for 45 epochs"},
     /* dictionary */
     {"dictionary", "dictionary", CPT_OPTION_TEXT, "topk", "NAME", NONE,
      "topk, pca, ica, nmf, neurons, random, or the folder of a trained dictionary"},
@@ -57,7 +57,8 @@ static const cpt_option_info table[] = {
      "active concepts per cell; 0 = by dimension, at most half of it"},
     {"dictionary-epochs", "dictionary", CPT_OPTION_INTEGER, "0", "N", 0, 1e6,
      "passes over the embedding; 0 = 20 to 200 so that at least 5,000 steps are made"},
-    {"ema", "dictionary", CPT_OPTION_FLAG, "no", "", NONE, "average the weights over steps (0.999)"},
+    {"ema", "dictionary", CPT_OPTION_FLAG, "no", "", NONE,
+     "average the weights over steps (0.999)"},
     {"validation", "dictionary", CPT_OPTION_NUMBER, "0.1", "SHARE", 0, 0.5,
      "share of cells (or donors) kept out of the dictionary's training"},
     /* attribution */
@@ -89,35 +90,48 @@ static const cpt_option_info table[] = {
     {"active-quantile", "expression", CPT_OPTION_NUMBER, "0", "Q", 0, 0.999,
      "active = above this quantile of a concept's positive activations"},
     /* enrichment */
-    {"go", "enrichment", CPT_OPTION_TEXT, "", "OBO", NONE, "ontology (default: the shipped release)"},
+    {"go", "enrichment", CPT_OPTION_TEXT, "", "OBO", NONE,
+     "ontology (default: the shipped release)"},
     {"annotation", "enrichment", CPT_OPTION_TEXT, "", "GAF", NONE,
      "annotation of genes (default: the shipped release)"},
     {"gmt", "enrichment", CPT_OPTION_LIST, "", "FILE", NONE, "gene sets as well; may be repeated"},
+    {"markers", "enrichment", CPT_OPTION_LIST, "", "FILE", NONE,
+     "GMT of cell types' markers (3 genes or more): tested alike, and named as suggestions; may be "
+     "repeated"},
     {"aspects", "enrichment", CPT_OPTION_TEXT, "BP", "BP,MF,CC", NONE,
      "parts of GO to test, each a family of its own; 'none' leaves GO out"},
     {"exclude-evidence", "enrichment", CPT_OPTION_TEXT, "", "IEA,ND", NONE,
      "evidence codes to leave out"},
-    {"min-size", "enrichment", CPT_OPTION_INTEGER, "15", "N", 1, 1e6, "smallest set, within the universe"},
+    {"min-size", "enrichment", CPT_OPTION_INTEGER, "15", "N", 1, 1e6,
+     "smallest set, within the universe"},
     {"max-size", "enrichment", CPT_OPTION_INTEGER, "500", "N", 1, 1e6, "largest set"},
-    {"permutations", "enrichment", CPT_OPTION_INTEGER, "1000", "N", 1, 1e6, "GSEA: simple permutations"},
+    {"permutations", "enrichment", CPT_OPTION_INTEGER, "10000", "N", 1, 1e6,
+     "GSEA: simple permutations"},
     {"gsea-p", "enrichment", CPT_OPTION_CHOICE, "simple", "simple|multilevel", NONE,
      "GSEA: how small p are found (simple: floor about 1 / permutations)"},
     {"weight", "enrichment", CPT_OPTION_NUMBER, "1", "P", 0, 10, "GSEA: exponent of the statistic"},
     {"study-genes", "enrichment", CPT_OPTION_INTEGER, "50", "N", 1, 1e5,
      "ORA: at most so many of the attributed (or up-regulated) genes"},
-    {"dag-tests", "enrichment", CPT_OPTION_TEXT, "", "elim,weight01,parent_child,parent_child_intersect", NONE,
+    {"dag-tests", "enrichment", CPT_OPTION_TEXT, "",
+     "elim,weight01,parent_child,parent_child_intersect", NONE,
      "tests along GO's graph beside ORA, on the same lists of genes"},
     {"weight01", "enrichment", CPT_OPTION_CHOICE, "intended", "intended|topgo", NONE,
      "weight01 as published, or as topGO 2.31 computes it"},
-    {"similarity", "enrichment", CPT_OPTION_CHOICE, "simrel", "lin|resnik|simrel|wang|jaccard", NONE,
+    {"similarity", "enrichment", CPT_OPTION_CHOICE, "simrel", "lin|resnik|simrel|wang|jaccard",
+     NONE,
      "likeness of significant terms when redundant ones are folded (jaccard: of their genes)"},
     {"redundancy", "enrichment", CPT_OPTION_NUMBER, "0.7", "X", 0.01, 1,
      "terms at least so alike are folded under one of them"},
+    /* evaluation */
+    {"completeness", "evaluation", CPT_OPTION_FLAG, "no", "", NONE,
+     "GSEA again with 20 to 80 % of GO's annotations and without electronic ones"},
+    {"controls", "evaluation", CPT_OPTION_FLAG, "no", "", NONE,
+     "GSEA again with shuffled genes, and what rankings owe to well-known and detected genes"},
 };
 enum { N_OPTIONS = sizeof table / sizeof *table };
 
 struct cpt_options {
-    char *values[N_OPTIONS];  /* NULL = default; lists: items joined by '\n' */
+    char *values[N_OPTIONS];       /* NULL = default; lists: items joined by '\n' */
     const char **items[N_OPTIONS]; /* lists, split on demand into a private copy */
     char *item_text[N_OPTIONS];
     bool given[N_OPTIONS];
@@ -171,7 +185,8 @@ void cpt_options_free(cpt_options *o)
 /* "yes" and "no" in all common spellings. */
 static int parse_flag(const char *s)
 {
-    static const char *const yes[] = {"yes", "true", "1", "on"}, *const no[] = {"no", "false", "0", "off"};
+    static const char *const yes[] = {"yes", "true", "1", "on"}, *const no[] = {"no", "false", "0",
+                                                                                "off"};
     for (int i = 0; i < 4; i++) {
         if (strcmp(s, yes[i]) == 0) return 1;
         if (strcmp(s, no[i]) == 0) return 0;
@@ -196,7 +211,8 @@ static cpt_status check_value(const cpt_option_info *info, const char *value, cp
     switch (info->kind) {
     case CPT_OPTION_INTEGER:
         if (!cpt_parse_i64(value, &integer))
-            return cpt_fail(e, CPT_ERR_USAGE, "--%s: '%s' is not a whole number", info->name, value);
+            return cpt_fail(e, CPT_ERR_USAGE, "--%s: '%s' is not a whole number", info->name,
+                            value);
         number = (double)integer;
         break;
     case CPT_OPTION_NUMBER:
@@ -208,15 +224,16 @@ static cpt_status check_value(const cpt_option_info *info, const char *value, cp
         return cpt_fail(e, CPT_ERR_USAGE, "--%s: '%s' is neither yes nor no", info->name, value);
     case CPT_OPTION_CHOICE:
         if (is_choice(info->argument, value)) return CPT_OK;
-        return cpt_fail(e, CPT_ERR_USAGE, "--%s: '%s' is not one of %s", info->name, value, info->argument);
+        return cpt_fail(e, CPT_ERR_USAGE, "--%s: '%s' is not one of %s", info->name, value,
+                        info->argument);
     default:
         if (strchr(value, '\n'))
             return cpt_fail(e, CPT_ERR_USAGE, "--%s: the value contains a line break", info->name);
         return CPT_OK;
     }
     if (number < info->low || number > info->high)
-        return cpt_fail(e, CPT_ERR_USAGE, "--%s: %s is outside %g to %g", info->name, value, info->low,
-                        info->high);
+        return cpt_fail(e, CPT_ERR_USAGE, "--%s: %s is outside %g to %g", info->name, value,
+                        info->low, info->high);
     return CPT_OK;
 }
 
@@ -226,7 +243,8 @@ static cpt_status unknown(const char *name, cpt_err *e)
     for (int i = 0; i < N_OPTIONS; i++) names[i] = table[i].name;
     const char *near = cpt_nearest_word(name, names, N_OPTIONS);
     return near ? cpt_fail(e, CPT_ERR_USAGE, "unknown option '%s'; did you mean '%s'?", name, near)
-                : cpt_fail(e, CPT_ERR_USAGE, "unknown option '%s'; `conceptome help run` lists them", name);
+                : cpt_fail(e, CPT_ERR_USAGE,
+                           "unknown option '%s'; `conceptome help run` lists them", name);
 }
 
 cpt_status cpt_options_set(cpt_options *o, const char *name, const char *value, cpt_err *e)
@@ -260,13 +278,14 @@ static cpt_status set_json(cpt_options *o, const char *name, const json_t *value
 {
     char number[64];
     if (json_is_string(value)) return cpt_options_set(o, name, json_string_value(value), e);
-    if (json_is_boolean(value)) return cpt_options_set(o, name, json_is_true(value) ? "yes" : "no", e);
+    if (json_is_boolean(value))
+        return cpt_options_set(o, name, json_is_true(value) ? "yes" : "no", e);
     if (json_is_integer(value)) {
         snprintf(number, sizeof number, "%lld", (long long)json_integer_value(value));
         return cpt_options_set(o, name, number, e);
     }
     if (json_is_real(value)) {
-        snprintf(number, sizeof number, "%.17g", json_real_value(value));
+        cpt_format_number(json_real_value(value), number);
         return cpt_options_set(o, name, number, e);
     }
     if (json_is_array(value)) {
@@ -276,8 +295,9 @@ static cpt_status set_json(cpt_options *o, const char *name, const json_t *value
         }
         return CPT_OK;
     }
-    return json_is_null(value) ? CPT_OK
-                               : cpt_fail(e, CPT_ERR_USAGE, "'%s': a value of this kind makes no sense", name);
+    return json_is_null(value)
+               ? CPT_OK
+               : cpt_fail(e, CPT_ERR_USAGE, "'%s': a value of this kind makes no sense", name);
 }
 
 cpt_status cpt_options_read(cpt_options *o, const char *json_file, cpt_err *e)
@@ -287,15 +307,16 @@ cpt_status cpt_options_read(cpt_options *o, const char *json_file, cpt_err *e)
     if (!root && reason.line < 0) return cpt_fail(e, CPT_ERR_IO, "%s", reason.text);
     if (!root)
         return cpt_fail(e, CPT_ERR_FORMAT, "%s: line %d: %s", json_file, reason.line, reason.text);
-    cpt_status status = json_is_object(root)
-                            ? CPT_OK
-                            : cpt_fail(e, CPT_ERR_FORMAT, "%s: a JSON object of options is expected", json_file);
+    cpt_status status =
+        json_is_object(root)
+            ? CPT_OK
+            : cpt_fail(e, CPT_ERR_FORMAT, "%s: a JSON object of options is expected", json_file);
     const char *name;
     json_t *value;
     bool fixed[N_OPTIONS];
-    memcpy(fixed, o->given, sizeof fixed); /* lists: the file may add several, but only if none was given */
-    if (status == CPT_OK)
-        json_object_foreach(root, name, value)
+    memcpy(fixed, o->given,
+           sizeof fixed); /* lists: the file may add several, but only if none was given */
+    if (status == CPT_OK) json_object_foreach(root, name, value)
         {
             int i = find(name);
             if (i >= 0 && fixed[i]) continue;

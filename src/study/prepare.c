@@ -3,6 +3,7 @@
 #include "base/memory.h"
 #include "base/random.h"
 #include "io/import.h"
+#include "model/scgpt.h"
 #include "model/scvi.h"
 #include "model/variable_genes.h"
 #include "study/store.h"
@@ -24,19 +25,41 @@ cpt_status cpt_prepare_cells(const char *input, const char *folder, const cpt_op
     cpt_status status;
     CPT_TRY(cpt_import(input, folder, &import, ctx, e));
     CPT_TRY(cpt_cells_open(folder, &cells, e));
-    cpt_info(ctx, "cells: %lld cells x %d genes, %lld counts from %s", (long long)cells->n_cells, cells->n_genes,
+    cpt_info(ctx, "cells: %lld cells x %d genes, %lld counts from %s", (long long)cells->n_cells,
+             cells->n_genes,
              (long long)(cells->has_counts ? cells->by_cell.indptr[cells->n_cells] : 0),
              cells->counts_from ? cells->counts_from : "nowhere");
-    for (int64_t i = 0; i < cells->notes.n; i++) cpt_info(ctx, "%s", cpt_strings_get(&cells->notes, i));
+    for (int64_t i = 0; i < cells->notes.n; i++)
+        cpt_info(ctx, "%s", cpt_strings_get(&cells->notes, i));
     if (cells->n_cells < 10)
-        status = cpt_fail(e, CPT_ERR_DATA, "%s: only %lld cells; concepts need at least 10, and some hundreds to mean "
-                          "anything", input, (long long)cells->n_cells);
+        status =
+            cpt_fail(e, CPT_ERR_DATA,
+                     "%s: only %lld cells; concepts need at least 10, and some hundreds to mean "
+                     "anything",
+                     input, (long long)cells->n_cells);
 done:
     cpt_cells_free(cells);
     return status;
 }
 
 /* ---- models ---- */
+
+cpt_status cpt_prepare_open_model(const char *path, const cpt_options *o, cpt_model **out,
+                                  const cpt_context *ctx, cpt_err *e)
+{
+    cpt_status status = cpt_model_open(path, out, ctx, e);
+    if (status || !cpt_model_is_scgpt(*out)) return status;
+    cpt_scgpt_options scgpt;
+    cpt_scgpt_options_init(&scgpt);
+    scgpt.seed = ctx->seed;
+    if (strcmp(cpt_options_text(o, "space"), "counts") == 0) scgpt.space = CPT_SCGPT_SPACE_COUNTS;
+    status = cpt_scgpt_set_options(*out, &scgpt, e);
+    if (status) {
+        cpt_model_free(*out);
+        *out = NULL;
+    }
+    return status;
+}
 
 bool cpt_prepare_is_fixed(const char *name)
 {
@@ -56,8 +79,11 @@ cpt_status cpt_prepare_npy(const char *path, float **values, int64_t *n, int32_t
     cpt_npy a;
     cpt_status status = cpt_npy_open(path, &a, e);
     if (status) return status;
-    if (a.n_dims != 2 || (a.dtype != CPT_F32 && a.dtype != CPT_F64) || a.shape[1] < 1 || a.shape[1] > 65536) {
-        status = cpt_fail(e, CPT_ERR_DATA, "%s: a matrix of float32 or float64, cells x dimensions, is expected", path);
+    if (a.n_dims != 2 || (a.dtype != CPT_F32 && a.dtype != CPT_F64) || a.shape[1] < 1 ||
+        a.shape[1] > 65536) {
+        status =
+            cpt_fail(e, CPT_ERR_DATA,
+                     "%s: a matrix of float32 or float64, cells x dimensions, is expected", path);
         goto done;
     }
     CPT_TRY(cpt_alloc(values, (size_t)a.n_items, sizeof **values, e));
@@ -74,14 +100,16 @@ done:
     return status;
 }
 
-cpt_status cpt_prepare_fixed(const cpt_cells *cells, const char *name, float **values, int32_t *dim, cpt_err *e)
+cpt_status cpt_prepare_fixed(const cpt_cells *cells, const char *name, float **values, int32_t *dim,
+                             cpt_err *e)
 {
     int64_t n;
     if (strncmp(name, "obsm:", 5) == 0) {
         const cpt_obsm *m = cpt_cells_obsm(cells, name + 5);
         if (!m) return cpt_fail(e, CPT_ERR_DATA, "--model %s: obsm has no '%s'", name, name + 5);
         *dim = (int32_t)m->width;
-        cpt_status status = cpt_alloc(values, (size_t)cells->n_cells * (size_t)m->width, sizeof **values, e);
+        cpt_status status =
+            cpt_alloc(values, (size_t)cells->n_cells * (size_t)m->width, sizeof **values, e);
         if (status == CPT_OK)
             memcpy(*values, m->values, (size_t)cells->n_cells * (size_t)m->width * sizeof **values);
         return status;
@@ -90,15 +118,15 @@ cpt_status cpt_prepare_fixed(const cpt_cells *cells, const char *name, float **v
     if (status == CPT_OK && n != cells->n_cells) {
         free(*values);
         *values = NULL;
-        return cpt_fail(e, CPT_ERR_DATA, "%s: %lld rows, but there are %lld cells", name, (long long)n,
-                        (long long)cells->n_cells);
+        return cpt_fail(e, CPT_ERR_DATA, "%s: %lld rows, but there are %lld cells", name,
+                        (long long)n, (long long)cells->n_cells);
     }
     return status;
 }
 
 /* Columns of the input to train on: ascending, so that rows stay sorted. */
-static cpt_status choose_genes(const cpt_cells *cells, const cpt_options *o, int32_t **to_model, int32_t *n_model,
-                               const cpt_context *ctx, cpt_err *e)
+static cpt_status choose_genes(const cpt_cells *cells, const cpt_options *o, int32_t **to_model,
+                               int32_t *n_model, const cpt_context *ctx, cpt_err *e)
 {
     int64_t want = cpt_options_integer(o, "genes");
     int32_t *chosen = NULL, n_chosen = 0;
@@ -125,7 +153,8 @@ done:
     return status;
 }
 
-static cpt_status scvi_options(const cpt_options *o, const cpt_column *batches, int64_t n_cells, cpt_scvi_options *t, cpt_err *e)
+static cpt_status scvi_options(const cpt_options *o, const cpt_column *batches, int64_t n_cells,
+                               cpt_scvi_options *t, cpt_err *e)
 {
     cpt_scvi_options_init(t);
     t->n_hidden = (int32_t)cpt_options_integer(o, "hidden");
@@ -134,12 +163,15 @@ static cpt_status scvi_options(const cpt_options *o, const cpt_column *batches, 
     t->n_epochs = (int32_t)cpt_options_integer(o, "epochs");
     t->kl_warmup = (int32_t)cpt_options_integer(o, "kl-warmup");
     t->early_stopping = cpt_options_flag(o, "early-stopping");
-    t->likelihood = strcmp(cpt_options_text(o, "likelihood"), "zinb") == 0 ? CPT_SCVI_ZINB : CPT_SCVI_NB;
+    t->likelihood =
+        strcmp(cpt_options_text(o, "likelihood"), "zinb") == 0 ? CPT_SCVI_ZINB : CPT_SCVI_NB;
     if (!batches) return CPT_OK;
     for (int64_t i = 0; i < n_cells; i++)
         if (batches->codes[i] < 0)
-            return cpt_fail(e, CPT_ERR_DATA, "--batch %s: cell %lld has no value; fill the column or leave --batch out",
-                            batches->name, (long long)i);
+            return cpt_fail(
+                e, CPT_ERR_DATA,
+                "--batch %s: cell %lld has no value; fill the column or leave --batch out",
+                batches->name, (long long)i);
     t->n_batches = (int32_t)batches->categories.n;
     t->batch_codes = batches->codes;
     t->batch_names = &batches->categories;
@@ -149,11 +181,12 @@ static cpt_status scvi_options(const cpt_options *o, const cpt_column *batches, 
 
 static void add_history(const cpt_scvi_history *h, cpt_text *t)
 {
-    cpt_text_add(t, "epoch\tkl_weight\tloss\telbo_train\treconstruction_train\tkl_train\telbo_validation\n");
+    cpt_text_add(
+        t, "epoch\tkl_weight\tloss\telbo_train\treconstruction_train\tkl_train\telbo_validation\n");
     for (int32_t i = 0; i < h->n; i++) {
         const cpt_scvi_epoch *r = &h->epochs[i];
-        cpt_text_addf(t, "%d\t%.6g\t%.9g\t%.9g\t%.9g\t%.9g\t", r->epoch, r->kl_weight, r->loss, r->elbo_train,
-                      r->reconstruction_train, r->kl_train);
+        cpt_text_addf(t, "%d\t%.6g\t%.9g\t%.9g\t%.9g\t%.9g\t", r->epoch, r->kl_weight, r->loss,
+                      r->elbo_train, r->reconstruction_train, r->kl_train);
         if (isfinite(r->elbo_validation)) cpt_text_addf(t, "%.9g\n", r->elbo_validation);
         else cpt_text_add(t, "NA\n");
     }
@@ -188,8 +221,10 @@ cpt_status cpt_prepare_scvi(const cpt_cells *cells, const cpt_options *o, cpt_mo
     CPT_TRY(scvi_options(o, batches, cells->n_cells, &t, e));
     t.seed = ctx->seed;
     CPT_TRY(cpt_scvi_train(&counts, &names, &t, out, &epochs, ctx, e));
-    cpt_info(ctx, "scVI: %d genes, %d epochs on %lld cells, ELBO %.2f (reconstruction %.2f, KL %.2f)", n_model, epochs.n,
-             (long long)epochs.n_train, epochs.n ? epochs.epochs[epochs.n - 1].elbo_train : NAN,
+    cpt_info(ctx,
+             "scVI: %d genes, %d epochs on %lld cells, ELBO %.2f (reconstruction %.2f, KL %.2f)",
+             n_model, epochs.n, (long long)epochs.n_train,
+             epochs.n ? epochs.epochs[epochs.n - 1].elbo_train : NAN,
              epochs.n ? epochs.epochs[epochs.n - 1].reconstruction_train : NAN,
              epochs.n ? epochs.epochs[epochs.n - 1].kl_train : NAN);
     add_history(&epochs, history);
@@ -248,8 +283,8 @@ done:
     return status;
 }
 
-cpt_status cpt_split_make(const float *a, int64_t n, int32_t dim, const cpt_column *donor, double share,
-                          uint64_t seed, cpt_split *out, cpt_err *e)
+cpt_status cpt_split_make(const float *a, int64_t n, int32_t dim, const cpt_column *donor,
+                          double share, uint64_t seed, cpt_split *out, cpt_err *e)
 {
     int64_t *usable = NULL, n_usable = 0;
     uint8_t *mark = NULL;
@@ -286,18 +321,19 @@ done:
 static json_t *reconstruction_json(const cpt_reconstruction *r)
 {
     return json_pack("{s:I, s:o, s:o, s:o, s:o, s:o, s:o}", "n", (json_int_t)r->n, "r2_feature",
-                     cpt_json_number(r->r2_feature), "r2_scalar", cpt_json_number(r->r2_scalar), "fvu",
-                     cpt_json_number(r->fvu), "cosine", cpt_json_number(r->cosine), "l0", cpt_json_number(r->l0),
-                     "dead_fraction", cpt_json_number(r->dead_fraction));
+                     cpt_json_number(r->r2_feature), "r2_scalar", cpt_json_number(r->r2_scalar),
+                     "fvu", cpt_json_number(r->fvu), "cosine", cpt_json_number(r->cosine), "l0",
+                     cpt_json_number(r->l0), "dead_fraction", cpt_json_number(r->dead_fraction));
 }
 
 json_t *cpt_dictionary_report_json(const cpt_dictionary *d, const cpt_dictionary_report *r)
 {
-    return json_pack("{s:s, s:i, s:i, s:i, s:o, s:o, s:{s:o, s:o}, s:o, s:I, s:I, s:o}", "kind", d->ops->kind,
-                     "n_concepts", d->n_concepts, "dim", d->dim, "max_active", d->max_active, "train",
-                     reconstruction_json(&r->train), "validation", reconstruction_json(&r->validation),
-                     "mean_baseline", "r2_feature", cpt_json_number(r->mean_baseline_feature), "r2_scalar",
-                     cpt_json_number(r->mean_baseline_scalar), "gamma", cpt_json_number(r->gamma), "n_steps",
-                     (json_int_t)r->n_steps, "n_resampled", (json_int_t)r->n_resampled, "final_loss",
-                     cpt_json_number(r->final_loss));
+    return json_pack("{s:s, s:i, s:i, s:i, s:o, s:o, s:{s:o, s:o}, s:o, s:I, s:I, s:o}", "kind",
+                     d->ops->kind, "n_concepts", d->n_concepts, "dim", d->dim, "max_active",
+                     d->max_active, "train", reconstruction_json(&r->train), "validation",
+                     reconstruction_json(&r->validation), "mean_baseline", "r2_feature",
+                     cpt_json_number(r->mean_baseline_feature), "r2_scalar",
+                     cpt_json_number(r->mean_baseline_scalar), "gamma", cpt_json_number(r->gamma),
+                     "n_steps", (json_int_t)r->n_steps, "n_resampled", (json_int_t)r->n_resampled,
+                     "final_loss", cpt_json_number(r->final_loss));
 }

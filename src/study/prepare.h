@@ -14,6 +14,10 @@ cpt_status cpt_prepare_cells(const char *input, const char *folder, const cpt_op
 cpt_status cpt_prepare_scvi(const cpt_cells *cells, const cpt_options *o, cpt_model **out,
                             cpt_text *history, const cpt_context *ctx, cpt_err *e);
 
+/* Opens a saved model and gives it the options that concern it (scGPT: "space"). */
+cpt_status cpt_prepare_open_model(const char *path, const cpt_options *o, cpt_model **out,
+                                  const cpt_context *ctx, cpt_err *e);
+
 /* "obsm:KEY" or a name that ends in .npy */
 bool cpt_prepare_is_fixed(const char *model_name);
 /* Its values as malloc'ed f32 [n_cells][*dim]. */

@@ -1,8 +1,8 @@
 /* report.h - what the files of report.html share. Private to the study room.
  *
- * report.html is one self-contained page: inline CSS, SVG and script, no network. Every text that comes from
- * a file goes through cpt_text_add_html; the only data inside <script> are numbers and base64. No dates: the
- * same study and recorded command give the same bytes. */
+ * report.html is one self-contained page: inline CSS, SVG and script, no network. Every text that
+ * comes from a file goes through cpt_text_add_html; the only data inside <script> are numbers and
+ * base64. No dates: the same study and recorded command give the same bytes. */
 #ifndef CPT_STUDY_REPORT_H
 #define CPT_STUDY_REPORT_H
 
@@ -17,8 +17,8 @@ enum {
     CPT_REPORT_PAIRS = 8,        /* rows of a table of prototypes */
     CPT_REPORT_LABELS = 8        /* rows of a composition */
 };
-#define CPT_REPORT_FAR 3.0            /* median relative distance above which counterfactuals are far */
-#define CPT_REPORT_CONCENTRATED 0.8   /* share of a concept's cells that one donor or batch has ... */
+#define CPT_REPORT_FAR 3.0 /* median relative distance above which counterfactuals are far */
+#define CPT_REPORT_CONCENTRATED 0.8 /* share of a concept's cells that one donor or batch has ... */
 #define CPT_REPORT_CONCENTRATED_OF 0.4 /* ... with at most this share of all cells */
 
 /* Where a donor or batch holds most of a concept. */
@@ -60,9 +60,10 @@ typedef struct cpt_report {
 /* ---- loading: report_facts.c ---- */
 cpt_status cpt_report_open(cpt_study *s, cpt_report *r, cpt_err *e); /* *r zeroed before */
 void cpt_report_close(cpt_report *r);
-/* Genes of a concept by falling |mean attribution| (0 and NaN left out) or by falling expression score;
- * returns how many. */
-int32_t cpt_report_genes(const cpt_report *r, int32_t concept, bool attribution, int32_t capacity, int32_t *genes);
+/* Genes of a concept by falling |mean attribution| (0 and NaN left out) or by falling expression
+ * score; returns how many. */
+int32_t cpt_report_genes(const cpt_report *r, int32_t concept, bool attribution, int32_t capacity,
+                         int32_t *genes);
 /* Above the cut-off with q < 0.05. */
 bool cpt_report_attributed(const cpt_report *r, size_t at);
 int32_t cpt_report_count_attributed(const cpt_report *r, int32_t concept);
@@ -72,7 +73,8 @@ void cpt_report_number(cpt_text *t, double x, int digits); /* significant digits
 void cpt_report_p(cpt_text *t, double p);
 void cpt_report_percent(cpt_text *t, double share);        /* "12.3 %" */
 void cpt_report_count(cpt_text *t, int64_t n);             /* "12,345" */
-double cpt_report_json(const json_t *root, const char *a, const char *b, const char *c); /* NaN if absent */
+double cpt_report_json(const json_t *root, const char *a, const char *b,
+                       const char *c); /* NaN if absent */
 const char *cpt_report_label(const cpt_report *r, int64_t cell); /* "" when it has none */
 /* Flags of a concept as <span class="f"> badges with explanations; nothing when there are none. */
 void cpt_report_flags(cpt_report *r, int32_t concept);

@@ -5,9 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* One card per concept: where it is active, which genes cause it beside which genes differ, which terms stand
- * behind either, and the cells it was read from. Tables are written in full, so that a card is complete
- * without the script. */
+/* One card per concept: where it is active, which genes cause it beside which genes differ, which
+ * terms stand behind either, and the cells it was read from. Tables are written in full, so that
+ * a card is complete without the script. */
 
 enum { HISTOGRAM_BINS = 24, LEADING_GENES = 6 };
 
@@ -18,7 +18,9 @@ static void add_histogram(cpt_report *r, int32_t concept)
     const cpt_csr *m = &r->u->by_concept;
     int64_t counts[HISTOGRAM_BINS] = {0};
     const cpt_scale x = {.low = 0, .high = r->u->stats[concept].max};
-    const cpt_svg_plot plot = {300, 84, "Activations of the active cells", "activation of the active cells", NULL, NULL, 0};
+    const cpt_svg_plot plot = {300, 84, "Activations of the active cells", "activation of the "
+                                                                           "active cells", NULL,
+                                                                               NULL, 0};
     for (int64_t k = m->indptr[concept]; k < m->indptr[concept + 1]; k++) {
         int b = cpt_svg_bin(&x, HISTOGRAM_BINS, m->values[k]);
         if (b >= 0) counts[b]++;
@@ -26,7 +28,8 @@ static void add_histogram(cpt_report *r, int32_t concept)
     cpt_svg_histogram(&r->html, &plot, &x, HISTOGRAM_BINS, counts);
 }
 
-static void add_composition_row(cpt_report *r, const char *name, int64_t n, int64_t n_active, double background)
+static void add_composition_row(cpt_report *r, const char *name, int64_t n, int64_t n_active,
+                                double background)
 {
     cpt_text *t = &r->html;
     cpt_text_add(t, "<tr><td class=\"l\">");
@@ -46,7 +49,8 @@ static void add_composition_row(cpt_report *r, const char *name, int64_t n, int6
 static cpt_status add_composition(cpt_report *r, int32_t concept, cpt_err *e)
 {
     const cpt_csr *m = &r->u->by_concept;
-    int64_t n_active = r->u->stats[concept].n_active, n_labels = r->label->categories.n, rest = n_active;
+    int64_t n_active = r->u->stats[concept].n_active, n_labels = r->label->categories.n, rest =
+        n_active;
     int64_t *counts = calloc((size_t)n_labels + 1, sizeof *counts);
     double rest_background = 1;
     if (!counts) return cpt_fail(e, CPT_ERR_MEMORY, "out of memory");
@@ -54,10 +58,14 @@ static cpt_status add_composition(cpt_report *r, int32_t concept, cpt_err *e)
         int32_t code = r->label->codes[m->indices[k]];
         if (code >= 0) counts[code]++;
     }
-    cpt_text_add(&r->html, "<table class=\"comp\"><thead><tr><th>composition</th><th title=\"bar: share of the active "
-                           "cells; tick: share of all cells\"></th><th class=\"r\" title=\"share of the active cells with "
-                           "this label\">active</th><th class=\"r\" title=\"share of all cells with this label: what to "
-                           "expect by chance\">all</th><th class=\"r\" title=\"active cells with this label\">n</th></tr>"
+    cpt_text_add(&r->html, "<table class=\"comp\"><thead><tr><th>composition</th><th title=\"bar: "
+                           "share of the active "
+                           "cells; tick: share of all cells\"></th><th class=\"r\" title=\"share "
+                           "of the active cells with "
+                           "this label\">active</th><th class=\"r\" title=\"share of all cells "
+                           "with this label: what to "
+                           "expect by chance\">all</th><th class=\"r\" title=\"active cells with "
+                           "this label\">n</th></tr>"
                            "</thead><tbody>");
     for (int i = 0; i < CPT_REPORT_LABELS; i++) {
         int64_t best = 0;
@@ -65,7 +73,8 @@ static cpt_status add_composition(cpt_report *r, int32_t concept, cpt_err *e)
             if (counts[l] > counts[best]) best = l;
         if (counts[best] <= 0) break;
         double background = (double)r->label_counts[best] / (double)r->cells->n_cells;
-        add_composition_row(r, cpt_strings_get(&r->label->categories, best), counts[best], n_active, background);
+        add_composition_row(r, cpt_strings_get(&r->label->categories, best), counts[best],
+                            n_active, background);
         rest -= counts[best];
         rest_background -= background;
         counts[best] = 0;
@@ -148,29 +157,43 @@ static void add_attribution_table(cpt_report *r, int32_t concept)
     size_t row = (size_t)concept * (size_t)r->universe->n;
     double limit = 0;
     cpt_text *t = &r->html;
-    cpt_text_addf(t, "<div><h4>Genes by attribution</h4><p class=\"note\">%d gene%s reach%s |mean| ≥ %g with q &lt; 0.05 "
-                  "(marked ●)%s</p>", n_attributed, n_attributed == 1 ? "" : "s", n_attributed == 1 ? "es" : "", r->cutoff,
-                  n_attributed > n ? "; the strongest are listed." : ". The strongest by |mean| are listed, whether or not "
+    cpt_text_addf(t, "<div><h4>Genes by attribution</h4><p class=\"note\">%d gene%s reach%s "
+                     "|mean| ≥ %g with q &lt; 0.05 "
+                  "(marked ●)%s</p>", n_attributed, n_attributed == 1 ? "" : "s", n_attributed == 1
+                      ? "es" : "", r->cutoff,
+                  n_attributed > n ? "; the strongest are listed." : ". The strongest by |mean| "
+                                                                     "are listed, whether or not "
                   "they do.");
     if (n == 0) {
-        cpt_text_add(t, "<p class=\"note\">No gene changes this concept in any pair of cells.</p></div>");
+        cpt_text_add(t, "<p class=\"note\">No gene changes this concept in any pair of "
+                        "cells.</p></div>");
         return;
     }
     for (int32_t i = 0; i < n; i++) {
         size_t at = row + (size_t)genes[i];
-        const double sizes[] = {fabs((double)a->mean[at]), fabs((double)a->low[at]), fabs((double)a->high[at])};
+        const double sizes[] = {fabs((double)a->mean[at]), fabs((double)a->low[at]),
+                                fabs((double)a->high[at])};
         for (int k = 0; k < 3; k++)
             if (sizes[k] > limit && isfinite(sizes[k])) limit = sizes[k];
     }
-    cpt_text_addf(t, "<table class=\"genes\"><thead><tr><th>gene</th><th title=\"mean attribution with its 95 %% interval; "
-                  "full width = %.2g\"></th><th class=\"r\" title=\"mean attribution over pairs: the change of the concept's "
-                  "activation, in units of the prototype's activation, when the gene's value is replaced by the "
-                  "counterfactual's; positive: the gene supports the concept\">mean</th><th class=\"r\" title=\"95 %% "
-                  "percentile bootstrap interval of the mean over pairs\">95 %% interval</th><th class=\"r\" title=\"sign-flip "
-                  "test over pairs, Benjamini–Hochberg over the genes of the concept\">q</th><th class=\"r\" title=\"pairs in "
-                  "which the gene's value differs / pairs\">pairs</th><th class=\"r\" title=\"log2 fold change, active against "
-                  "other cells\">log2FC</th><th class=\"r\" title=\"q of differential expression\">q DGE</th><th class=\"r\" "
-                  "title=\"per cent of the active / of the other cells that express the gene\">%% in/out</th></tr></thead>"
+    cpt_text_addf(t, "<table class=\"genes\"><thead><tr><th>gene</th><th title=\"mean attribution "
+                     "with its 95 %% interval; "
+                  "full width = %.2g\"></th><th class=\"r\" title=\"mean attribution over pairs: "
+                  "the change of the concept's "
+                  "activation, in units of the prototype's activation, when the gene's value is "
+                  "replaced by the "
+                  "counterfactual's; positive: the gene supports the concept\">mean</th><th "
+                  "class=\"r\" title=\"95 %% "
+                  "percentile bootstrap interval of the mean over pairs\">95 %% interval</th><th "
+                  "class=\"r\" title=\"sign-flip "
+                  "test over pairs, Benjamini–Hochberg over the genes of the concept\">q</th><th "
+                  "class=\"r\" title=\"pairs in "
+                  "which the gene's value differs / pairs\">pairs</th><th class=\"r\" "
+                  "title=\"log2 fold change, active against "
+                  "other cells\">log2FC</th><th class=\"r\" title=\"q of differential "
+                  "expression\">q DGE</th><th class=\"r\" "
+                  "title=\"per cent of the active / of the other cells that express the gene\">%% "
+                  "in/out</th></tr></thead>"
                   "<tbody>", limit);
     for (int32_t i = 0; i < n; i++) add_attribution_row(r, concept, genes[i], limit);
     cpt_text_add(t, "</tbody></table></div>");
@@ -181,7 +204,8 @@ static void add_expression_table(cpt_report *r, int32_t concept)
     int32_t genes[CPT_REPORT_GENES];
     int32_t n = cpt_report_genes(r, concept, false, CPT_REPORT_GENES, genes);
     cpt_text *t = &r->html;
-    cpt_text_add(t, "<div><h4>Genes by differential expression</h4><p class=\"note\">Higher in the active cells, ");
+    cpt_text_add(t, "<div><h4>Genes by differential expression</h4><p class=\"note\">Higher in "
+                    "the active cells, ");
     cpt_report_count(t, r->expression->n_in[concept]);
     cpt_text_add(t, " against ");
     cpt_report_count(t, r->expression->n_out[concept]);
@@ -190,11 +214,16 @@ static void add_expression_table(cpt_report *r, int32_t concept)
         cpt_text_add(t, "<p class=\"note\">Too few cells on one side for a test.</p></div>");
         return;
     }
-    cpt_text_add(t, "<table class=\"genes\"><thead><tr><th>gene</th><th class=\"r\" title=\"log2 fold change, active against "
-                    "other cells\">log2FC</th><th class=\"r\" title=\"Benjamini–Hochberg over the genes of the concept; the "
-                    "same cells defined the groups, so it is a ranking rather than evidence\">q</th><th class=\"r\" "
-                    "title=\"per cent of the active / of the other cells that express the gene\">% in/out</th>");
-    if (r->attribution) cpt_text_add(t, "<th class=\"r\" title=\"mean attribution over pairs\">attr.</th>");
+    cpt_text_add(t, "<table class=\"genes\"><thead><tr><th>gene</th><th class=\"r\" title=\"log2 "
+                    "fold change, active against "
+                    "other cells\">log2FC</th><th class=\"r\" title=\"Benjamini–Hochberg over the "
+                    "genes of the concept; the "
+                    "same cells defined the groups, so it is a ranking rather than "
+                    "evidence\">q</th><th class=\"r\" "
+                    "title=\"per cent of the active / of the other cells that express the "
+                    "gene\">% in/out</th>");
+    if (r->attribution) cpt_text_add(t, "<th class=\"r\" title=\"mean attribution over "
+                                        "pairs\">attr.</th>");
     cpt_text_add(t, "</tr></thead><tbody>");
     for (int32_t i = 0; i < n; i++) {
         size_t at = (size_t)concept * (size_t)r->universe->n + (size_t)genes[i];
@@ -203,7 +232,7 @@ static void add_expression_table(cpt_report *r, int32_t concept)
         add_number_cell(t, r->expression->logfc[at], 2);
         add_p_cell(t, r->expression->q[at]);
         add_shares(r, at);
-        if (r->attribution) add_number_cell(t, r->attribution->mean[at], 2);
+        if (r->attribution) add_number_cell(t, r->attribution->mean[at], 1);
         cpt_text_add(t, "</tr>");
     }
     cpt_text_add(t, "</tbody></table></div>");
@@ -212,12 +241,14 @@ static void add_expression_table(cpt_report *r, int32_t concept)
 /* ---- terms ---- */
 
 /* The term is significant for the concept by the other ranking, by either method. */
-static bool significant_by(const cpt_report *r, int32_t concept, const char *ranking, const cpt_enrichment_row *row)
+static bool significant_by(const cpt_report *r, int32_t concept, const char *ranking,
+                           const cpt_enrichment_row *row)
 {
     const cpt_enrichment *all = r->enrichment;
     for (int64_t k = all->first[concept]; k < all->first[concept + 1]; k++) {
         const cpt_enrichment_row *other = &all->rows[k];
-        if (other->q < 0.05 && strcmp(other->ranking, ranking) == 0 && strcmp(other->term, row->term) == 0 &&
+        if (other->q < 0.05 && strcmp(other->ranking, ranking) == 0 &&
+            strcmp(other->term, row->term) == 0 &&
             strcmp(other->collection, row->collection) == 0)
             return true;
     }
@@ -246,7 +277,8 @@ static void add_term_row(cpt_report *r, int32_t concept, const cpt_enrichment_ro
 {
     bool attribution = strcmp(row->ranking, "attribution") == 0;
     cpt_text *t = &r->html;
-    cpt_text_add(t, row->q < 0.05 ? "<tr><td class=\"tn\" title=\"" : "<tr class=\"ns\"><td class=\"tn\" title=\"");
+    cpt_text_add(t, row->q < 0.05 ? "<tr><td class=\"tn\" title=\"" : "<tr class=\"ns\"><td "
+                                                                      "class=\"tn\" title=\"");
     cpt_text_add_html(t, row->term);
     cpt_text_add(t, "\">");
     cpt_text_add_html(t, row->name);
@@ -255,9 +287,11 @@ static void add_term_row(cpt_report *r, int32_t concept, const cpt_enrichment_ro
         cpt_text_add_html(t, row->collection);
         cpt_text_add(t, "</small>");
     }
-    if (r->attribution && row->q < 0.05 && !significant_by(r, concept, attribution ? "expression" : "attribution", row))
+    if (r->attribution && row->q < 0.05 && !significant_by(r, concept, attribution ? "expression" :
+                                                           "attribution", row))
         cpt_text_addf(t, " <span class=\"u\" title=\"not significant by %s\">only %s</span>",
-                      attribution ? "differential expression" : "attribution", attribution ? "attribution" : "DGE");
+                      attribution ? "differential expression" : "attribution", attribution ?
+                          "attribution" : "DGE");
     cpt_text_add(t, "</td>");
     if (gsea) {
         cpt_text_add(t, row->nes < 0 ? "<td class=\"r dn\">↓ " : "<td class=\"r\">");
@@ -274,14 +308,18 @@ static void add_term_row(cpt_report *r, int32_t concept, const cpt_enrichment_ro
 
 static void add_term_header(cpt_text *t, bool gsea)
 {
-    cpt_text_addf(t, "<table class=\"terms\"><thead><tr><th>%s</th>%s<th class=\"r\" title=\"Benjamini–Hochberg over the sets "
+    cpt_text_addf(t, "<table class=\"terms\"><thead><tr><th>%s</th>%s<th class=\"r\" "
+                     "title=\"Benjamini–Hochberg over the sets "
                   "of the collection\">q</th><th title=\"%s\">genes</th></tr></thead><tbody>",
                   gsea ? "GSEA" : "ORA",
-                  gsea ? "<th class=\"r\" title=\"normalised enrichment score; ↓ below 0: the genes lie at the other end of the ranking (lower "
+                  gsea ? "<th class=\"r\" title=\"normalised enrichment score; ↓ below 0: the "
+                         "genes lie at the other end of the ranking (lower "
                          "expression, or against the concept)\">NES"
                          "</th><th class=\"r\" title=\"genes of the set in the universe\">size</th>"
-                       : "<th class=\"r\" title=\"selected genes in the set / genes of the set in the universe\">overlap</th>",
-                  gsea ? "leading edge, strongest part first" : "selected genes that are in the set");
+                       : "<th class=\"r\" title=\"selected genes in the set / genes of the set in "
+                         "the universe\">overlap</th>",
+                  gsea ? "leading edge, strongest part first" : "selected genes that are in the "
+                                                                "set");
 }
 
 /* Smaller p first; among equal ones (the floor of simple permutations) the larger |NES|. */
@@ -308,13 +346,17 @@ static void add_terms(cpt_report *r, int32_t concept, const char *ranking, const
         best[at] = row;
     }
     if (n == 0) {
-        cpt_text_addf(t, "<p class=\"note\">%s: no term with p ≤ %g.</p>", gsea ? "GSEA" : "ORA", CPT_ENRICHMENT_P);
+        cpt_text_addf(t, "<p class=\"note\">%s: no term with p ≤ %g.</p>", gsea ? "GSEA" : "ORA",
+                      CPT_ENRICHMENT_P);
         return;
     }
     add_term_header(t, gsea);
     for (int i = 0; i < n; i++) add_term_row(r, concept, best[i], gsea);
-    cpt_text_addf(t, "</tbody></table><p class=\"note\">%d term%s with q &lt; 0.05%s</p>", n_significant,
-                  n_significant == 1 ? "" : "s", n_significant == 0 ? "; the grey ones are only the best of many tests." : ".");
+    cpt_text_addf(t, "</tbody></table><p class=\"note\">%d term%s with q &lt; 0.05%s</p>",
+                  n_significant,
+                  n_significant == 1 ? "" : "s", n_significant == 0 ? "; the grey ones are only "
+                                                                      "the best of many tests." :
+                                                                          ".");
 }
 
 /* ---- prototypes ---- */
@@ -337,13 +379,19 @@ static void add_prototypes(cpt_report *r, int32_t concept)
     const char *label = r->label ? "<th>label</th>" : "";
     cpt_text *t = &r->html;
     if (last == first) return;
-    cpt_text_addf(t, "<details><summary>Prototypes and counterfactuals (%lld pairs", (long long)(last - first));
+    cpt_text_addf(t, "<details><summary>Prototypes and counterfactuals (%lld pairs",
+                  (long long)(last - first));
     if (r->pairs->n_unmatched[concept])
-        cpt_text_addf(t, "; %d prototypes had no inactive cell that matches", r->pairs->n_unmatched[concept]);
-    cpt_text_addf(t, ")</summary><table class=\"pairs\"><thead><tr><th>prototype</th>%s<th class=\"r\" title=\"activation of "
-                  "the concept in the prototype\">activation</th><th title=\"nearest cell in which the concept is not active\">"
-                  "counterfactual</th>%s<th class=\"r\" title=\"distance between the two, in units of the median "
-                  "nearest-neighbour distance of all cells\">distance</th></tr></thead><tbody>", label, label);
+        cpt_text_addf(t, "; %d prototypes had no inactive cell that matches",
+                      r->pairs->n_unmatched[concept]);
+    cpt_text_addf(t, ")</summary><table class=\"pairs\"><thead><tr><th>prototype</th>%s<th "
+                     "class=\"r\" title=\"activation of "
+                  "the concept in the prototype\">activation</th><th title=\"nearest cell in "
+                  "which the concept is not active\">"
+                  "counterfactual</th>%s<th class=\"r\" title=\"distance between the two, in "
+                  "units of the median "
+                  "nearest-neighbour distance of all cells\">distance</th></tr></thead><tbody>",
+                      label, label);
     int shown = 0;
     for (int64_t k = first; k < last && shown < CPT_REPORT_PAIRS; k++) {
         const cpt_pair *p = &r->pairs->pairs[k];
@@ -366,11 +414,13 @@ static void add_head(cpt_report *r, int32_t concept)
     const cpt_concept_stats *st = &r->u->stats[concept];
     const cpt_report_concept *c = &r->concepts[concept];
     cpt_text *t = &r->html;
-    cpt_text_addf(t, "<article class=\"card\" id=\"c%d\" data-c=\"%d\"><h3><a href=\"#c%d\">c%d</a> ", concept, concept,
+    cpt_text_addf(t, "<article class=\"card\" id=\"c%d\" data-c=\"%d\"><h3><a "
+                     "href=\"#c%d\">c%d</a> ", concept, concept,
                   concept, concept);
     if (c->label >= 0) {
         cpt_text_add_html(t, cpt_strings_get(&r->label->categories, c->label));
-        cpt_text_addf(t, " <small title=\"share of the active cells that carry the label; F1 of 'active' for the label\">"
+        cpt_text_addf(t, " <small title=\"share of the active cells that carry the label; F1 of "
+                         "'active' for the label\">"
                       "%.0f %% of active cells, F1 %.2f</small> ", 100 * c->share, c->f1);
     }
     cpt_report_flags(r, concept);
@@ -396,17 +446,20 @@ cpt_status cpt_report_card(cpt_report *r, int32_t concept, cpt_err *e)
     cpt_status status = CPT_OK;
     cpt_text *t = &r->html;
     add_head(r, concept);
-    cpt_text_addf(t, "<div class=\"body\"><div class=\"where\"><canvas data-c=\"%d\" role=\"img\" aria-label=\"Cells that "
+    cpt_text_addf(t, "<div class=\"body\"><div class=\"where\"><canvas data-c=\"%d\" role=\"img\" "
+                     "aria-label=\"Cells that "
                   "activate c%d\"></canvas>", concept, concept);
     add_histogram(r, concept);
     if (r->label) status = add_composition(r, concept, e);
-    cpt_text_addf(t, "</div><div class=\"what\"><div class=\"two%s\">", r->attribution ? "" : " one");
+    cpt_text_addf(t, "</div><div class=\"what\"><div class=\"two%s\">", r->attribution ? "" :
+                  " one");
     if (r->attribution) add_attribution_table(r, concept);
     add_expression_table(r, concept);
     cpt_text_addf(t, "</div><div class=\"two even%s\">", r->attribution ? "" : " one");
     for (int k = r->attribution ? 0 : 1; k < 2; k++) {
         const char *ranking = k ? "expression" : "attribution";
-        cpt_text_addf(t, "<div><h4>Terms by %s</h4>", k ? "differential expression" : "attribution");
+        cpt_text_addf(t, "<div><h4>Terms by %s</h4>", k ? "differential expression" :
+                      "attribution");
         add_terms(r, concept, ranking, "gsea");
         add_terms(r, concept, ranking, "ora");
         cpt_text_add(t, "</div>");

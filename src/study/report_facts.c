@@ -7,9 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What the report says about a concept beyond what earlier stages wrote: the label it fits (best F1 of its
- * active cells), the distance of its counterfactuals, its concentration in a donor or batch, its rank by
- * frequency. One pass over the activations: O(active entries + concepts x labels). */
+/* What the report says about a concept beyond what earlier stages wrote: the label it fits (best
+ * F1 of its active cells), the distance of its counterfactuals, its concentration in a donor or
+ * batch, its rank by frequency. One pass over the activations: O(active entries + concepts x
+ * labels). */
 
 /* ---- numbers as text ---- */
 
@@ -38,7 +39,8 @@ void cpt_report_percent(cpt_text *t, double share)
     if (isnan(share)) cpt_text_add(t, "–");
     else if (share > 0 && share < 0.001) cpt_text_add(t, "&lt;0.1 %");
     else if (share > 0.9995 && share < 1) cpt_text_add(t, "&gt;99.9 %");
-    else cpt_text_addf(t, share < 0.0995 || (share > 0.9905 && share < 1) ? "%.1f %%" : "%.0f %%", 100 * share);
+    else cpt_text_addf(t, share < 0.0995 || (share > 0.9905 && share < 1) ? "%.1f %%" : "%.0f %%",
+                       100 * share);
 }
 
 void cpt_report_count(cpt_text *t, int64_t n)
@@ -72,7 +74,8 @@ static double gene_strength(const cpt_report *r, bool attribution, size_t at)
     return r->expression->score[at];
 }
 
-int32_t cpt_report_genes(const cpt_report *r, int32_t concept, bool attribution, int32_t capacity, int32_t *genes)
+int32_t cpt_report_genes(const cpt_report *r, int32_t concept, bool attribution, int32_t capacity,
+                         int32_t *genes)
 {
     size_t row = (size_t)concept * (size_t)r->universe->n;
     double best[CPT_REPORT_GENES];
@@ -91,7 +94,8 @@ int32_t cpt_report_genes(const cpt_report *r, int32_t concept, bool attribution,
 
 bool cpt_report_attributed(const cpt_report *r, size_t at)
 {
-    return r->attribution && fabs((double)r->attribution->mean[at]) >= r->cutoff && r->attribution->q[at] < 0.05;
+    return r->attribution && fabs((double)r->attribution->mean[at]) >= r->cutoff &&
+        r->attribution->q[at] < 0.05;
 }
 
 int32_t cpt_report_count_attributed(const cpt_report *r, int32_t concept)
@@ -105,7 +109,8 @@ int32_t cpt_report_count_attributed(const cpt_report *r, int32_t concept)
 /* ---- concepts ---- */
 
 /* counts[code] of the cells of one concept; returns how many cells it has. */
-static int64_t count_codes(const cpt_report *r, int32_t concept, const cpt_column *column, int64_t *counts)
+static int64_t count_codes(const cpt_report *r, int32_t concept, const cpt_column *column,
+                           int64_t *counts)
 {
     const cpt_csr *m = &r->u->by_concept;
     memset(counts, 0, (size_t)column->categories.n * sizeof *counts);
@@ -135,18 +140,21 @@ static void find_label(cpt_report *r, int32_t concept, int64_t *counts)
     }
 }
 
-static void find_concentration(const cpt_report *r, int32_t concept, const cpt_column *column, const int64_t *all,
+static void find_concentration(const cpt_report *r, int32_t concept, const cpt_column *column,
+                               const int64_t *all,
                                int64_t *counts, cpt_report_concentration *out)
 {
     int64_t n = count_codes(r, concept, column, counts);
     for (int64_t l = 0; l < column->categories.n && n >= 10; l++) {
-        double share = (double)counts[l] / (double)n, background = (double)all[l] / (double)r->cells->n_cells;
+        double share = (double)counts[l] / (double)n, background =
+            (double)all[l] / (double)r->cells->n_cells;
         if (share > CPT_REPORT_CONCENTRATED && background < CPT_REPORT_CONCENTRATED_OF)
             *out = (cpt_report_concentration){(int32_t)l, share, background};
     }
 }
 
-static cpt_status find_concentrations(cpt_report *r, const cpt_column *column, bool donor, cpt_err *e)
+static cpt_status find_concentrations(cpt_report *r, const cpt_column *column, bool donor,
+                                      cpt_err *e)
 {
     int64_t *all = NULL, *counts = NULL;
     cpt_status status;
@@ -154,7 +162,8 @@ static cpt_status find_concentrations(cpt_report *r, const cpt_column *column, b
     CPT_TRY(cpt_alloc(&counts, (size_t)column->categories.n, sizeof *counts, e));
     count_all(r, column, all);
     for (int32_t c = 0; c < r->u->n_concepts; c++)
-        find_concentration(r, c, column, all, counts, donor ? &r->concepts[c].donor : &r->concepts[c].batch);
+        find_concentration(r, c, column, all, counts, donor ? &r->concepts[c].donor :
+                           &r->concepts[c].batch);
 done:
     free(all);
     free(counts);
@@ -165,7 +174,8 @@ static cpt_status find_labels(cpt_report *r, cpt_err *e)
 {
     int64_t *counts = NULL;
     cpt_status status;
-    CPT_TRY(cpt_alloc(&r->label_counts, (size_t)r->label->categories.n, sizeof *r->label_counts, e));
+    CPT_TRY(cpt_alloc(&r->label_counts, (size_t)r->label->categories.n, sizeof *r->label_counts,
+                      e));
     CPT_TRY(cpt_alloc(&counts, (size_t)r->label->categories.n, sizeof *counts, e));
     count_all(r, r->label, r->label_counts);
     for (int32_t c = 0; c < r->u->n_concepts; c++) find_label(r, c, counts);
@@ -252,17 +262,21 @@ done:
     return status;
 }
 
-/* The results must be of one study: sizes that do not fit mean a damaged cache, never a wild index. */
+/* The results must be of one study: sizes that do not fit mean a damaged cache, never a wild
+ * index. */
 static cpt_status check_sizes(const cpt_report *r, cpt_err *e)
 {
     int32_t f = r->u->n_concepts, g = r->universe->n;
-    bool fits = r->u->n_cells == r->cells->n_cells && r->expression->n_units == f && r->expression->n_genes == g &&
+    bool fits = r->u->n_cells == r->cells->n_cells && r->expression->n_units == f &&
+        r->expression->n_genes == g &&
                 r->enrichment->n_concepts == f && r->s->umap.shape[0] == r->cells->n_cells;
     if (r->attribution)
-        fits = fits && r->pairs && r->attribution->n_concepts == f && r->attribution->n_genes == g &&
+        fits = fits && r->pairs && r->attribution->n_concepts == f && r->attribution->n_genes ==
+            g &&
                r->pairs->n_concepts == f;
     return fits ? CPT_OK
-                : cpt_fail(e, CPT_ERR_FORMAT, "%s: the results in cache do not belong together; delete the folder cache "
+                : cpt_fail(e, CPT_ERR_FORMAT, "%s: the results in cache do not belong together; "
+                                              "delete the folder cache "
                            "and run again", r->s->folder);
 }
 
@@ -275,14 +289,16 @@ cpt_status cpt_report_open(cpt_study *s, cpt_report *r, cpt_err *e)
     CPT_TRY(check_sizes(r, e));
     CPT_TRY(cpt_alloc(&r->concepts, (size_t)r->u->n_concepts, sizeof *r->concepts, e));
     for (int32_t c = 0; c < r->u->n_concepts; c++)
-        r->concepts[c] = (cpt_report_concept){.label = -1, .share = NAN, .distance = NAN, .donor = {-1, 0, 0}, .batch = {-1, 0, 0}};
+        r->concepts[c] = (cpt_report_concept){.label = -1, .share = NAN, .distance = NAN, .donor =
+                                              {-1, 0, 0}, .batch = {-1, 0, 0}};
     CPT_TRY(order_concepts(r, e));
     if (r->label) CPT_TRY(find_labels(r, e));
     if (r->pairs) CPT_TRY(find_distances(r, e));
     if (r->donor) CPT_TRY(find_concentrations(r, r->donor, true, e));
     if (r->batch) CPT_TRY(find_concentrations(r, r->batch, false, e));
     for (int64_t i = 1; i < r->enrichment->n && !r->several_collections; i++)
-        r->several_collections = strcmp(r->enrichment->rows[i].collection, r->enrichment->rows[0].collection) != 0;
+        r->several_collections = strcmp(r->enrichment->rows[i].collection,
+                                        r->enrichment->rows[0].collection) != 0;
 done:
     return status;
 }
@@ -304,12 +320,14 @@ static void add_flag(cpt_text *t, const char *name, const char *why)
     cpt_text_addf(t, "<span class=\"f\" title=\"%s\">%s</span> ", why, name);
 }
 
-static void add_concentration(cpt_text *t, const cpt_column *column, const cpt_report_concentration *where,
+static void add_concentration(cpt_text *t, const cpt_column *column,
+                              const cpt_report_concentration *where,
                               const char *what)
 {
     if (where->code < 0) return;
     const char *name = cpt_strings_get(&column->categories, where->code);
-    cpt_text_addf(t, "<span class=\"f\" title=\"%.0f %% of its active cells come from %s ", 100 * where->share, what);
+    cpt_text_addf(t, "<span class=\"f\" title=\"%.0f %% of its active cells come from %s ",
+                  100 * where->share, what);
     cpt_text_add_html(t, name);
     cpt_text_addf(t, ", which holds %.0f %% of all cells\">%s ", 100 * where->background, what);
     cpt_text_add_html(t, name);
@@ -323,14 +341,19 @@ void cpt_report_flags(cpt_report *r, int32_t concept)
     cpt_text *t = &r->html;
     if (st->dead) add_flag(t, "dead", "active in no cell");
     if (st->dense)
-        add_flag(t, "dense", "active in more than half of the cells (our default threshold): rather a common direction "
+        add_flag(t, "dense", "active in more than half of the cells (our default threshold): "
+                             "rather a common direction "
                  "than a concept");
-    if (st->rare) add_flag(t, "rare", "active in fewer than 10 cells (our default threshold): statistics are weak");
+    if (st->rare) add_flag(t, "rare", "active in fewer than 10 cells (our default threshold): "
+                                      "statistics are weak");
     if (r->pairs && r->pairs->substitute_low[concept])
-        add_flag(t, "no inactive cell", "every cell activates it: the least active cells served as counterfactuals");
+        add_flag(t, "no inactive cell", "every cell activates it: the least active cells served "
+                                        "as counterfactuals");
     if (c->distance > CPT_REPORT_FAR)
-        add_flag(t, "far counterfactuals", "the median counterfactual is more than 3 times as far away as the nearest "
-                 "neighbour of a cell usually is (our default threshold): the two cells differ in more than the concept");
+        add_flag(t, "far counterfactuals", "the median counterfactual is more than 3 times as far "
+                                           "away as the nearest "
+                 "neighbour of a cell usually is (our default threshold): the two cells differ in "
+                 "more than the concept");
     if (r->donor) add_concentration(t, r->donor, &c->donor, "donor");
     if (r->batch) add_concentration(t, r->batch, &c->batch, "batch");
 }

@@ -7,13 +7,13 @@
 
 /* The map of the cells and the data its script draws from.
  *
- * 160 maps of 9,000 SVG circles would be 100 MB; instead the coordinates are stored once (16 bits each,
- * base64) and per concept the active cells only: differences of their numbers as variable-length integers
- * and one byte of activation each, about 3 characters per active cell. The script draws a canvas when its
- * card comes into view.
+ * 160 maps of 9,000 SVG circles would be 100 MB; instead the coordinates are stored once (16 bits
+ * each, base64) and per concept the active cells only: differences of their numbers as variable-
+ * length integers and one byte of activation each, about 3 characters per active cell. The script
+ * draws a canvas when its card comes into view.
  *
- * Above CPT_REPORT_MAP_CELLS cells a part is drawn: every label gets its share, at least 100 cells (all, if
- * it has fewer), spread evenly over its cells in input order; no random numbers. */
+ * Above CPT_REPORT_MAP_CELLS cells a part is drawn: every label gets its share, at least 100
+ * cells (all, if it has fewer), spread evenly over its cells in input order; none is drawn at random. */
 
 enum { LABEL_FLOOR = 100, COORDINATES = 65535 };
 
@@ -26,7 +26,8 @@ typedef struct bytes {
 
 static cpt_status add_byte(bytes *b, unsigned value, cpt_err *e)
 {
-    cpt_status status = b->n < b->capacity ? CPT_OK : cpt_grow(&b->data, &b->capacity, b->n + 1, 1, e);
+    cpt_status status = b->n < b->capacity ? CPT_OK : cpt_grow(&b->data, &b->capacity, b->n + 1, 1,
+                                                               e);
     if (status == CPT_OK) b->data[b->n++] = (unsigned char)value;
     return status;
 }
@@ -35,7 +36,8 @@ static cpt_status add_byte(bytes *b, unsigned value, cpt_err *e)
 static cpt_status add_varint(bytes *b, uint64_t value, cpt_err *e)
 {
     cpt_status status = CPT_OK;
-    for (; value >= 128 && status == CPT_OK; value >>= 7) status = add_byte(b, 128 | (value & 127), e);
+    for (; value >= 128 && status == CPT_OK; value >>= 7) status =
+        add_byte(b, 128 | (value & 127), e);
     return status ? status : add_byte(b, (unsigned)value, e);
 }
 
@@ -52,7 +54,8 @@ static void add_base64(cpt_text *t, const bytes *b)
         unsigned v = (unsigned)b->data[i] << 16;
         if (i + 1 < b->n) v |= (unsigned)b->data[i + 1] << 8;
         if (i + 2 < b->n) v |= b->data[i + 2];
-        const char four[4] = {digits[v >> 18], digits[v >> 12 & 63], i + 1 < b->n ? digits[v >> 6 & 63] : '=',
+        const char four[4] = {digits[v >> 18], digits[v >> 12 & 63], i + 1 < b->n ?
+                              digits[v >> 6 & 63] : '=',
                               i + 2 < b->n ? digits[v & 63] : '='};
         cpt_text_add_bytes(t, four, 4);
     }
@@ -65,8 +68,8 @@ static bool placed(const cpt_report *r, int64_t cell)
     return isfinite(r->umap[2 * cell]) && isfinite(r->umap[2 * cell + 1]);
 }
 
-/* at[cell] = number of the cell on the map, -1 = not drawn; *n = cells drawn. Strata are labels; cells
- * without one form the last. */
+/* at[cell] = number of the cell on the map, -1 = not drawn; *n = cells drawn. Strata are labels;
+ * cells without one form the last. */
 static cpt_status choose_cells(const cpt_report *r, int32_t *at, int64_t *n, cpt_err *e)
 {
     int64_t n_strata = r->label ? r->label->categories.n + 1 : 1, n_placed = 0;
@@ -92,7 +95,8 @@ static cpt_status choose_cells(const cpt_report *r, int32_t *at, int64_t *n, cpt
         at[i] = -1;
         if (!placed(r, i)) continue;
         double share = (double)quota[k] / (double)size[k], j = (double)seen[k]++;
-        if (quota[k] == size[k] || floor((j + 1) * share) > floor(j * share)) at[i] = (int32_t)(*n)++;
+        if (quota[k] == size[k] || floor((j + 1) * share) > floor(j * share)) at[i] =
+            (int32_t)(*n)++;
     }
 done:
     free(size);
@@ -134,7 +138,8 @@ static cpt_status add_labels(cpt_report *r, const int32_t *at, cpt_err *e)
     cpt_status status = CPT_OK;
     for (int64_t i = 0; r->label && i < r->cells->n_cells && status == CPT_OK; i++) {
         int32_t code = r->label->codes[i];
-        if (at[i] >= 0) status = add_u16(&codes, code < 0 || code > 65534 ? 65535 : (unsigned)code, e);
+        if (at[i] >= 0) status = add_u16(&codes, code < 0 || code > 65534 ? 65535 : (unsigned)code,
+                                         e);
     }
     cpt_text_add(&r->html, ",\"labels\":\"");
     add_base64(&r->html, &codes);
@@ -143,7 +148,8 @@ static cpt_status add_labels(cpt_report *r, const int32_t *at, cpt_err *e)
     return status;
 }
 
-static cpt_status add_concept(cpt_report *r, const int32_t *at, int32_t concept, bytes *b, cpt_err *e)
+static cpt_status add_concept(cpt_report *r, const int32_t *at, int32_t concept, bytes *b,
+                              cpt_err *e)
 {
     const cpt_csr *m = &r->u->by_concept;
     double max = r->u->stats[concept].max;
@@ -156,7 +162,8 @@ static cpt_status add_concept(cpt_report *r, const int32_t *at, int32_t concept,
         double level = max > 0 ? 255 * (double)m->values[k] / max : 0;
         status = add_varint(b, (uint64_t)(cell - last), e);
         last = cell;
-        if (status == CPT_OK) status = add_byte(b, level < 1 ? 1 : level > 255 ? 255 : (unsigned)level, e);
+        if (status == CPT_OK) status = add_byte(b, level < 1 ? 1 : level > 255 ? 255 :
+                                                (unsigned)level, e);
     }
     add_base64(&r->html, b);
     return status;
@@ -170,7 +177,8 @@ cpt_status cpt_report_data(cpt_report *r, cpt_err *e)
     cpt_status status;
     CPT_TRY(cpt_alloc(&at, (size_t)r->cells->n_cells, sizeof *at, e));
     CPT_TRY(choose_cells(r, at, &n, e));
-    cpt_text_addf(&r->html, "<script type=\"application/json\" id=\"data\">{\"n\":%lld,", (long long)n);
+    cpt_text_addf(&r->html, "<script type=\"application/json\" id=\"data\">{\"n\":%lld,",
+                  (long long)n);
     CPT_TRY(add_coordinates(r, at, e));
     CPT_TRY(add_labels(r, at, e));
     cpt_text_add(&r->html, ",\"concepts\":{");
@@ -195,7 +203,8 @@ static void add_legend(cpt_report *r)
     cpt_text *t = &r->html;
     int64_t last_count = INT64_MAX, last = -1;
     cpt_text_add(t, "<ul class=\"legend\" id=\"legend\">");
-    for (int64_t i = 0; i < label->categories.n; i++) { /* the next after (last_count, last) in that order */
+    for (int64_t i = 0; i < label->categories.n; i++) { /* the next after (last_count,
+                                                                           last) in that order */
         int64_t best = -1;
         for (int64_t l = 0; l < label->categories.n; l++) {
             int64_t n = r->label_counts[l];
@@ -205,7 +214,8 @@ static void add_legend(cpt_report *r)
         if (best < 0) break;
         last = best;
         last_count = r->label_counts[best];
-        cpt_text_addf(t, "<li><button type=\"button\" data-l=\"%lld\" aria-pressed=\"false\"><i></i><span>", (long long)best);
+        cpt_text_addf(t, "<li><button type=\"button\" data-l=\"%lld\" "
+                         "aria-pressed=\"false\"><i></i><span>", (long long)best);
         cpt_text_add_html(t, cpt_strings_get(&label->categories, best));
         cpt_text_add(t, "</span> <small title=\"cells\">");
         cpt_report_count(t, last_count);
@@ -223,7 +233,8 @@ static void add_selector(cpt_report *r)
     for (int32_t c = 0; c < r->u->n_concepts; c++) {
         const cpt_report_concept *k = &r->concepts[c];
         if (!k->card) continue;
-        cpt_text_addf(t, "<option value=\"%d\" data-max=\"%.3g\">c%d", c, (double)r->u->stats[c].max, c);
+        cpt_text_addf(t, "<option value=\"%d\" data-max=\"%.3g\">c%d", c,
+                      (double)r->u->stats[c].max, c);
         if (k->label >= 0) {
             cpt_text_add(t, " · ");
             cpt_text_add_html(t, cpt_strings_get(&r->label->categories, k->label));
@@ -241,19 +252,25 @@ void cpt_report_map(cpt_report *r)
     cpt_text_add(t, "<aside class=\"mapbox\"><div class=\"mapin\">");
     add_selector(r);
     cpt_text_add(t, "<canvas id=\"map\" role=\"img\" aria-label=\"Map of the cells\"></canvas>"
-                    "<div class=\"ramp\" id=\"ramp\" hidden><span>0</span><i></i><span id=\"rampmax\"></span>"
+                    "<div class=\"ramp\" id=\"ramp\" hidden><span>0</span><i></i><span "
+                    "id=\"rampmax\"></span>"
                     "<small>activation; grey: inactive</small></div>");
     if (r->label) add_legend(r);
-    else cpt_text_add(t, "<p class=\"note\">No label column was given: cells are drawn in one colour. "
+    else cpt_text_add(t, "<p class=\"note\">No label column was given: cells are drawn in one "
+                         "colour. "
                          "<code>--label COL</code> names one.</p>");
-    cpt_text_add(t, "<p class=\"note\">Each dot is a cell, placed by UMAP of the embedding. Distances between groups "
+    cpt_text_add(t, "<p class=\"note\">Each dot is a cell, placed by UMAP of the embedding. "
+                    "Distances between groups "
                     "mean little.");
     if (n_placed > CPT_REPORT_MAP_CELLS)
-        cpt_text_addf(t, " About %d of %lld cells are drawn, evenly from every label (at least %d of each); all "
-                      "numbers are of all cells.", CPT_REPORT_MAP_CELLS, (long long)n_placed, LABEL_FLOOR);
+        cpt_text_addf(t, " About %d of %lld cells are drawn, evenly from every label (at least %d "
+                         "of each); all "
+                      "numbers are of all cells.", CPT_REPORT_MAP_CELLS, (long long)n_placed,
+                          LABEL_FLOOR);
     if (n_placed < r->cells->n_cells)
         cpt_text_addf(t, " %lld cells without a usable embedding are not drawn.",
                       (long long)(r->cells->n_cells - n_placed));
-    cpt_text_add(t, "</p><noscript><p class=\"note\">The maps are drawn by a script, which is off here; all tables and "
+    cpt_text_add(t, "</p><noscript><p class=\"note\">The maps are drawn by a script, which is off "
+                    "here; all tables and "
                     "the other figures are complete.</p></noscript></div></aside>\n");
 }

@@ -15,7 +15,8 @@ static void add_option_value(cpt_report *r, const char *name, const char *if_emp
 {
     const char *value = option(r, name);
     double number;
-    if (strlen(value) > 8 && cpt_parse_double(value, &number)) cpt_text_addf(&r->html, "%.10g", number);
+    if (strlen(value) > 8 && cpt_parse_double(value, &number)) cpt_text_addf(&r->html, "%.10g",
+                                                                             number);
     else cpt_text_add_html(&r->html, *value ? value : if_empty);
 }
 
@@ -31,13 +32,19 @@ static void add_method_terms(cpt_report *r)
     cpt_text *t = &r->html;
     cpt_text_add(t, "<dt>Concept</dt><dd>A direction of the embedding that a sparse dictionary (");
     add_option(r, "dictionary", "topk");
-    cpt_text_addf(t, ") found. Each cell is written as a sum of few concepts with positive activations; here at most "
-                  "%.0f are active per cell. A cell is <em>active</em> for a concept when its activation is above 0.</dd>",
+    cpt_text_addf(t, ") found. Each cell is written as a sum of few concepts with positive "
+                     "activations; here at most "
+                  "%.0f are active per cell. A cell is <em>active</em> for a concept when its "
+                  "activation is above 0.</dd>",
                   cpt_report_json(r->dictionary, "max_active", NULL, NULL));
-    cpt_text_addf(t, "<dt>Prototypes and counterfactuals</dt><dd>For each concept the %lld cells with the largest activation "
-                  "(<b>%s</b>), each paired with its <b>%lld</b> nearest cell%s in the embedding in which the concept is "
-                  "not active (exact search). ", (long long)cpt_options_integer(r->s->options, "prototypes"),
-                  option(r, "prototype-choice"), (long long)cpt_options_integer(r->s->options, "counterfactuals"),
+    cpt_text_addf(t, "<dt>Prototypes and counterfactuals</dt><dd>For each concept the %lld cells "
+                     "with the largest activation "
+                  "(<b>%s</b>), each paired with its <b>%lld</b> nearest cell%s in the embedding "
+                  "in which the concept is "
+                  "not active (exact search). ", (long long)cpt_options_integer(r->s->options,
+                                                                                "prototypes"),
+                  option(r, "prototype-choice"), (long long)cpt_options_integer(r->s->options,
+                                                                                "counterfactuals"),
                   cpt_options_integer(r->s->options, "counterfactuals") == 1 ? "" : "s");
     if (*option(r, "match")) {
         cpt_text_add(t, "Both agree in the column ");
@@ -45,21 +52,28 @@ static void add_method_terms(cpt_report *r)
         cpt_text_add(t, ". ");
     }
     cpt_text_add(t, "This is the paper's definition with one counterfactual.</dd>");
-    cpt_text_add(t, "<dt>Attribution</dt><dd>Gene by gene, the prototype's value is changed (mode ");
+    cpt_text_add(t, "<dt>Attribution</dt><dd>Gene by gene, the prototype's value is changed "
+                    "(mode ");
     add_option(r, "mode", "substitute");
-    cpt_text_add(t, ": <em>substitute</em> takes the counterfactual's value, as the paper does), the cell is embedded again and "
-                    "the fall of the concept's activation, divided by the prototype's activation, is the gene's attribution. "
+    cpt_text_add(t, ": <em>substitute</em> takes the counterfactual's value, as the paper does), "
+                    "the cell is embedded again and "
+                    "the fall of the concept's activation, divided by the prototype's activation, "
+                    "is the gene's attribution. "
                     "Read-out: ");
     add_option(r, "readout", "activation");
     cpt_text_add(t, "; method: ");
     add_option(r, "method", "exact for scVI, hybrid for transformers");
-    cpt_text_add(t, ". A gene that does not differ between the two cells counts as 0. Means are over pairs, intervals are "
-                    "95 % percentile bootstrap, p by sign-flip permutation, q by Benjamini–Hochberg over the genes of a "
+    cpt_text_add(t, ". A gene that does not differ between the two cells counts as 0. Means are "
+                    "over pairs, intervals are "
+                    "95 % percentile bootstrap, p by sign-flip permutation, q by "
+                    "Benjamini–Hochberg over the genes of a "
                     "concept. A gene counts as attributed when |mean| ≥ ");
     add_option(r, "cutoff", "0.05");
-    cpt_text_add(t, " (0.05 is the paper's) and q &lt; 0.05 (our addition). One gene of thousands often changes an activation by "
+    cpt_text_add(t, " (0.05 is the paper's) and q &lt; 0.05 (our addition). One gene of thousands "
+                    "often changes an activation by "
                     "less than that, so the strongest genes are listed in any case.</dd>");
-    cpt_text_addf(t, "<dt>Noise floor</dt><dd>%lld random directions of the embedding, through the same pipeline (our "
+    cpt_text_addf(t, "<dt>Noise floor</dt><dd>%lld random directions of the embedding, through "
+                     "the same pipeline (our "
                   "addition): what attributions look like without any learned concept.</dd>",
                   (long long)cpt_options_integer(r->s->options, "noise-directions"));
 }
@@ -67,11 +81,14 @@ static void add_method_terms(cpt_report *r)
 static void add_test_terms(cpt_report *r)
 {
     cpt_text *t = &r->html;
-    cpt_text_add(t, "<dt>Differential expression</dt><dd>Active against other cells on log1p(10,000 × counts / total), test ");
+    cpt_text_add(t, "<dt>Differential expression</dt><dd>Active against other cells on "
+                    "log1p(10,000 × counts / total), test ");
     add_option(r, "test", "welch");
-    cpt_text_add(t, ", conventions of scanpy's rank_genes_groups. The groups were chosen by the embedding of the same cells, "
+    cpt_text_add(t, ", conventions of scanpy's rank_genes_groups. The groups were chosen by the "
+                    "embedding of the same cells, "
                     "so p-values are too small: they order genes, they prove nothing.</dd>");
-    cpt_text_addf(t, "<dt>Universe</dt><dd>%d genes: those that the model knows and at least one cell expresses. Gene sets are "
+    cpt_text_addf(t, "<dt>Universe</dt><dd>%d genes: those that the model knows and at least one "
+                     "cell expresses. Gene sets are "
                   "cut down to it and kept when %lld to %lld genes remain.</dd>", r->universe->n,
                   (long long)cpt_options_integer(r->s->options, "min-size"),
                   (long long)cpt_options_integer(r->s->options, "max-size"));
@@ -83,12 +100,17 @@ static void add_test_terms(cpt_report *r)
     add_option(r, "gsea-p", "simple");
     cpt_text_add(t, "), and over-representation (hypergeometric) of at most ");
     add_option(r, "study-genes", "50");
-    cpt_text_add(t, " attributed, or significantly higher expressed, genes. q by Benjamini–Hochberg within concept, ranking, "
-                    "method and collection: across all concepts of this page a share of the significant terms is still due "
+    cpt_text_add(t, " attributed, or significantly higher expressed, genes. q by "
+                    "Benjamini–Hochberg within concept, ranking, "
+                    "method and collection: across all concepts of this page a share of the "
+                    "significant terms is still due "
                     "to chance. Both tests treat genes as independent, which they are not.</dd>");
-    cpt_text_addf(t, "<dt>Flags</dt><dd>dense: active in more than half of the cells; rare: in fewer than 10; far "
-                  "counterfactuals: median relative distance above %g; donor or batch: more than %.0f %% of the active cells "
-                  "from one that holds less than %.0f %% of all. All four are our defaults.</dd>", CPT_REPORT_FAR,
+    cpt_text_addf(t, "<dt>Flags</dt><dd>dense: active in more than half of the cells; rare: in "
+                     "fewer than 10; far "
+                  "counterfactuals: median relative distance above %g; donor or batch: more than "
+                  "%.0f %% of the active cells "
+                  "from one that holds less than %.0f %% of all. All four are our defaults.</dd>",
+                      CPT_REPORT_FAR,
                   100 * CPT_REPORT_CONCENTRATED, 100 * CPT_REPORT_CONCENTRATED_OF);
 }
 
@@ -174,17 +196,24 @@ static void add_options(cpt_report *r)
 
 static void add_citation(cpt_report *r)
 {
-    cpt_text_add(&r->html, "<h3>Citing</h3><p>Method: Claye, Marschall, Ouerdane, Hudelot, Duquesne, “Discovering "
-                           "Interpretable Biological Concepts in Single-cell RNA-seq Foundation Models”, <a href=\"https://arxiv.org/abs/2510.25807\">arXiv:2510.25807</a>. "
-                           "Please name this program with its version, and the model and data it was run on.</p>"
-                           "<p>Gene Ontology terms and annotations: Gene Ontology Consortium, licence <a "
-                           "href=\"https://creativecommons.org/licenses/by/4.0/\">CC BY 4.0</a>, release as above. Other gene "
+    cpt_text_add(&r->html, "<h3>Citing</h3><p>Method: Claye, Marschall, Ouerdane, Hudelot, "
+                           "Duquesne, “Discovering "
+                           "Interpretable Biological Concepts in Single-cell RNA-seq Foundation "
+                           "Models”, <a "
+                           "href=\"https://arxiv.org/abs/2510.25807\">arXiv:2510.25807</a>. "
+                           "Please name this program with its version, and the model and data it "
+                           "was run on.</p>"
+                           "<p>Gene Ontology terms and annotations: Gene Ontology Consortium, "
+                           "licence <a "
+                           "href=\"https://creativecommons.org/licenses/by/4.0/\">CC BY 4.0</a>, "
+                           "release as above. Other gene "
                            "sets keep the licence of whoever provided them.</p>");
 }
 
 void cpt_report_methods(cpt_report *r)
 {
-    cpt_text_add(&r->html, "<section id=\"methods\"><h2>Methods</h2><p>What is the paper's (arXiv:2510.25807) and what is our "
+    cpt_text_add(&r->html, "<section id=\"methods\"><h2>Methods</h2><p>What is the paper's "
+                           "(arXiv:2510.25807) and what is our "
                            "addition or default is said at each item.</p><dl>");
     add_method_terms(r);
     add_test_terms(r);

@@ -3,15 +3,16 @@
 #include <math.h>
 #include <string.h>
 
-/* The table of all concepts beside the map: one row each, sortable by the script. data-v holds the value a
- * column sorts by where the text is not a plain number. */
+/* The table of all concepts beside the map: one row each, sortable by the script. data-v holds
+ * the value a column sorts by where the text is not a plain number. */
 
 enum { TABLE_GENES = 5 };
 
 static void add_header(cpt_text *t, const char *name, const char *meaning, bool number)
 {
     bool sorted = strcmp(name, "active") == 0;
-    cpt_text_addf(t, "<th scope=\"col\" aria-sort=\"%s\" title=\"%s\"%s><button type=\"button\">%s</button></th>",
+    cpt_text_addf(t, "<th scope=\"col\" aria-sort=\"%s\" title=\"%s\"%s><button "
+                     "type=\"button\">%s</button></th>",
                   sorted ? "descending" : "none", meaning, number ? " class=\"r\"" : "", name);
 }
 
@@ -64,7 +65,8 @@ static void add_term(cpt_report *r, int32_t concept)
     cpt_text_addf(t, ", by %s on %s, q = ", strcmp(term->method, "gsea") ? "ORA" : "GSEA",
                   strcmp(term->ranking, "attribution") ? "differential expression" : "attribution");
     cpt_report_p(t, term->q);
-    cpt_text_addf(t, "%s\">%s", term->nes < 0 ? "; NES below 0: lower, not higher, with the concept" : "",
+    cpt_text_addf(t, "%s\">%s", term->nes < 0 ? "; NES below 0: lower, not higher, with the "
+                                                "concept" : "",
                   term->nes < 0 ? "<span class=\"dn\">↓</span> " : "");
     cpt_text_add_html(t, term->name);
     cpt_text_addf(t, " <small>%s q ", strcmp(term->ranking, "attribution") ? "DGE" : "attr.");
@@ -76,10 +78,12 @@ static void add_row(cpt_report *r, int32_t concept, bool card)
 {
     const cpt_concept_stats *st = &r->u->stats[concept];
     cpt_text *t = &r->html;
-    cpt_text_addf(t, "<tr data-c=\"%d\"%s><td data-v=\"%d\">", concept, st->dead ? " class=\"dead\"" : "", concept);
+    cpt_text_addf(t, "<tr data-c=\"%d\"%s><td data-v=\"%d\">", concept, st->dead ?
+                  " class=\"dead\"" : "", concept);
     if (!card) cpt_text_addf(t, "c%d", concept);
     else
-        cpt_text_addf(t, "<a href=\"#c%d\">c%d</a> <button type=\"button\" class=\"show\" title=\"Colour the map by c%d\" aria-label=\"Colour the "
+        cpt_text_addf(t, "<a href=\"#c%d\">c%d</a> <button type=\"button\" class=\"show\" "
+                         "title=\"Colour the map by c%d\" aria-label=\"Colour the "
                       "map by c%d\">◉</button>", concept, concept, concept, concept);
     cpt_text_add(t, "</td>");
     add_value_cell(t, (double)st->n_active);
@@ -106,25 +110,32 @@ static void add_row(cpt_report *r, int32_t concept, bool card)
 cpt_status cpt_report_table(cpt_report *r, cpt_err *e)
 {
     cpt_text *t = &r->html;
-    cpt_text_add(t, "<div class=\"tablebox\"><div class=\"tools\"><label>Filter <input type=\"search\" id=\"filter\" "
-                    "placeholder=\"gene, term, label or c12\" title=\"Keeps concepts whose number, label, flags, listed "
+    cpt_text_add(t, "<div class=\"tablebox\"><div class=\"tools\"><label>Filter <input "
+                    "type=\"search\" id=\"filter\" "
+                    "placeholder=\"gene, term, label or c12\" title=\"Keeps concepts whose "
+                    "number, label, flags, listed "
                     "genes or listed terms contain the text; also hides the other cards\"></label> "
-                    "<span id=\"shown\" role=\"status\"></span></div><div class=\"scroll\" tabindex=\"0\" role=\"region\" "
+                    "<span id=\"shown\" role=\"status\"></span></div><div class=\"scroll\" "
+                    "tabindex=\"0\" role=\"region\" "
                     "aria-label=\"Table of concepts\"><table id=\"concepts\"><thead><tr>");
     add_header(t, "concept", "number of the concept; ◉ colours the map by it", false);
     add_header(t, "active", "share and number of cells in which the concept is active", true);
     add_header(t, "max", "largest activation over all cells, in units of the dictionary", true);
     if (r->label)
-        add_header(t, "label", "label that fits the active cells best (F1), and the share of active cells that carry it",
+        add_header(t, "label", "label that fits the active cells best (F1), and the share of "
+                               "active cells that carry it",
                    false);
     add_header(t, r->attribution ? "genes, attribution" : "genes, DGE",
-               r->attribution ? "five genes with the largest |mean attribution|; bold: above the cut-off with q below 0.05"
+               r->attribution ? "five genes with the largest |mean attribution|; bold: above the "
+                                "cut-off with q below 0.05"
                               : "five genes with the largest differential expression score", false);
-    add_header(t, "top term", "term with the smallest p among those with q below 0.05: GSEA on attribution first, then "
+    add_header(t, "top term", "term with the smallest p among those with q below 0.05: GSEA on "
+                              "attribution first, then "
                "ORA on it, then the same on differential expression (DGE); ↓: the genes of the "
                "term are lower with the concept; sorts by q", false);
     if (r->pairs)
-        add_header(t, "distance", "median distance from prototype to counterfactual, in units of the median "
+        add_header(t, "distance", "median distance from prototype to counterfactual, in units of "
+                                  "the median "
                    "nearest-neighbour distance of all cells", true);
     add_header(t, "flags", "see the hints on each flag", false);
     cpt_text_add(t, "</tr></thead><tbody>\n");

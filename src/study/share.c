@@ -30,6 +30,8 @@ cpt_status cpt_share_path(const char *name, char *path, size_t capacity, cpt_err
     if (here("/usr/local/share/conceptome", name, path, capacity) ||
         here("/usr/share/conceptome", name, path, capacity))
         return CPT_OK;
-    return cpt_fail(e, CPT_ERR_IO, "%s: not found beside the program nor in /usr/local/share/conceptome; set "
-                    "CONCEPTOME_SHARE to the folder that has it", name);
+    return cpt_fail(e, CPT_ERR_IO,
+                    "%s: not found beside the program nor in /usr/local/share/conceptome; set "
+                    "CONCEPTOME_SHARE to the folder that has it",
+                    name);
 }

@@ -19,7 +19,8 @@ enum { PATH_LIMIT = 4096 };
 
 /* ---- cells: the flat cache and the genes' symbols ---- */
 
-static cpt_status write_genes(cpt_study *s, const cpt_cells *cells, const cpt_gene_map *map, cpt_err *e)
+static cpt_status write_genes(cpt_study *s, const cpt_cells *cells, const cpt_gene_map *map,
+                              cpt_err *e)
 {
     static const char *const how[] = {"unknown", "symbol", "ensembl", "alias"};
     char path[PATH_LIMIT];
@@ -43,16 +44,20 @@ cpt_status cpt_stage_cells(cpt_study *s, cpt_err *e)
     const cpt_cells *cells;
     cpt_status status;
     if (!s->input || !cpt_path_exists(s->input))
-        return cpt_fail(e, CPT_ERR_IO, "%s: the input of this study is not there any more; give it again with "
-                        "`conceptome run CELLS -o %s`", s->input ? s->input : "(unknown)", s->folder);
+        return cpt_fail(e, CPT_ERR_IO,
+                        "%s: the input of this study is not there any more; give it again with "
+                        "`conceptome run CELLS -o %s`",
+                        s->input ? s->input : "(unknown)", s->folder);
     CPT_TRY(cpt_study_path(s, "cache/cells", path, sizeof path, e));
     CPT_TRY(cpt_prepare_cells(s->input, path, s->options, s->ctx, e));
     CPT_TRY(cpt_study_cells(s, &cells, e));
     CPT_TRY(cpt_share_path("human_genes.tsv.gz", table_path, sizeof table_path, e));
     CPT_TRY(cpt_gene_table_open(table_path, &table, e));
     CPT_TRY(cpt_gene_map_make(table, &cells->gene_ids, &cells->var, &map, e));
-    cpt_info(s->ctx, "genes: %d symbols, %d Ensembl ids, %d aliases recognised, %d unknown to the gene table",
-             map.n_symbol, map.n_ensembl, map.n_alias, map.n_unknown);
+    cpt_info(
+        s->ctx,
+        "genes: %d symbols, %d Ensembl ids, %d aliases recognised, %d unknown to the gene table",
+        map.n_symbol, map.n_ensembl, map.n_alias, map.n_unknown);
     CPT_TRY(write_genes(s, cells, &map, e));
 done:
     cpt_gene_map_free(&map);
@@ -65,9 +70,9 @@ done:
 static cpt_status record_model(cpt_study *s, const char *kind, const char *where, bool trained,
                                const cpt_model *m, cpt_err *e)
 {
-    json_t *record = json_pack("{s:s, s:s, s:b, s:s, s:i, s:i}", "kind", kind, "path", where, "trained",
-                               trained, "description", cpt_text_str(&m->description), "n_genes", m->n_genes,
-                               "dim", m->dim);
+    json_t *record = json_pack("{s:s, s:s, s:b, s:s, s:i, s:i}", "kind", kind, "path", where,
+                               "trained", trained, "description", cpt_text_str(&m->description),
+                               "n_genes", m->n_genes, "dim", m->dim);
     cpt_status status = cpt_store_write_json(s, "cache/model.json", record, e);
     json_decref(record);
     return status;
@@ -100,7 +105,9 @@ static cpt_status take_fixed(cpt_study *s, const cpt_cells *cells, const char *n
     CPT_TRY(cpt_prepare_fixed(cells, name, &values, &dim, e));
     CPT_TRY(cpt_fixed_new(values, cells->n_cells, dim, name, &model, e));
     CPT_TRY(cpt_store_write(s, "fixed_embedding", CPT_F32, cells->n_cells, dim, values, e));
-    cpt_info(s->ctx, "%s is a fixed embedding: no counterfactuals, genes by differential expression only", name);
+    cpt_info(s->ctx,
+             "%s is a fixed embedding: no counterfactuals, genes by differential expression only",
+             name);
     CPT_TRY(record_model(s, "fixed", "cache/fixed_embedding.npy", false, model, e));
 done:
     free(values);
@@ -113,7 +120,7 @@ static cpt_status load_model(cpt_study *s, const char *name, cpt_err *e)
     char real[PATH_LIMIT];
     cpt_model *model = NULL;
     cpt_status status;
-    CPT_TRY(cpt_model_open(name, &model, s->ctx, e));
+    CPT_TRY(cpt_prepare_open_model(name, s->options, &model, s->ctx, e));
     if (!realpath(name, real)) {
         status = cpt_fail(e, CPT_ERR_IO, "%s: cannot be found any more", name);
         goto done;
@@ -134,8 +141,8 @@ static cpt_status report_coverage(cpt_study *s, cpt_err *e)
     if (status || !cpt_model_has_counterfactuals(model)) return status;
     double share = (double)s->alignment.n_found / model->n_genes;
     cpt_log(s->ctx, share < 0.8 ? CPT_LOG_WARN : CPT_LOG_INFO,
-            "model: %s; %d of its %d genes are in the input (%.0f %%)%s", cpt_text_str(&model->description),
-            s->alignment.n_found, model->n_genes, 100 * share,
+            "model: %s; %d of its %d genes are in the input (%.0f %%)%s",
+            cpt_text_str(&model->description), s->alignment.n_found, model->n_genes, 100 * share,
             share < 0.8 ? "; the others count as 0, which may distort the embedding" : "");
     return CPT_OK;
 }
@@ -168,8 +175,10 @@ cpt_status cpt_stage_embedding(cpt_study *s, cpt_err *e)
     CPT_TRY(cpt_alloc(&values, (size_t)cells->n_cells * (size_t)model->dim, sizeof *values, e));
     CPT_TRY(cpt_model_embed_all(model, counts, values, &n_unusable, s->ctx, e));
     if (n_unusable)
-        cpt_warn(s->ctx, "%lld cells cannot be embedded (no expressed gene of the model); they are left out",
-                 (long long)n_unusable);
+        cpt_warn(
+            s->ctx,
+            "%lld cells cannot be embedded (no expressed gene of the model); they are left out",
+            (long long)n_unusable);
     if (n_unusable == cells->n_cells) {
         status = cpt_fail(e, CPT_ERR_DATA, "%s: no cell can be embedded by this model", s->folder);
         goto done;
@@ -204,7 +213,8 @@ cpt_status cpt_stage_map(cpt_study *s, cpt_err *e)
     }
     cpt_umap_options_init(&o);
     CPT_TRY(cpt_umap(usable, n_usable, dim, &o, placed, s->ctx, e));
-    for (int64_t i = 0; i < n_usable; i++) memcpy(map + 2 * rows[i], placed + 2 * i, 2 * sizeof *map);
+    for (int64_t i = 0; i < n_usable; i++)
+        memcpy(map + 2 * rows[i], placed + 2 * i, 2 * sizeof *map);
     status = cpt_store_write(s, "umap", CPT_F32, n, 2, map, e);
 done:
     free(rows);

@@ -24,31 +24,35 @@ static cpt_status write_split(cpt_study *s, int64_t n, const cpt_split *split, c
     return status;
 }
 
-/* A trained dictionary given by its folder is scored like a new one; all cells are then validation. */
-static cpt_status open_given(const char *folder, const float *a, int32_t dim, const cpt_split *split,
-                             cpt_dictionary **out, cpt_dictionary_report *report, const cpt_context *ctx,
-                             cpt_err *e)
+/* A trained dictionary given by its folder is scored like a new one; all cells are then validation.
+ */
+static cpt_status open_given(const char *folder, const float *a, int32_t dim,
+                             const cpt_split *split, cpt_dictionary **out,
+                             cpt_dictionary_report *report, const cpt_context *ctx, cpt_err *e)
 {
     cpt_status status = cpt_dictionary_open(folder, out, e);
     if (status) return status;
     if ((*out)->dim != dim)
-        return cpt_fail(e, CPT_ERR_DATA, "%s: a dictionary for %d dimensions, the embedding has %d", folder,
-                        (*out)->dim, dim);
-    status = cpt_reconstruction_score(*out, a, split->n_train, split->train, NULL, &report->train, ctx, e);
+        return cpt_fail(e, CPT_ERR_DATA, "%s: a dictionary for %d dimensions, the embedding has %d",
+                        folder, (*out)->dim, dim);
+    status = cpt_reconstruction_score(*out, a, split->n_train, split->train, NULL, &report->train,
+                                      ctx, e);
     if (status) return status;
-    report->mean_baseline_feature = report->mean_baseline_scalar = report->gamma = report->final_loss = NAN;
-    return cpt_reconstruction_score(*out, a, split->n_validation, split->validation, NULL, &report->validation,
-                                    ctx, e);
+    report->mean_baseline_feature = report->mean_baseline_scalar = report->gamma =
+        report->final_loss = NAN;
+    return cpt_reconstruction_score(*out, a, split->n_validation, split->validation, NULL,
+                                    &report->validation, ctx, e);
 }
 
-static void log_scores(const cpt_context *ctx, const cpt_dictionary *d, const cpt_dictionary_report *r)
+static void log_scores(const cpt_context *ctx, const cpt_dictionary *d,
+                       const cpt_dictionary_report *r)
 {
-    cpt_info(ctx, "dictionary: %s, %d concepts of %d dimensions, at most %d active; gamma %.3f", d->ops->kind,
-             d->n_concepts, d->dim, d->max_active, r->gamma);
-    cpt_info(ctx, "  R2_feature %.4f train, %.4f validation (predicting the mean: %.4f)", r->train.r2_feature,
-             r->validation.r2_feature, r->mean_baseline_feature);
-    cpt_info(ctx, "  R2_scalar  %.4f train, %.4f validation (predicting the mean: %.4f)", r->train.r2_scalar,
-             r->validation.r2_scalar, r->mean_baseline_scalar);
+    cpt_info(ctx, "dictionary: %s, %d concepts of %d dimensions, at most %d active; gamma %.3f",
+             d->ops->kind, d->n_concepts, d->dim, d->max_active, r->gamma);
+    cpt_info(ctx, "  R2_feature %.4f train, %.4f validation (predicting the mean: %.4f)",
+             r->train.r2_feature, r->validation.r2_feature, r->mean_baseline_feature);
+    cpt_info(ctx, "  R2_scalar  %.4f train, %.4f validation (predicting the mean: %.4f)",
+             r->train.r2_scalar, r->validation.r2_scalar, r->mean_baseline_scalar);
     cpt_info(ctx, "  dead concepts %.2f %%, L0 %.2f", 100 * r->train.dead_fraction, r->train.l0);
 }
 
@@ -67,7 +71,8 @@ cpt_status cpt_stage_dictionary(cpt_study *s, cpt_err *e)
     cpt_status status;
     CPT_TRY(cpt_study_embedding(s, &a, &n, &dim, e));
     CPT_TRY(cpt_study_column(s, "donor", &donor, e));
-    CPT_TRY(cpt_split_make(a, n, dim, donor, cpt_options_number(s->options, "validation"), s->ctx->seed, &split, e));
+    CPT_TRY(cpt_split_make(a, n, dim, donor, cpt_options_number(s->options, "validation"),
+                           s->ctx->seed, &split, e));
     char config[PATH_LIMIT]; /* a folder that happens to be called "neurons" is no dictionary */
     CPT_TRY(cpt_path_join(config, sizeof config, kind, "cfg.json", e));
     if (cpt_path_exists(config)) {
@@ -75,8 +80,8 @@ cpt_status cpt_stage_dictionary(cpt_study *s, cpt_err *e)
     } else {
         cpt_dictionary_options o;
         cpt_prepare_dictionary_options(s->options, &o);
-        CPT_TRY(cpt_dictionary_train(&o, a, dim, split.n_train, split.train, split.n_validation, split.validation,
-                                     &d, &report, s->ctx, e));
+        CPT_TRY(cpt_dictionary_train(&o, a, dim, split.n_train, split.train, split.n_validation,
+                                     split.validation, &d, &report, s->ctx, e));
     }
     log_scores(s->ctx, d, &report);
     CPT_TRY(cpt_study_path(s, "dictionary", path, sizeof path, e));
@@ -134,11 +139,15 @@ static cpt_status pair_options(cpt_study *s, cpt_pair_options *o, cpt_err *e)
     return cpt_study_column(s, "match", &o->match, e);
 }
 
-static cpt_status attribution_options(cpt_study *s, const cpt_model *model, cpt_attribution_options *o, cpt_err *e)
+static cpt_status attribution_options(cpt_study *s, const cpt_model *model,
+                                      cpt_attribution_options *o, cpt_err *e)
 {
-    const char *method = cpt_options_text(s->options, "method"), *mode = cpt_options_text(s->options, "mode");
+    const char *method = cpt_options_text(s->options, "method"),
+               *mode = cpt_options_text(s->options, "mode");
     cpt_attribution_options_init(o);
-    if (!*method) method = strcmp(model->ops->kind, "scgpt") == 0 ? "hybrid" : "exact";
+    /* The screen of hybrid is a gradient, which counts that are binned again do not have. */
+    bool counts = strcmp(cpt_options_text(s->options, "space"), "counts") == 0;
+    if (!*method) method = strcmp(model->ops->kind, "scgpt") == 0 && !counts ? "hybrid" : "exact";
     o->method = strcmp(method, "gradient") == 0 ? CPT_METHOD_GRADIENT
                 : strcmp(method, "ig") == 0     ? CPT_METHOD_IG
                 : strcmp(method, "hybrid") == 0 ? CPT_METHOD_HYBRID
@@ -146,12 +155,15 @@ static cpt_status attribution_options(cpt_study *s, const cpt_model *model, cpt_
     o->mode = strcmp(mode, "insert") == 0 ? CPT_MODE_INSERT
               : strcmp(mode, "mask") == 0 ? CPT_MODE_MASK
                                           : CPT_MODE_SUBSTITUTE;
-    o->readout = strcmp(cpt_options_text(s->options, "readout"), "pre") == 0 ? CPT_READOUT_PRE
-                                                                             : CPT_READOUT_ACTIVATION;
+    o->readout = strcmp(cpt_options_text(s->options, "readout"), "pre") == 0
+                     ? CPT_READOUT_PRE
+                     : CPT_READOUT_ACTIVATION;
     o->ig_steps = (int32_t)cpt_options_integer(s->options, "ig-steps");
     o->cutoff = cpt_options_number(s->options, "cutoff");
-    if (strcmp(cpt_options_text(s->options, "space"), "counts") == 0 && strcmp(model->ops->kind, "scgpt") != 0)
-        cpt_info(s->ctx, "--space counts concerns scGPT only; %s works on counts anyway", model->ops->kind);
+    if (strcmp(cpt_options_text(s->options, "space"), "counts") == 0 &&
+        strcmp(model->ops->kind, "scgpt") != 0)
+        cpt_info(s->ctx, "--space counts concerns scGPT only; %s works on counts anyway",
+                 model->ops->kind);
     return CPT_OK;
 }
 
@@ -232,7 +244,8 @@ cpt_status cpt_stage_attribution(cpt_study *s, cpt_err *e)
     CPT_TRY(cpt_attribute_all(model, d, counts, pairs, &o, &a, s->ctx, e));
     int32_t n_directions = (int32_t)cpt_options_integer(s->options, "noise-directions");
     if (n_directions > 0)
-        CPT_TRY(cpt_attribution_noise(model, d, counts, embedding, n_cells, n_directions, &po, &o, a, s->ctx, e));
+        CPT_TRY(cpt_attribution_noise(model, d, counts, embedding, n_cells, n_directions, &po, &o,
+                                      a, s->ctx, e));
     CPT_TRY(reduce_to_universe(a, universe, e));
     status = cpt_store_attribution(s, pairs, a, e);
 done:

@@ -13,9 +13,9 @@
 /* Terms of every concept: preranked GSEA and over-representation, on the attribution and on the
  * differential expression, against every family of gene sets.
  *
- * One concept is one unit of parallel work. Its lines are composed and compressed as a gzip member of
- * their own; the members are put one after the other in order of concepts, which is a valid gzip file
- * and the same bytes for any number of threads. */
+ * One concept is one unit of parallel work. Its lines are composed and compressed as a gzip member
+ * of their own; the members are put one after the other in order of concepts, which is a valid gzip
+ * file and the same bytes for any number of threads. */
 
 enum { PATH_LIMIT = 4096 };
 
@@ -52,18 +52,21 @@ static void add_number(cpt_text *t, double x)
     else cpt_text_addf(t, "\t%.6g", x);
 }
 
-static void add_line(cpt_text *t, const job *j, const place *at, const cpt_term_rows *all, int32_t i)
+static void add_line(cpt_text *t, const job *j, const place *at, const cpt_term_rows *all,
+                     int32_t i)
 {
     const cpt_genesets *sets = j->families->sets[at->family];
     const cpt_term_row *row = &all->rows[i];
-    cpt_text_addf(t, "c%d\tconcept\t%s\t%s\t%s\t%s\t%s\t%d\t%d", at->concept, cpt_ranking_names[at->ranking],
-                  at->method, sets->collection, cpt_strings_get(&sets->ids, row->set),
-                  cpt_strings_get(&sets->names, row->set), row->size, row->overlap);
+    cpt_text_addf(t, "c%d\tconcept\t%s\t%s\t%s\t%s\t%s\t%d\t%d", at->concept,
+                  cpt_ranking_names[at->ranking], at->method, sets->collection,
+                  cpt_strings_get(&sets->ids, row->set), cpt_strings_get(&sets->names, row->set),
+                  row->size, row->overlap);
     const double numbers[] = {row->es, row->nes, row->p, row->log10p, row->q, row->log2err};
     for (size_t k = 0; k < sizeof numbers / sizeof *numbers; k++) add_number(t, numbers[k]);
     cpt_text_add(t, "\t");
     for (int32_t k = 0; k < row->n_genes && row->p <= CPT_ENRICHMENT_P; k++)
-        cpt_text_addf(t, "%s%s", k ? "," : "", cpt_strings_get(&j->universe->symbols, row->genes[k]));
+        cpt_text_addf(t, "%s%s", k ? "," : "",
+                      cpt_strings_get(&j->universe->symbols, row->genes[k]));
     add_number(t, sets->ic[row->set]);
     cpt_text_add(t, "\t");
     if (row->representative != i)
@@ -72,7 +75,8 @@ static void add_line(cpt_text *t, const job *j, const place *at, const cpt_term_
 }
 
 /* Folds redundant rows and writes all of them; the rows are freed. */
-static cpt_status add_rows(cpt_text *t, const job *j, const place *at, cpt_term_rows *rows, cpt_err *e)
+static cpt_status add_rows(cpt_text *t, const job *j, const place *at, cpt_term_rows *rows,
+                           cpt_err *e)
 {
     cpt_status status = cpt_term_rows_reduce(rows, j->families->sets[at->family], &j->reduction, e);
     for (int32_t i = 0; i < rows->n && status == CPT_OK; i++) add_line(t, j, at, rows, i);
@@ -81,17 +85,18 @@ static cpt_status add_rows(cpt_text *t, const job *j, const place *at, cpt_term_
 }
 
 /* The same for the tests that are corrected over all concepts. */
-static cpt_status keep_and_add_rows(cpt_text *t, const job *j, const place *at, int method, cpt_term_rows *rows,
-                                    cpt_err *e)
+static cpt_status keep_and_add_rows(cpt_text *t, const job *j, const place *at, int method,
+                                    cpt_term_rows *rows, cpt_err *e)
 {
-    cpt_status status = cpt_kept_table_add(j->kept, at->ranking, method, at->family, at->concept, rows, e);
+    cpt_status status =
+        cpt_kept_table_add(j->kept, at->ranking, method, at->family, at->concept, rows, e);
     if (status == CPT_OK) return add_rows(t, j, at, rows, e);
     cpt_term_rows_free(rows);
     return status;
 }
 
-static cpt_status add_dag_tests(cpt_text *t, const job *j, place at, int32_t n_study, const int32_t *study,
-                                cpt_err *e)
+static cpt_status add_dag_tests(cpt_text *t, const job *j, place at, int32_t n_study,
+                                const int32_t *study, cpt_err *e)
 {
     const cpt_families *f = j->families;
     cpt_status status = CPT_OK;
@@ -102,8 +107,9 @@ static cpt_status add_dag_tests(cpt_text *t, const job *j, place at, int32_t n_s
             if (!j->dag_test[m] || f->aspect[at.family] < 0) continue;
             if (method == CPT_DAG_WEIGHT01 && j->weight01_as_topgo) method = CPT_DAG_WEIGHT01_TOPGO;
             at.method = dag_tests[m].name;
-            status = cpt_term_rows_dag(f->go, f->annotation, (cpt_go_aspect)f->aspect[at.family], f->sets[at.family],
-                                       method, ELIM_CUT, n_study, study, &rows, e);
+            status =
+                cpt_term_rows_dag(f->go, f->annotation, (cpt_go_aspect)f->aspect[at.family],
+                                  f->sets[at.family], method, ELIM_CUT, n_study, study, &rows, e);
             if (status == CPT_OK) status = add_rows(t, j, &at, &rows, e);
         }
     return status;
@@ -149,7 +155,8 @@ static cpt_status concept_member(const job *j, int32_t concept, cpt_gzip_member 
     return status;
 }
 
-static cpt_status all_members(const job *j, int32_t n_concepts, cpt_gzip_member *members, const cpt_context *ctx, cpt_err *e)
+static cpt_status all_members(const job *j, int32_t n_concepts, cpt_gzip_member *members,
+                              const cpt_context *ctx, cpt_err *e)
 {
     cpt_status first = CPT_OK;
     int32_t done = 0;
@@ -174,10 +181,12 @@ static cpt_status all_members(const job *j, int32_t n_concepts, cpt_gzip_member 
     return first ? first : cpt_check_stop(ctx, e);
 }
 
-static cpt_status write_members(const cpt_study *s, int32_t n, const cpt_gzip_member *members, cpt_err *e)
+static cpt_status write_members(const cpt_study *s, int32_t n, const cpt_gzip_member *members,
+                                cpt_err *e)
 {
-    static const char header[] = "concept\tunit_kind\tranking\tmethod\tcollection\tterm\tname\tsize\toverlap\tes\tnes\tp\t"
-                                 "log10p\tq\tlog2err\tleading_edge\tic\trepresented_by\n";
+    static const char header[] =
+        "concept\tunit_kind\tranking\tmethod\tcollection\tterm\tname\tsize\toverlap\tes\tnes\tp\t"
+        "log10p\tq\tlog2err\tleading_edge\tic\trepresented_by\n";
     char path[PATH_LIMIT];
     cpt_status status = cpt_study_path(s, "enrichment.tsv.gz", path, sizeof path, e);
     return status ? status : cpt_gzip_table_write(path, header, n, members, e);
@@ -212,8 +221,10 @@ static cpt_status read_dag_tests(job *j, const char *list, cpt_err *e)
             j->dag_test[m] = true;
         } else if (strcmp(list, "none") != 0) {
             const char *near = cpt_nearest_word(word, names, N_DAG_TESTS);
-            return cpt_fail(e, CPT_ERR_USAGE, "--dag-tests: '%s' is not one of elim, weight01, parent_child, "
-                            "parent_child_intersect%s%s%s", word, near ? "; did you mean '" : "", near ? near : "",
+            return cpt_fail(e, CPT_ERR_USAGE,
+                            "--dag-tests: '%s' is not one of elim, weight01, parent_child, "
+                            "parent_child_intersect%s%s%s",
+                            word, near ? "; did you mean '" : "", near ? near : "",
                             near ? "'?" : "");
         }
     }
@@ -222,7 +233,8 @@ static cpt_status read_dag_tests(job *j, const char *list, cpt_err *e)
 
 static cpt_status read_settings(job *j, const cpt_options *o, cpt_err *e)
 {
-    static const char *const kinds[] = {"resnik", "lin", "simrel", "wang"}; /* in order of cpt_similarity */
+    static const char *const kinds[] = {"resnik", "lin", "simrel",
+                                        "wang"}; /* in order of cpt_similarity */
     const char *similarity = cpt_options_text(o, "similarity");
     j->reduction = (cpt_reduction){.by_genes = strcmp(similarity, "jaccard") == 0,
                                    .kind = CPT_SIMILARITY_SIMREL,

@@ -1,14 +1,16 @@
 #include "base/memory.h"
 #include "math/statistics.h"
 #include "study/annotated.h"
+#include "study/completeness.h"
+#include "study/controls.h"
 #include "study/store.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* evaluation.json: reconstruction (from training), share of concepts with a significant term, fit of
- * concepts to labels, and the noise floor. Every number stands beside its n. */
+/* evaluation.json: reconstruction (from training), share of concepts with a significant term, fit
+ * of concepts to labels, and the noise floor. Every number stands beside its n. */
 
 /* ---- purity: the concept that fits each label best ---- */
 
@@ -17,7 +19,8 @@ typedef struct best_fit {
     double auroc, f1;
 } best_fit;
 
-static best_fit fit_label(const cpt_activations *u, const cpt_column *label, int32_t code, float *column, uint8_t *positive)
+static best_fit fit_label(const cpt_activations *u, const cpt_column *label, int32_t code,
+                          float *column, uint8_t *positive)
 {
     best_fit best = {-1, NAN, -1};
     int64_t n_label = 0;
@@ -35,7 +38,8 @@ static best_fit fit_label(const cpt_activations *u, const cpt_column *label, int
     return best;
 }
 
-static cpt_status purity_json(const cpt_activations *u, const cpt_column *label, json_t **out, cpt_err *e)
+static cpt_status purity_json(const cpt_activations *u, const cpt_column *label, json_t **out,
+                              cpt_err *e)
 {
     float *column = NULL;
     uint8_t *positive = NULL;
@@ -51,12 +55,14 @@ static cpt_status purity_json(const cpt_activations *u, const cpt_column *label,
         char name[32];
         snprintf(name, sizeof name, "c%d", b.concept);
         json_object_set_new(labels, cpt_strings_get(&label->categories, l),
-                            json_pack("{s:I, s:s, s:o, s:o}", "n", (json_int_t)n, "concept", name, "f1",
-                                      cpt_json_number(b.f1), "auroc", cpt_json_number(b.auroc)));
+                            json_pack("{s:I, s:s, s:o, s:o}", "n", (json_int_t)n, "concept", name,
+                                      "f1", cpt_json_number(b.f1), "auroc",
+                                      cpt_json_number(b.auroc)));
     }
-    *out = json_pack("{s:s, s:s, s:o}", "column", label->name, "rule",
-                     "for each label the concept whose active cells have the best F1, its AUROC over all cells", "labels",
-                     labels);
+    *out = json_pack(
+        "{s:s, s:s, s:o}", "column", label->name, "rule",
+        "for each label the concept whose active cells have the best F1, its AUROC over all cells",
+        "labels", labels);
     labels = NULL;
 done:
     json_decref(labels);
@@ -70,18 +76,49 @@ done:
 static json_t *reconstruction_json(const json_t *report)
 {
     json_t *baseline = json_object_get(report, "mean_baseline");
-    return json_pack("{s:O, s:O, s:O, s:O, s:O}", "train", json_object_get(report, "train"), "validation",
-                     json_object_get(report, "validation"), "mean_baseline", baseline, "gamma",
-                     json_object_get(report, "gamma"), "split_by_donor", json_object_get(report, "split_by_donor"));
+    return json_pack("{s:O, s:O, s:O, s:O, s:O}", "train", json_object_get(report, "train"),
+                     "validation", json_object_get(report, "validation"), "mean_baseline", baseline,
+                     "gamma", json_object_get(report, "gamma"), "split_by_donor",
+                     json_object_get(report, "split_by_donor"));
 }
 
 static json_t *noise_json(const cpt_attribution *a, double cutoff)
 {
     static const char *const names[] = {"q50", "q90", "q95", "q99", "q99.9"};
     json_t *quantiles = json_object();
-    for (int i = 0; i < 5; i++) json_object_set_new(quantiles, names[i], cpt_json_number(a->noise_quantiles[i]));
-    return json_pack("{s:i, s:o, s:f, s:o}", "n", a->n_noise_directions, "abs_mean_attribution", quantiles, "cutoff",
-                     cutoff, "share_of_noise_below_cutoff", cpt_json_number(a->cutoff_percentile));
+    for (int i = 0; i < 5; i++)
+        json_object_set_new(quantiles, names[i], cpt_json_number(a->noise_quantiles[i]));
+    return json_pack("{s:i, s:o, s:f, s:o}", "n", a->n_noise_directions, "abs_mean_attribution",
+                     quantiles, "cutoff", cutoff, "share_of_noise_below_cutoff",
+                     cpt_json_number(a->cutoff_percentile));
+}
+
+/* ---- experiments that are asked for ---- */
+
+static cpt_status add_experiments(cpt_study *s, json_t *root, cpt_err *e)
+{
+    bool completeness = cpt_options_flag(s->options, "completeness"),
+         controls = cpt_options_flag(s->options, "controls");
+    cpt_families families = {0};
+    cpt_concept_rankings rankings;
+    const cpt_universe *universe;
+    json_t *part;
+    cpt_status status = CPT_OK;
+    if (!completeness && !controls) return CPT_OK;
+    CPT_TRY(cpt_study_universe(s, &universe, e));
+    CPT_TRY(cpt_concept_rankings_open(s, &rankings, e));
+    CPT_TRY(cpt_families_open(s->options, &universe->symbols, &families, s->ctx, e));
+    if (completeness) {
+        CPT_TRY(cpt_completeness_json(s, &families, &rankings, &part, e));
+        json_object_set_new(root, "completeness", part);
+    }
+    if (controls) {
+        CPT_TRY(cpt_controls_json(s, &families, &rankings, &part, e));
+        json_object_set_new(root, "controls", part);
+    }
+done:
+    cpt_families_free(&families);
+    return status;
 }
 
 cpt_status cpt_stage_evaluation(cpt_study *s, cpt_err *e)
@@ -105,11 +142,17 @@ cpt_status cpt_stage_evaluation(cpt_study *s, cpt_err *e)
     json_object_set_new(root, "annotated", annotated);
     CPT_TRY(cpt_store_read_json(s, "cache/enrichment.json", "enrichment", &sets, e));
     json_object_set(root, "corrections", json_object_get(sets, "corrections"));
+    if (json_object_get(sets, "marker_collections"))
+        json_object_set_new(root, "suggested",
+                            cpt_suggested_json(r, json_object_get(sets, "marker_collections")));
     if (label) {
         CPT_TRY(purity_json(u, label, &purity, e));
         json_object_set_new(root, "purity", purity);
     }
-    if (a) json_object_set_new(root, "noise_floor", noise_json(a, cpt_options_number(s->options, "cutoff")));
+    if (a)
+        json_object_set_new(root, "noise_floor",
+                            noise_json(a, cpt_options_number(s->options, "cutoff")));
+    CPT_TRY(add_experiments(s, root, e));
     json_object_set_new(root, "n_cells", json_integer((json_int_t)u->n_cells));
     json_object_set_new(root, "n_unusable_cells", json_integer((json_int_t)u->n_unusable));
     status = cpt_store_write_json(s, "evaluation.json", root, e);

@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The AnnData files of a study: cells.h5ad, concepts.h5ad, attribution.h5ad. Field names are a contract
- * (cli.md); doc/formats.md lists them. */
+/* The AnnData files of a study: cells.h5ad, concepts.h5ad, attribution.h5ad. Field names are a
+ * contract (cli.md); doc/formats.md lists them. */
 
 enum { PATH_LIMIT = 4096, TOP_GENES = 10 };
 
@@ -25,7 +25,8 @@ static cpt_status concept_names(int32_t n, cpt_strings *names, cpt_err *e)
 }
 
 /* Opens PATH for writing; NULL with *e filled on failure. */
-static cpt_h5ad *create(cpt_study *s, const char *name, const cpt_strings *obs, const cpt_strings *var, cpt_err *e)
+static cpt_h5ad *create(cpt_study *s, const char *name, const cpt_strings *obs,
+                        const cpt_strings *var, cpt_err *e)
 {
     char path[PATH_LIMIT];
     if (cpt_study_path(s, name, path, sizeof path, e)) return NULL;
@@ -92,7 +93,8 @@ static void free_columns(concept_columns *c)
     cpt_strings_free(&c->labels);
 }
 
-static cpt_status add_findings(cpt_study *s, const cpt_universe *u, int32_t concept, concept_columns *columns, cpt_err *e)
+static cpt_status add_findings(cpt_study *s, const cpt_universe *u, int32_t concept,
+                               concept_columns *columns, cpt_err *e)
 {
     int32_t genes[TOP_GENES];
     cpt_text t = {0}, label = {0};
@@ -113,7 +115,8 @@ done:
     return status;
 }
 
-static cpt_status make_columns(cpt_study *s, const cpt_activations *u, concept_columns *c, cpt_err *e)
+static cpt_status make_columns(cpt_study *s, const cpt_activations *u, concept_columns *c,
+                               cpt_err *e)
 {
     const cpt_universe *universe;
     size_t n = (size_t)u->n_concepts;
@@ -174,20 +177,27 @@ done:
 
 static json_t *settings_json(cpt_study *s, const cpt_attribution *a, const cpt_pairs *p)
 {
-    static const char *const names[] = {"prototypes", "prototype-choice", "counterfactuals", "match", "method", "mode",
-                                        "readout", "cutoff", "space", "test"};
+    static const char *const names[] = {
+        "prototypes", "prototype-choice", "counterfactuals", "match", "method",
+        "mode",       "readout",          "cutoff",          "space", "test"};
     json_t *settings = json_object(), *quantiles = json_array();
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        json_object_set_new(settings, names[i], json_string(cpt_options_text(s->options, names[i])));
+        json_object_set_new(settings, names[i],
+                            json_string(cpt_options_text(s->options, names[i])));
     if (strcmp(cpt_options_text(s->options, "method"), "") == 0)
         json_object_set_new(settings, "method", json_string("default of the model"));
-    json_object_set_new(settings, "unit", json_string("change of the activation / activation of the prototype"));
+    json_object_set_new(settings, "unit",
+                        json_string("change of the activation / activation of the prototype"));
     json_object_set_new(settings, "conceptome", json_string(CPT_VERSION));
-    for (int i = 0; a && i < 5; i++) json_array_append_new(quantiles, cpt_json_number(a->noise_quantiles[i]));
+    for (int i = 0; a && i < 5; i++)
+        json_array_append_new(quantiles, cpt_json_number(a->noise_quantiles[i]));
     json_object_set_new(settings, "noise_floor_quantiles_50_90_95_99_99.9", quantiles);
-    if (a) json_object_set_new(settings, "cutoff_percentile_of_noise", cpt_json_number(a->cutoff_percentile));
+    if (a)
+        json_object_set_new(settings, "cutoff_percentile_of_noise",
+                            cpt_json_number(a->cutoff_percentile));
     if (p)
-        json_object_set_new(settings, "median_neighbour_distance", cpt_json_number(p->median_neighbour_distance));
+        json_object_set_new(settings, "median_neighbour_distance",
+                            cpt_json_number(p->median_neighbour_distance));
     return settings;
 }
 
@@ -198,7 +208,8 @@ static cpt_status widen(const int32_t *from, size_t n, double **to, cpt_err *e)
     return status;
 }
 
-static cpt_status add_attribution_layers(cpt_study *s, cpt_h5ad *f, const cpt_attribution *a, cpt_err *e)
+static cpt_status add_attribution_layers(cpt_study *s, cpt_h5ad *f, const cpt_attribution *a,
+                                         cpt_err *e)
 {
     double *n = NULL, *n_pairs = NULL;
     cpt_status status;
@@ -207,7 +218,8 @@ static cpt_status add_attribution_layers(cpt_study *s, cpt_h5ad *f, const cpt_at
     CPT_TRY(cpt_h5ad_dense(f, "X", CPT_F32, a->mean, e));
     if (a->mean_other) {
         bool pre = strcmp(cpt_options_text(s->options, "readout"), "pre") == 0;
-        CPT_TRY(cpt_h5ad_dense(f, pre ? "layers/mean_activation" : "layers/mean_pre", CPT_F32, a->mean_other, e));
+        CPT_TRY(cpt_h5ad_dense(f, pre ? "layers/mean_activation" : "layers/mean_pre", CPT_F32,
+                               a->mean_other, e));
     }
     CPT_TRY(cpt_h5ad_dense(f, "layers/sd", CPT_F32, a->sd, e));
     CPT_TRY(cpt_h5ad_dense(f, "layers/n", CPT_F64, n, e));
@@ -217,16 +229,20 @@ static cpt_status add_attribution_layers(cpt_study *s, cpt_h5ad *f, const cpt_at
     CPT_TRY(cpt_h5ad_dense(f, "layers/p", CPT_F64, a->p, e));
     CPT_TRY(cpt_h5ad_dense(f, "layers/q", CPT_F64, a->q, e));
     CPT_TRY(cpt_h5ad_numbers(f, 'o', "n_pairs", n_pairs, e));
-    if (a->completeness_error) CPT_TRY(cpt_h5ad_numbers(f, 'o', "completeness_error", a->completeness_error, e));
-    if (a->hybrid_spearman) CPT_TRY(cpt_h5ad_numbers(f, 'o', "hybrid_spearman", a->hybrid_spearman, e));
-    if (a->hybrid_top20) CPT_TRY(cpt_h5ad_numbers(f, 'o', "hybrid_top20_overlap", a->hybrid_top20, e));
+    if (a->completeness_error)
+        CPT_TRY(cpt_h5ad_numbers(f, 'o', "completeness_error", a->completeness_error, e));
+    if (a->hybrid_spearman)
+        CPT_TRY(cpt_h5ad_numbers(f, 'o', "hybrid_spearman", a->hybrid_spearman, e));
+    if (a->hybrid_top20)
+        CPT_TRY(cpt_h5ad_numbers(f, 'o', "hybrid_top20_overlap", a->hybrid_top20, e));
 done:
     free(n);
     free(n_pairs);
     return status;
 }
 
-/* Median distance of a concept's pairs relative to the median neighbour distance: large = confounded. */
+/* Median distance of a concept's pairs relative to the median neighbour distance: large =
+ * confounded. */
 static cpt_status add_distances(cpt_h5ad *f, const cpt_pairs *p, cpt_err *e)
 {
     double *median = NULL, *scratch = NULL;

@@ -7,7 +7,8 @@
 
 enum { PATH_LIMIT = 4096 };
 
-static cpt_status store_path(const cpt_study *s, const char *name, char path[PATH_LIMIT], cpt_err *e)
+static cpt_status store_path(const cpt_study *s, const char *name, char path[PATH_LIMIT],
+                             cpt_err *e)
 {
     char file[512];
     snprintf(file, sizeof file, "cache/%s.npy", name);
@@ -31,7 +32,8 @@ cpt_status cpt_store_open(const cpt_study *s, const char *name, const char *stag
     cpt_status status = store_path(s, name, path, e);
     if (status) return status;
     if (!cpt_path_exists(path))
-        return cpt_fail(e, CPT_ERR_IO, "%s: absent; run the stage '%s' of this study first", path, stage);
+        return cpt_fail(e, CPT_ERR_IO, "%s: absent; run the stage '%s' of this study first", path,
+                        stage);
     return cpt_npy_open_as(path, dtype, cols ? 2 : 1, shape, a, e);
 }
 
@@ -51,7 +53,8 @@ cpt_status cpt_store_read(const cpt_study *s, const char *name, const char *stag
     return status;
 }
 
-cpt_status cpt_store_write_json(const cpt_study *s, const char *file, const json_t *value, cpt_err *e)
+cpt_status cpt_store_write_json(const cpt_study *s, const char *file, const json_t *value,
+                                cpt_err *e)
 {
     char path[PATH_LIMIT];
     cpt_status status = cpt_study_path(s, file, path, sizeof path, e);
@@ -63,16 +66,19 @@ cpt_status cpt_store_write_json(const cpt_study *s, const char *file, const json
     return status;
 }
 
-cpt_status cpt_store_read_json(const cpt_study *s, const char *file, const char *stage, json_t **out, cpt_err *e)
+cpt_status cpt_store_read_json(const cpt_study *s, const char *file, const char *stage,
+                               json_t **out, cpt_err *e)
 {
     char path[PATH_LIMIT];
     json_error_t reason;
     cpt_status status = cpt_study_path(s, file, path, sizeof path, e);
     if (status) return status;
     if (!cpt_path_exists(path))
-        return cpt_fail(e, CPT_ERR_IO, "%s: absent; run the stage '%s' of this study first", path, stage);
+        return cpt_fail(e, CPT_ERR_IO, "%s: absent; run the stage '%s' of this study first", path,
+                        stage);
     *out = json_load_file(path, 0, &reason);
-    return *out ? CPT_OK : cpt_fail(e, CPT_ERR_FORMAT, "%s: line %d: %s", path, reason.line, reason.text);
+    return *out ? CPT_OK
+                : cpt_fail(e, CPT_ERR_FORMAT, "%s: line %d: %s", path, reason.line, reason.text);
 }
 
 json_t *cpt_json_number(double x)
@@ -97,13 +103,15 @@ static cpt_status write_arrays(const cpt_study *s, const array_entry *list, size
         void *values;
         memcpy(&values, list[i].field, sizeof values);
         if (!values && list[i].optional) continue;
-        cpt_status status = cpt_store_write(s, list[i].name, list[i].dtype, list[i].rows, list[i].cols, values, e);
+        cpt_status status =
+            cpt_store_write(s, list[i].name, list[i].dtype, list[i].rows, list[i].cols, values, e);
         if (status) return status;
     }
     return CPT_OK;
 }
 
-static cpt_status read_arrays(const cpt_study *s, const char *stage, const array_entry *list, size_t n, cpt_err *e)
+static cpt_status read_arrays(const cpt_study *s, const char *stage, const array_entry *list,
+                              size_t n, cpt_err *e)
 {
     for (size_t i = 0; i < n; i++) {
         char path[PATH_LIMIT];
@@ -151,8 +159,9 @@ static cpt_status store_pairs(const cpt_study *s, const cpt_pairs *p, cpt_err *e
     CPT_TRY(cpt_alloc(&low, (size_t)p->n_concepts, 1, e));
     for (int64_t i = 0; i < n; i++) {
         const cpt_pair *q = &p->pairs[i];
-        const double row[7] = {(double)q->prototype, (double)q->counterfactual, q->activation, q->distance,
-                               q->relative_distance, q->prototype_rank, q->counterfactual_rank};
+        const double row[7] = {(double)q->prototype,  (double)q->counterfactual, q->activation,
+                               q->distance,           q->relative_distance,      q->prototype_rank,
+                               q->counterfactual_rank};
         memcpy(table + 7 * i, row, sizeof row);
     }
     for (int32_t c = 0; c < p->n_concepts; c++) low[c] = p->substitute_low[c];
@@ -176,22 +185,27 @@ static cpt_status load_pairs(const cpt_study *s, cpt_pairs **out, int64_t n_cell
     if (status) return status;
     CPT_TRY(cpt_store_open(s, "pairs/first", "attribution", CPT_I64, -1, 0, &shape, e));
     p->n_concepts = (int32_t)shape.n_items - 1;
-    CPT_TRY(cpt_store_read(s, "pairs/first", "attribution", CPT_I64, p->n_concepts + 1, 0, &p->first, e));
+    CPT_TRY(cpt_store_read(s, "pairs/first", "attribution", CPT_I64, p->n_concepts + 1, 0,
+                           &p->first, e));
     int64_t n = p->first[p->n_concepts];
     CPT_TRY(cpt_store_read(s, "pairs/pairs", "attribution", CPT_F64, n, 7, &table, e));
-    CPT_TRY(cpt_store_read(s, "pairs/n_unmatched", "attribution", CPT_I32, p->n_concepts, 0, &p->n_unmatched, e));
-    CPT_TRY(cpt_store_read(s, "pairs/substitute_low", "attribution", CPT_U8, p->n_concepts, 0, &low, e));
+    CPT_TRY(cpt_store_read(s, "pairs/n_unmatched", "attribution", CPT_I32, p->n_concepts, 0,
+                           &p->n_unmatched, e));
+    CPT_TRY(cpt_store_read(s, "pairs/substitute_low", "attribution", CPT_U8, p->n_concepts, 0, &low,
+                           e));
     CPT_TRY(cpt_alloc(&p->pairs, (size_t)n, sizeof *p->pairs, e));
     CPT_TRY(cpt_alloc(&p->substitute_low, (size_t)p->n_concepts, sizeof *p->substitute_low, e));
     for (int32_t c = 0; c < p->n_concepts; c++) p->substitute_low[c] = low[c] != 0;
     for (int64_t i = 0; i < n; i++) {
         const double *row = table + 7 * i;
         if (!(row[0] >= 0 && row[0] < (double)n_cells && row[1] >= 0 && row[1] < (double)n_cells)) {
-            status = cpt_fail(e, CPT_ERR_FORMAT, "%s: cache/pairs is damaged; delete the folder cache and run "
-                              "again", s->folder);
+            status = cpt_fail(e, CPT_ERR_FORMAT,
+                              "%s: cache/pairs is damaged; delete the folder cache and run "
+                              "again",
+                              s->folder);
             goto done;
         }
-        p->pairs[i] = (cpt_pair){(int64_t)row[0], (int64_t)row[1], (float)row[2], (float)row[3],
+        p->pairs[i] = (cpt_pair){(int64_t)row[0], (int64_t)row[1], (float)row[2],  (float)row[3],
                                  (float)row[4],   (int32_t)row[5], (int32_t)row[6]};
     }
 done:
@@ -211,7 +225,8 @@ static cpt_status make_cache_folder(const cpt_study *s, const char *name, cpt_er
     return status ? status : cpt_make_folder(path, e);
 }
 
-cpt_status cpt_store_attribution(const cpt_study *s, const cpt_pairs *p, const cpt_attribution *a, cpt_err *e)
+cpt_status cpt_store_attribution(const cpt_study *s, const cpt_pairs *p, const cpt_attribution *a,
+                                 cpt_err *e)
 {
     cpt_status status;
     json_t *summary = NULL;
@@ -223,11 +238,13 @@ cpt_status cpt_store_attribution(const cpt_study *s, const cpt_pairs *p, const c
     CPT_TRY(store_pairs(s, p, e));
     CPT_TRY(write_arrays(s, list, N_ATTRIBUTION_ARRAYS, e));
     json_t *quantiles = json_array();
-    for (int i = 0; i < 5; i++) json_array_append_new(quantiles, cpt_json_number(a->noise_quantiles[i]));
-    summary = json_pack("{s:b, s:i, s:i, s:o, s:o, s:i, s:o}", "present", 1, "n_concepts", a->n_concepts,
-                        "n_genes", a->n_genes, "noise_quantiles", quantiles, "cutoff_percentile",
-                        cpt_json_number(a->cutoff_percentile), "n_noise_directions", a->n_noise_directions,
-                        "median_neighbour_distance", cpt_json_number(p->median_neighbour_distance));
+    for (int i = 0; i < 5; i++)
+        json_array_append_new(quantiles, cpt_json_number(a->noise_quantiles[i]));
+    summary = json_pack("{s:b, s:i, s:i, s:o, s:o, s:i, s:o}", "present", 1, "n_concepts",
+                        a->n_concepts, "n_genes", a->n_genes, "noise_quantiles", quantiles,
+                        "cutoff_percentile", cpt_json_number(a->cutoff_percentile),
+                        "n_noise_directions", a->n_noise_directions, "median_neighbour_distance",
+                        cpt_json_number(p->median_neighbour_distance));
     CPT_TRY(cpt_store_write_json(s, "cache/attribution/summary.json", summary, e));
 done:
     json_decref(summary);
@@ -239,7 +256,8 @@ static double json_double(const json_t *v)
     return json_is_number(v) ? json_number_value(v) : NAN;
 }
 
-cpt_status cpt_load_attribution(const cpt_study *s, cpt_pairs **p, cpt_attribution **out, cpt_err *e)
+cpt_status cpt_load_attribution(const cpt_study *s, cpt_pairs **p, cpt_attribution **out,
+                                cpt_err *e)
 {
     json_t *summary = NULL;
     cpt_attribution *a = NULL;
@@ -255,14 +273,17 @@ cpt_status cpt_load_attribution(const cpt_study *s, cpt_pairs **p, cpt_attributi
     a->n_concepts = (int32_t)json_integer_value(json_object_get(summary, "n_concepts"));
     a->n_genes = (int32_t)json_integer_value(json_object_get(summary, "n_genes"));
     for (int i = 0; i < 5; i++)
-        a->noise_quantiles[i] = json_double(json_array_get(json_object_get(summary, "noise_quantiles"), (size_t)i));
+        a->noise_quantiles[i] =
+            json_double(json_array_get(json_object_get(summary, "noise_quantiles"), (size_t)i));
     a->cutoff_percentile = json_double(json_object_get(summary, "cutoff_percentile"));
-    a->n_noise_directions = (int32_t)json_integer_value(json_object_get(summary, "n_noise_directions"));
+    a->n_noise_directions =
+        (int32_t)json_integer_value(json_object_get(summary, "n_noise_directions"));
     array_entry list[N_ATTRIBUTION_ARRAYS];
     attribution_arrays(a, list);
     CPT_TRY(read_arrays(s, "attribution", list, N_ATTRIBUTION_ARRAYS, e));
     CPT_TRY(load_pairs(s, p, s->cells ? s->cells->n_cells : INT64_MAX, e));
-    (*p)->median_neighbour_distance = json_double(json_object_get(summary, "median_neighbour_distance"));
+    (*p)->median_neighbour_distance =
+        json_double(json_object_get(summary, "median_neighbour_distance"));
     *out = a;
     a = NULL;
 done:
@@ -308,7 +329,8 @@ cpt_status cpt_load_expression(const cpt_study *s, cpt_expression **out, cpt_err
 {
     json_t *summary;
     *out = NULL;
-    cpt_status status = cpt_store_read_json(s, "cache/expression/summary.json", "expression", &summary, e);
+    cpt_status status =
+        cpt_store_read_json(s, "cache/expression/summary.json", "expression", &summary, e);
     if (status) return status;
     cpt_expression *x = calloc(1, sizeof *x);
     if (x) {

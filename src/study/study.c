@@ -13,13 +13,14 @@
 
 /* The study's folder, lock and manifest, and the engine that runs stages.
  *
- * study.json is rewritten (atomically) after every stage. A stage counts as done when the manifest holds
- * its current key and every output is there with the recorded size; a run that is killed in a stage leaves
- * the manifest without it, so that stage starts afresh and gives the same bytes. */
+ * study.json is rewritten (atomically) after every stage. A stage counts as done when the manifest
+ * holds its current key and every output is there with the recorded size; a run that is killed in a
+ * stage leaves the manifest without it, so that stage starts afresh and gives the same bytes. */
 
 enum { PATH_LIMIT = 4096, MANIFEST_VERSION = 1 };
 
-cpt_status cpt_study_path(const cpt_study *s, const char *name, char *path, size_t capacity, cpt_err *e)
+cpt_status cpt_study_path(const cpt_study *s, const char *name, char *path, size_t capacity,
+                          cpt_err *e)
 {
     return cpt_path_join(path, capacity, s->folder, name, e);
 }
@@ -31,7 +32,8 @@ static cpt_status manifest_write(cpt_study *s, cpt_err *e)
     char path[PATH_LIMIT];
     cpt_status status = cpt_study_path(s, "study.json", path, sizeof path, e);
     if (status) return status;
-    char *text = json_dumps(s->manifest, JSON_INDENT(2) | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(9));
+    char *text =
+        json_dumps(s->manifest, JSON_INDENT(2) | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(17));
     if (!text) return cpt_fail(e, CPT_ERR_MEMORY, "out of memory");
     status = cpt_write_file(path, text, strlen(text), e);
     free(text);
@@ -46,13 +48,16 @@ static cpt_status manifest_read(cpt_study *s, cpt_err *e)
     if (status) return status;
     s->manifest = json_load_file(path, JSON_REJECT_DUPLICATES, &reason);
     if (!s->manifest)
-        return cpt_fail(e, CPT_ERR_FORMAT, "%s: line %d: %s; it is not a study's manifest, or damaged", path,
+        return cpt_fail(e, CPT_ERR_FORMAT,
+                        "%s: line %d: %s; it is not a study's manifest, or damaged", path,
                         reason.line, reason.text);
     if (json_integer_value(json_object_get(s->manifest, "format")) != MANIFEST_VERSION ||
         !json_is_object(json_object_get(s->manifest, "stages")) ||
         !json_is_object(json_object_get(s->manifest, "options")))
-        return cpt_fail(e, CPT_ERR_FORMAT, "%s: not the manifest of a study of this version; choose another "
-                        "folder with -o", path);
+        return cpt_fail(e, CPT_ERR_FORMAT,
+                        "%s: not the manifest of a study of this version; choose another "
+                        "folder with -o",
+                        path);
     return CPT_OK;
 }
 
@@ -91,13 +96,15 @@ static cpt_status take_lock(cpt_study *s, cpt_err *e)
     cpt_status status = cpt_study_path(s, ".lock", path, sizeof path, e);
     if (status) return status;
     s->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-    if (s->lock < 0) return cpt_fail(e, CPT_ERR_IO, "%s: cannot be written: %s", path, strerror(errno));
+    if (s->lock < 0)
+        return cpt_fail(e, CPT_ERR_IO, "%s: cannot be written: %s", path, strerror(errno));
     if (flock(s->lock, LOCK_EX | LOCK_NB) != 0) {
         ssize_t n = pread(s->lock, text, sizeof text - 1, 0);
         text[n > 0 ? n : 0] = '\0';
         close(s->lock);
         s->lock = -1;
-        return cpt_fail(e, CPT_ERR_LOCKED, "%s: process %s is working on this study; wait for it or stop it",
+        return cpt_fail(e, CPT_ERR_LOCKED,
+                        "%s: process %s is working on this study; wait for it or stop it",
                         s->folder, text[0] ? text : "(unknown)");
     }
     int n = snprintf(text, sizeof text, "%ld", (long)getpid());
@@ -123,7 +130,8 @@ static cpt_study *study_new(const char *folder, const cpt_context *ctx, cpt_err 
     return s;
 }
 
-static const char *const file_options[] = {"go", "annotation", "gmt", "model", "dictionary"};
+static const char *const file_options[] = {"go",      "annotation", "gmt",
+                                           "markers", "model",      "dictionary"};
 enum { N_FILE_OPTIONS = sizeof file_options / sizeof *file_options };
 
 static bool names_a_file(const char *option)
@@ -141,8 +149,9 @@ static bool is_kind_of_dictionary(const char *value)
     return false;
 }
 
-/* Files are recorded by their full path: the next command on the study may come from another folder. One that is
- * missing is missed now, not after an hour of training. Models and dictionaries can be names as well. */
+/* Files are recorded by their full path: the next command on the study may come from another
+ * folder. One that is missing is missed now, not after an hour of training. Models and dictionaries
+ * can be names as well. */
 static cpt_status set_file_option(cpt_study *s, const char *name, const char *value, cpt_err *e)
 {
     char real[PATH_LIMIT], config[PATH_LIMIT];
@@ -150,20 +159,27 @@ static cpt_status set_file_option(cpt_study *s, const char *name, const char *va
     if (dictionary) {
         cpt_status status = cpt_path_join(config, sizeof config, value, "cfg.json", e);
         if (status) return status;
-        if (!cpt_path_exists(config) && is_kind_of_dictionary(value)) return cpt_options_set(s->options, name, value, e);
+        if (!cpt_path_exists(config) && is_kind_of_dictionary(value))
+            return cpt_options_set(s->options, name, value, e);
         if (!cpt_path_exists(config))
-            return cpt_fail(e, CPT_ERR_USAGE, "--dictionary %s: neither topk, neurons, random, pca, ica or nmf, nor the "
-                            "folder of a dictionary (with cfg.json)", value);
+            return cpt_fail(
+                e, CPT_ERR_USAGE,
+                "--dictionary %s: neither topk, neurons, random, pca, ica or nmf, nor the "
+                "folder of a dictionary (with cfg.json)",
+                value);
     }
-    if (model && (strcmp(value, "scvi") == 0 || strcmp(value, "scgpt") == 0 || !cpt_path_exists(value)))
+    if (model &&
+        (strcmp(value, "scvi") == 0 || strcmp(value, "scgpt") == 0 || !cpt_path_exists(value)))
         return cpt_options_set(s->options, name, value, e);
-    if (!realpath(value, real)) return cpt_fail(e, CPT_ERR_IO, "--%s %s: %s", name, value, strerror(errno));
+    if (!realpath(value, real))
+        return cpt_fail(e, CPT_ERR_IO, "--%s %s: %s", name, value, strerror(errno));
     return cpt_options_set(s->options, name, real, e);
 }
 
 static cpt_status set_given(cpt_study *s, const char *name, const char *value, cpt_err *e)
 {
-    return *value && names_a_file(name) ? set_file_option(s, name, value, e) : cpt_options_set(s->options, name, value, e);
+    return *value && names_a_file(name) ? set_file_option(s, name, value, e)
+                                        : cpt_options_set(s->options, name, value, e);
 }
 
 /* Options recorded in the manifest fill in what was not given now. */
@@ -194,14 +210,16 @@ static cpt_status merge_options(cpt_study *s, const cpt_options *given, cpt_err 
             if (json_is_integer(value))
                 snprintf(number, sizeof number, "%lld", (long long)json_integer_value(value));
             else
-                snprintf(number, sizeof number, "%.17g", json_real_value(value));
+                cpt_format_number(json_real_value(value),
+                                  number); /* texts make the keys of stages */
             status = cpt_options_set(s->options, name, number, e);
         } else if (json_is_array(value)) {
             for (size_t j = 0; j < json_array_size(value) && status == CPT_OK; j++) {
                 const char *item = json_string_value(json_array_get(value, j));
                 status = item ? cpt_options_set(s->options, name, item, e)
-                              : cpt_fail(e, CPT_ERR_FORMAT, "%s/study.json: option '%s': a text is expected", s->folder,
-                                         name);
+                              : cpt_fail(e, CPT_ERR_FORMAT,
+                                         "%s/study.json: option '%s': a text is expected",
+                                         s->folder, name);
             }
         }
     }
@@ -209,7 +227,8 @@ static cpt_status merge_options(cpt_study *s, const cpt_options *given, cpt_err 
     return status;
 }
 
-/* Checksum of the input; taken over from the manifest when size and time of change are as recorded. */
+/* Checksum of the input; taken over from the manifest when size and time of change are as recorded.
+ */
 static cpt_status record_input(cpt_study *s, const char *input, cpt_err *e)
 {
     char real[PATH_LIMIT], hex[65];
@@ -217,7 +236,8 @@ static cpt_status record_input(cpt_study *s, const char *input, cpt_err *e)
     if (!realpath(input, real) || stat(real, &st) != 0)
         return cpt_fail(e, CPT_ERR_IO, "%s: %s", input, strerror(errno));
     if (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode))
-        return cpt_fail(e, CPT_ERR_IO, "%s: neither a file nor a folder; pipes and devices cannot be read", input);
+        return cpt_fail(e, CPT_ERR_IO,
+                        "%s: neither a file nor a folder; pipes and devices cannot be read", input);
     const json_t *old = json_object_get(s->manifest, "input");
     const char *old_path = json_string_value(json_object_get(old, "path"));
     int64_t stamp = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
@@ -228,15 +248,17 @@ static cpt_status record_input(cpt_study *s, const char *input, cpt_err *e)
         cpt_status status = cpt_sha256_path(real, hex, e);
         if (status) return status;
         json_object_set_new(s->manifest, "input",
-                            json_pack("{s:s, s:I, s:I, s:s}", "path", real, "bytes", (json_int_t)st.st_size,
-                                      "changed_ns", (json_int_t)stamp, "sha256", hex));
+                            json_pack("{s:s, s:I, s:I, s:s}", "path", real, "bytes",
+                                      (json_int_t)st.st_size, "changed_ns", (json_int_t)stamp,
+                                      "sha256", hex));
     }
     free(s->input);
     s->input = cpt_strdup(real);
     return s->input ? CPT_OK : cpt_fail(e, CPT_ERR_MEMORY, "out of memory");
 }
 
-static cpt_status begin_manifest(cpt_study *s, const char *input, const cpt_options *given, cpt_err *e)
+static cpt_status begin_manifest(cpt_study *s, const char *input, const cpt_options *given,
+                                 cpt_err *e)
 {
     char path[PATH_LIMIT];
     cpt_status status = cpt_study_path(s, "study.json", path, sizeof path, e);
@@ -244,8 +266,10 @@ static cpt_status begin_manifest(cpt_study *s, const char *input, const cpt_opti
     if (cpt_path_exists(path)) {
         status = manifest_read(s, e);
     } else if (!input) {
-        status = cpt_fail(e, CPT_ERR_USAGE, "%s: not a study (study.json is absent); make one with "
-                          "`conceptome run CELLS -o %s`", s->folder, s->folder);
+        status = cpt_fail(e, CPT_ERR_USAGE,
+                          "%s: not a study (study.json is absent); make one with "
+                          "`conceptome run CELLS -o %s`",
+                          s->folder, s->folder);
     } else {
         s->manifest = json_pack("{s:i, s:s, s:{}, s:{}}", "format", MANIFEST_VERSION, "conceptome",
                                 CPT_VERSION, "options", "stages");
@@ -253,8 +277,10 @@ static cpt_status begin_manifest(cpt_study *s, const char *input, const cpt_opti
     s->options_before = json_incref(json_object_get(s->manifest, "options"));
     if (status == CPT_OK) status = merge_options(s, given, e);
     if (status) return status;
-    /* An absent input is no obstacle when only later stages run: the checksum stands in the manifest. */
-    const char *recorded = json_string_value(json_object_get(json_object_get(s->manifest, "input"), "path"));
+    /* An absent input is no obstacle when only later stages run: the checksum stands in the
+     * manifest. */
+    const char *recorded =
+        json_string_value(json_object_get(json_object_get(s->manifest, "input"), "path"));
     if (input) status = record_input(s, input, e);
     else if (recorded && cpt_path_exists(recorded)) status = record_input(s, recorded, e);
     else if (recorded) s->input = cpt_strdup(recorded);
@@ -272,7 +298,8 @@ cpt_status cpt_study_begin(const char *folder, const char *input, const cpt_opti
     if (input && !cpt_path_exists(input))
         return cpt_fail(e, CPT_ERR_IO, "%s: no such file or folder", input);
     if (!input && !cpt_path_is_folder(folder))
-        return cpt_fail(e, CPT_ERR_IO, "%s: no such study; make one with `conceptome run CELLS -o %s`", folder,
+        return cpt_fail(e, CPT_ERR_IO,
+                        "%s: no such study; make one with `conceptome run CELLS -o %s`", folder,
                         folder);
     cpt_study *s = study_new(folder, ctx, e);
     if (!s) return CPT_ERR_MEMORY;
@@ -296,13 +323,16 @@ cpt_status cpt_study_open(const char *folder, const cpt_context *ctx, cpt_study 
     cpt_status status = cpt_path_join(path, sizeof path, folder, "study.json", e);
     if (status) return status;
     if (!cpt_path_exists(path))
-        return cpt_fail(e, CPT_ERR_IO, "%s: not a study (study.json is absent); make one with "
-                        "`conceptome run CELLS -o %s`", folder, folder);
+        return cpt_fail(e, CPT_ERR_IO,
+                        "%s: not a study (study.json is absent); make one with "
+                        "`conceptome run CELLS -o %s`",
+                        folder, folder);
     cpt_study *s = study_new(folder, ctx, e);
     if (!s) return CPT_ERR_MEMORY;
     status = manifest_read(s, e);
     if (status == CPT_OK) status = merge_options(s, NULL, e);
-    const char *recorded = json_string_value(json_object_get(json_object_get(s->manifest, "input"), "path"));
+    const char *recorded =
+        json_string_value(json_object_get(json_object_get(s->manifest, "input"), "path"));
     if (recorded) s->input = cpt_strdup(recorded);
     if (status) cpt_study_close(s);
     else *out = s;
@@ -316,7 +346,7 @@ static void hash_text(cpt_sha256 *h, const char *text)
     cpt_sha256_add(h, text, strlen(text) + 1);
 }
 
-/* The value as study.json holds it: 0.1 given on the command line and 0.1 read back must be the same key. */
+/* The value, not its spelling: 0.1 as given and 0.1 read back from study.json are one key. */
 static void hash_value(const cpt_study *s, cpt_sha256 *h, const char *name)
 {
     size_t n;
@@ -324,7 +354,7 @@ static void hash_value(const cpt_study *s, cpt_sha256 *h, const char *name)
     const cpt_option_info *info = cpt_option_list(&n);
     while (strcmp(info->name, name) != 0) info++;
     if (info->kind == CPT_OPTION_NUMBER) {
-        snprintf(number, sizeof number, "%.9g", cpt_options_number(s->options, name));
+        snprintf(number, sizeof number, "%.17g", cpt_options_number(s->options, name));
         hash_text(h, number);
     } else if (info->kind == CPT_OPTION_INTEGER) {
         snprintf(number, sizeof number, "%lld", (long long)cpt_options_integer(s->options, name));
@@ -342,7 +372,8 @@ static cpt_status hash_option(cpt_study *s, cpt_sha256 *h, const char *name, cpt
     hash_value(s, h, name);
     if (!names_a_file(name)) return CPT_OK;
     const char *const *items = &text;
-    size_t n = strcmp(name, "gmt") == 0 ? cpt_options_list(s->options, name, &items) : 1;
+    bool list = strcmp(name, "gmt") == 0 || strcmp(name, "markers") == 0;
+    size_t n = list ? cpt_options_list(s->options, name, &items) : 1;
     for (size_t j = 0; j < n; j++) {
         char hex[65];
         if (!*items[j] || !cpt_path_exists(items[j])) continue;
@@ -363,10 +394,12 @@ static cpt_status stage_key(cpt_study *s, const cpt_stage *stage, char hex[65], 
     snprintf(number, sizeof number, "%d %llu", stage->format,
              stage->random ? (unsigned long long)s->ctx->seed : 0ULL);
     hash_text(&h, number);
-    const char *input = json_string_value(json_object_get(json_object_get(s->manifest, "input"), "sha256"));
+    const char *input =
+        json_string_value(json_object_get(json_object_get(s->manifest, "input"), "sha256"));
     if (!stage->reads[0]) hash_text(&h, input ? input : "");
     for (int i = 0; i < CPT_STAGE_MAX_READS && stage->reads[i]; i++) {
-        const char *key = json_string_value(json_object_get(json_object_get(done, stage->reads[i]), "key"));
+        const char *key =
+            json_string_value(json_object_get(json_object_get(done, stage->reads[i]), "key"));
         hash_text(&h, key ? key : "");
     }
     for (int i = 0; i < CPT_STAGE_MAX_OPTIONS && stage->options[i]; i++) {
@@ -448,7 +481,8 @@ static cpt_status record_output(const cpt_study *s, json_t *outputs, const char 
     if (status) return status;
     if (stat(path, &st) != 0)
         return cpt_fail(e, CPT_ERR_INTERNAL, "%s: a stage ended without writing it", path);
-    json_t *record = json_pack("{s:I}", "bytes", (json_int_t)(S_ISREG(st.st_mode) ? st.st_size : 0));
+    json_t *record =
+        json_pack("{s:I}", "bytes", (json_int_t)(S_ISREG(st.st_mode) ? st.st_size : 0));
     /* The cache can be many gigabytes and is checked on opening; results carry their checksum. */
     if (strncmp(file, "cache/", 6) != 0) {
         status = cpt_sha256_path(path, hex, e);
@@ -472,7 +506,8 @@ static cpt_status run_stage(cpt_study *s, const cpt_stage *stage, const char *ke
     struct tm utc;
     strftime(started, sizeof started, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &utc));
     json_t *all = json_object_get(s->manifest, "stages");
-    json_object_set_new(all, stage->name, json_pack("{s:s, s:s}", "state", "running", "started", started));
+    json_object_set_new(all, stage->name,
+                        json_pack("{s:s, s:s}", "state", "running", "started", started));
     cpt_status status = manifest_write(s, e);
     if (status) return status;
     cpt_debug(s->ctx, "stage %s", stage->name);
@@ -484,8 +519,9 @@ static cpt_status run_stage(cpt_study *s, const cpt_stage *stage, const char *ke
     for (int i = 0; i < CPT_STAGE_MAX_OUTPUTS && stage->outputs[i] && status == CPT_OK; i++)
         status = record_output(s, outputs, stage->outputs[i], e);
     json_object_set_new(all, stage->name,
-                        json_pack("{s:s, s:s, s:s, s:f, s:o}", "state", status ? "failed" : "done", "key", key,
-                                  "started", started, "seconds", seconds_now() - begin, "outputs", outputs));
+                        json_pack("{s:s, s:s, s:s, s:f, s:o}", "state", status ? "failed" : "done",
+                                  "key", key, "started", started, "seconds", seconds_now() - begin,
+                                  "outputs", outputs));
     return status ? status : manifest_write(s, e);
 }
 
@@ -496,7 +532,8 @@ static void mark_needed(const char *name, bool *needed)
     const cpt_stage *list = cpt_stage_list(&n);
     const cpt_stage *stage = cpt_stage_find(name);
     needed[stage - list] = true;
-    for (int i = 0; i < CPT_STAGE_MAX_READS && stage->reads[i]; i++) mark_needed(stage->reads[i], needed);
+    for (int i = 0; i < CPT_STAGE_MAX_READS && stage->reads[i]; i++)
+        mark_needed(stage->reads[i], needed);
 }
 
 cpt_status cpt_study_advance(cpt_study *s, const char *last, bool force, cpt_err *e)
@@ -534,15 +571,17 @@ static bool led_to_a_result(cpt_study *s, const char *option)
     const cpt_stage *list = cpt_stage_list(&n);
     for (size_t i = 0; i < n; i++) {
         char key[65];
-        if (stage_key(s, &list[i], key, NULL) != CPT_OK || !stage_is_done(s, &list[i], key)) continue;
+        if (stage_key(s, &list[i], key, NULL) != CPT_OK || !stage_is_done(s, &list[i], key))
+            continue;
         for (int j = 0; j < CPT_STAGE_MAX_OPTIONS && list[i].options[j]; j++)
             if (strcmp(list[i].options[j], option) == 0) return true;
     }
     return false;
 }
 
-/* Recorded options hold for the next command. One that was wrong (a column that does not exist) must not, or
- * leaving it out would not mend the run: those that no finished stage has used go back to what they were. */
+/* Recorded options hold for the next command. One that was wrong (a column that does not exist)
+ * must not, or leaving it out would not mend the run: those that no finished stage has used go back
+ * to what they were. */
 static void forget_options(cpt_study *s, const cpt_options *given, const json_t *before)
 {
     size_t n;
@@ -551,7 +590,9 @@ static void forget_options(cpt_study *s, const cpt_options *given, const json_t 
     for (size_t i = 0; given && i < n; i++) {
         const char *name = list[i].name;
         json_t *old = json_object_get(before, name);
-        if (!cpt_options_given(given, name) || strcmp(name, "seed") == 0 || led_to_a_result(s, name)) continue;
+        if (!cpt_options_given(given, name) || strcmp(name, "seed") == 0 ||
+            led_to_a_result(s, name))
+            continue;
         if (old) json_object_set(options, name, old);
         else json_object_del(options, name);
     }
@@ -573,8 +614,9 @@ void cpt_study_close(cpt_study *s)
 
 /* ---- the public calls ---- */
 
-static cpt_status work(const char *study, const char *cells, const char *last, const cpt_options *options, bool force,
-                       const char *command, const cpt_context *ctx, cpt_err *e)
+static cpt_status work(const char *study, const char *cells, const char *last,
+                       const cpt_options *options, bool force, const char *command,
+                       const cpt_context *ctx, cpt_err *e)
 {
     cpt_study *s;
     cpt_status status = cpt_study_begin(study, cells, options, command, ctx, &s, e);
@@ -591,8 +633,8 @@ cpt_status cpt_study_run(const char *cells, const char *study, const cpt_options
     return work(study, cells, NULL, options, false, command, ctx, e);
 }
 
-cpt_status cpt_study_stage(const char *study, const char *stage, const cpt_options *options, bool force,
-                           const char *command, const cpt_context *ctx, cpt_err *e)
+cpt_status cpt_study_stage(const char *study, const char *stage, const cpt_options *options,
+                           bool force, const char *command, const cpt_context *ctx, cpt_err *e)
 {
     return work(study, NULL, stage, options, force, command, ctx, e);
 }

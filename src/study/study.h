@@ -120,7 +120,7 @@ cpt_status cpt_study_evaluation(cpt_study *s, const json_t **out, cpt_err *e);
  * many, at most min(capacity, 64). */
 int32_t cpt_study_top_genes(cpt_study *s, int32_t concept, int32_t capacity, int32_t *genes);
 /* The term with the smallest p for a concept: GSEA on attribution first (q < 0.05), then ORA on it, then
- * the same on expression; NULL when none is significant. */
+ * the same on expression; terms with a negative NES are passed over; NULL when none is significant. */
 const cpt_enrichment_row *cpt_study_top_term(cpt_study *s, int32_t concept);
 /* "B cell (91 %)": label with the best F1 of its cells against the active ones; "" without labels. */
 cpt_status cpt_study_concept_label(cpt_study *s, int32_t concept, cpt_text *out, cpt_err *e);

@@ -11,7 +11,8 @@ enum { SUMMARY_CONCEPTS = 12, SUMMARY_GENES = 6, EXPORT_GENES = 64 };
 
 /* ---- one concept as JSON ---- */
 
-static cpt_status concept_json(cpt_study *s, int32_t concept, int32_t n_genes, json_t **out, cpt_err *e)
+static cpt_status concept_json(cpt_study *s, int32_t concept, int32_t n_genes, json_t **out,
+                               cpt_err *e)
 {
     const cpt_universe *universe;
     const cpt_activations *u;
@@ -28,10 +29,11 @@ static cpt_status concept_json(cpt_study *s, int32_t concept, int32_t n_genes, j
     const cpt_enrichment_row *term = cpt_study_top_term(s, concept);
     snprintf(name, sizeof name, "c%d", concept);
     const cpt_concept_stats *stats = &u->stats[concept];
-    *out = json_pack("{s:s, s:f, s:I, s:f, s:f, s:b, s:b, s:b, s:s, s:s, s:s, s:o}", "concept", name, "frequency",
-                     stats->frequency, "n_active", (json_int_t)stats->n_active, "max_activation", (double)stats->max,
-                     "mean_activation", (double)stats->mean, "dead", stats->dead, "dense", stats->dense, "rare",
-                     stats->rare, "label", cpt_text_str(&label), "genes", cpt_text_str(&text), "term",
+    *out = json_pack("{s:s, s:f, s:I, s:f, s:f, s:b, s:b, s:b, s:s, s:s, s:s, s:o}", "concept",
+                     name, "frequency", stats->frequency, "n_active", (json_int_t)stats->n_active,
+                     "max_activation", (double)stats->max, "mean_activation", (double)stats->mean,
+                     "dead", stats->dead, "dense", stats->dense, "rare", stats->rare, "label",
+                     cpt_text_str(&label), "genes", cpt_text_str(&text), "term",
                      term ? term->name : "", "term_q", cpt_json_number(term ? term->q : NAN));
     if (!*out) status = cpt_fail(e, CPT_ERR_MEMORY, "out of memory");
 done:
@@ -98,13 +100,17 @@ static cpt_status make_summary(cpt_study *s, json_t *root, cpt_err *e)
     CPT_TRY(cpt_store_read_json(s, "cache/model.json", "model", &model, e));
     for (int32_t c = 0; c < u->n_concepts; c++) n_dead += u->stats[c].dead;
     const json_t *validation = json_object_get(report, "validation");
-    json_object_set_new(root, "cells", json_pack("{s:I, s:i}", "n", (json_int_t)cells->n_cells, "genes", cells->n_genes));
+    json_object_set_new(
+        root, "cells",
+        json_pack("{s:I, s:i}", "n", (json_int_t)cells->n_cells, "genes", cells->n_genes));
     json_object_set(root, "model", model);
-    json_object_set_new(root, "dictionary",
-                        json_pack("{s:i, s:I, s:O, s:O, s:O}", "n_concepts", u->n_concepts, "n_dead", (json_int_t)n_dead,
-                                  "r2_feature_validation", json_object_get(validation, "r2_feature"), "mean_baseline",
-                                  json_object_get(json_object_get(report, "mean_baseline"), "r2_feature"), "l0",
-                                  json_object_get(validation, "l0")));
+    json_object_set_new(
+        root, "dictionary",
+        json_pack("{s:i, s:I, s:O, s:O, s:O}", "n_concepts", u->n_concepts, "n_dead",
+                  (json_int_t)n_dead, "r2_feature_validation",
+                  json_object_get(validation, "r2_feature"), "mean_baseline",
+                  json_object_get(json_object_get(report, "mean_baseline"), "r2_feature"), "l0",
+                  json_object_get(validation, "l0")));
     CPT_TRY(summary_concepts(s, u, list, e));
     json_object_set(root, "concepts", list);
     json_object_set_new(root, "seconds", stage_seconds(s));
@@ -185,13 +191,15 @@ static cpt_status export_concepts(cpt_study *s, sink *k, cpt_err *e)
     return status;
 }
 
-static json_t *gene_row(const cpt_universe *u, const cpt_attribution *a, const cpt_expression *x, int32_t c, int32_t g)
+static json_t *gene_row(const cpt_universe *u, const cpt_attribution *a, const cpt_expression *x,
+                        int32_t c, int32_t g)
 {
     char name[32];
     size_t at = (size_t)c * (size_t)u->n + (size_t)g;
     snprintf(name, sizeof name, "c%d", c);
-    json_t *row = json_pack("{s:s, s:s, s:s}", "concept", name, "gene", cpt_strings_get(&u->names, g), "symbol",
-                            cpt_strings_get(&u->symbols, g));
+    json_t *row =
+        json_pack("{s:s, s:s, s:s}", "concept", name, "gene", cpt_strings_get(&u->names, g),
+                  "symbol", cpt_strings_get(&u->symbols, g));
     json_object_set_new(row, "attribution", cpt_json_number(a ? (double)a->mean[at] : NAN));
     json_object_set_new(row, "low", cpt_json_number(a ? (double)a->low[at] : NAN));
     json_object_set_new(row, "high", cpt_json_number(a ? (double)a->high[at] : NAN));
@@ -217,7 +225,8 @@ static cpt_status export_genes(cpt_study *s, sink *k, cpt_err *e)
     for (int32_t c = 0; c < x->n_units; c++)
         for (int32_t g = 0; g < u->n; g++) {
             size_t at = (size_t)c * (size_t)u->n + (size_t)g;
-            if ((a && a->mean[at] != 0 && !isnan(a->mean[at])) || x->q[at] < 0.05) put_row(k, gene_row(u, a, x, c, g));
+            if ((a && a->mean[at] != 0 && !isnan(a->mean[at])) || x->q[at] < 0.05)
+                put_row(k, gene_row(u, a, x, c, g));
         }
 done:
     return status;
@@ -231,27 +240,33 @@ static cpt_status export_terms(cpt_study *s, sink *k, cpt_err *e)
         const cpt_enrichment_row *w = &r->rows[i];
         char name[32];
         snprintf(name, sizeof name, "c%d", w->concept);
-        put_row(k, json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:o, s:o, s:o, s:o, s:o, s:s}", "concept", name,
-                             "ranking", w->ranking, "method", w->method, "collection", w->collection, "term", w->term,
-                             "name", w->name, "size", w->size, "overlap", w->overlap, "es", cpt_json_number(w->es), "nes",
-                             cpt_json_number(w->nes), "p", cpt_json_number(w->p), "log10p", cpt_json_number(w->log10p), "q",
-                             cpt_json_number(w->q), "leading_edge", w->leading_edge));
+        put_row(k, json_pack(
+                       "{s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:o, s:o, s:o, s:o, s:o, s:s}",
+                       "concept", name, "ranking", w->ranking, "method", w->method, "collection",
+                       w->collection, "term", w->term, "name", w->name, "size", w->size, "overlap",
+                       w->overlap, "es", cpt_json_number(w->es), "nes", cpt_json_number(w->nes),
+                       "p", cpt_json_number(w->p), "log10p", cpt_json_number(w->log10p), "q",
+                       cpt_json_number(w->q), "leading_edge", w->leading_edge));
     }
     return status;
 }
 
-cpt_status cpt_study_export(const char *folder, const char *what, const char *format, FILE *out, cpt_err *e)
+cpt_status cpt_study_export(const char *folder, const char *what, const char *format, FILE *out,
+                            cpt_err *e)
 {
     cpt_context ctx;
     cpt_study *s;
     sink k = {.out = out, .json = strcmp(format, "json") == 0};
     if (!k.json && strcmp(format, "tsv") != 0)
         return cpt_fail(e, CPT_ERR_USAGE, "--format: '%s' is neither tsv nor json", format);
-    cpt_status (*write)(cpt_study *, sink *, cpt_err *) = strcmp(what, "concepts") == 0 ? export_concepts
-                                                           : strcmp(what, "genes") == 0  ? export_genes
-                                                           : strcmp(what, "terms") == 0  ? export_terms
-                                                                                         : NULL;
-    if (!write) return cpt_fail(e, CPT_ERR_USAGE, "--what: '%s' is not one of concepts, genes, terms", what);
+    cpt_status (*write)(cpt_study *, sink *, cpt_err *) =
+        strcmp(what, "concepts") == 0 ? export_concepts
+        : strcmp(what, "genes") == 0  ? export_genes
+        : strcmp(what, "terms") == 0  ? export_terms
+                                      : NULL;
+    if (!write)
+        return cpt_fail(e, CPT_ERR_USAGE, "--what: '%s' is not one of concepts, genes, terms",
+                        what);
     cpt_context_init(&ctx);
     cpt_status status = cpt_study_open(folder, &ctx, &s, e);
     if (status) return status;

@@ -3,9 +3,10 @@
 #include <math.h>
 #include <stdio.h>
 
-/* Drawings as inline SVG. One bar of a histogram is one sub-path, one row of a table one <svg> of about 150
- * bytes: a report has thousands of them, so each is kept short. All numbers are printed with one decimal,
- * which also makes the bytes independent of the last bits of the computation. */
+/* Drawings as inline SVG. One bar of a histogram is one sub-path, one row of a table one <svg> of
+ * about 150 bytes: a report has thousands of them, so each is kept short. All numbers are printed
+ * with one decimal, which also makes the bytes independent of the last bits of the computation.
+ * */
 
 enum { MAX_TICKS = 12, MARGIN_LEFT = 50, MARGIN_RIGHT = 10, MARGIN_TOP = 8, MARGIN_BOTTOM = 34 };
 
@@ -44,7 +45,8 @@ int cpt_scale_ticks(const cpt_scale *s, int wanted, int capacity, double *ticks)
     }
     double step = round_step((s->high - s->low) / wanted);
     double first = ceil(s->low / step - 1e-9), last = floor(s->high / step + 1e-9);
-    for (double i = first; i <= last && n < capacity; i++) ticks[n++] = i * step + 0.0; /* never -0 */
+    for (double i = first; i <= last && n < capacity; i++)
+        ticks[n++] = i * step + 0.0; /* never -0 */
     return n;
 }
 
@@ -52,7 +54,8 @@ int cpt_scale_ticks(const cpt_scale *s, int wanted, int capacity, double *ticks)
 
 static void open_svg(cpt_text *t, const cpt_svg_plot *plot)
 {
-    cpt_text_addf(t, "<svg class=\"plot\" viewBox=\"0 0 %d %d\" role=\"img\"><title>", plot->width, plot->height);
+    cpt_text_addf(t, "<svg class=\"plot\" viewBox=\"0 0 %d %d\" role=\"img\"><title>", plot->width,
+                  plot->height);
     cpt_text_add_html(t, plot->title ? plot->title : "");
     cpt_text_add(t, "</title>");
 }
@@ -88,7 +91,8 @@ static void add_x_axis(cpt_text *t, const cpt_svg_plot *plot, const cpt_scale *x
     if (plot->x_label) add_label(t, (x->from + x->to) / 2, base + 29, "middle", plot->x_label);
 }
 
-static void add_y_axis(cpt_text *t, const cpt_svg_plot *plot, const cpt_scale *y, double left, double right)
+static void add_y_axis(cpt_text *t, const cpt_svg_plot *plot, const cpt_scale *y, double left,
+                       double right)
 {
     double ticks[MAX_TICKS];
     char text[32];
@@ -100,7 +104,10 @@ static void add_y_axis(cpt_text *t, const cpt_svg_plot *plot, const cpt_scale *y
         add_label(t, left - 5, at + 4, "end", text);
     }
     double middle = (y->from + y->to) / 2;
-    cpt_text_addf(t, "<text x=\"11\" y=\"%.1f\" text-anchor=\"middle\" transform=\"rotate(-90 11 %.1f)\">", middle, middle);
+    cpt_text_addf(t,
+                  "<text x=\"11\" y=\"%.1f\" text-anchor=\"middle\" transform=\"rotate(-90 11 "
+                  "%.1f)\">",
+                  middle, middle);
     cpt_text_add_html(t, plot->y_label);
     cpt_text_add(t, "</text>");
 }
@@ -113,15 +120,17 @@ static void place(const cpt_svg_plot *plot, cpt_scale *x, cpt_scale *y)
     y->to = MARGIN_TOP;
 }
 
-/* Labels of markers step down so that near ones do not lie on each other; they turn to the left side of
- * their line in the right third of the plot. */
-static void add_markers(cpt_text *t, const cpt_svg_plot *plot, const cpt_scale *x, const cpt_scale *y)
+/* Labels of markers step down so that near ones do not lie on each other; they turn to the left
+ * side of their line in the right third of the plot. */
+static void add_markers(cpt_text *t, const cpt_svg_plot *plot, const cpt_scale *x,
+                        const cpt_scale *y)
 {
     for (int i = 0; i < plot->n_markers; i++) {
         double at = cpt_scale_at(x, plot->markers[i].x);
         bool left = at > x->from + 0.66 * (x->to - x->from);
         cpt_text_addf(t, "<path class=\"mk\" d=\"M%.1f %.1fV%.1f\"/>", at, y->from, y->to);
-        add_label(t, at + (left ? -4 : 4), y->to + 9 + 13 * i, left ? "end" : "start", plot->markers[i].text);
+        add_label(t, at + (left ? -4 : 4), y->to + 9 + 13 * i, left ? "end" : "start",
+                  plot->markers[i].text);
     }
 }
 
@@ -150,7 +159,8 @@ void cpt_svg_histogram(cpt_text *t, const cpt_svg_plot *plot, const cpt_scale *s
         double top = cpt_scale_at(&y, (double)counts[b]);
         if (counts[b] == 0) continue;
         if (top > y.from - 1) top = y.from - 1; /* a single cell among thousands is still seen */
-        cpt_text_addf(t, "M%.1f %.1fV%.1fh%.1fV%.1fz", x.from + b * width, y.from, top, width - 0.8, y.from);
+        cpt_text_addf(t, "M%.1f %.1fV%.1fh%.1fV%.1fz", x.from + b * width, y.from, top, width - 0.8,
+                      y.from);
     }
     cpt_text_add(t, "\"/>");
     add_x_axis(t, plot, &x, y.from);
@@ -160,8 +170,8 @@ void cpt_svg_histogram(cpt_text *t, const cpt_svg_plot *plot, const cpt_scale *s
 
 /* ---- scatter ---- */
 
-void cpt_svg_scatter(cpt_text *t, const cpt_svg_plot *plot, const cpt_scale *x_scale, const cpt_scale *y_scale,
-                     int64_t n, const cpt_svg_point *points)
+void cpt_svg_scatter(cpt_text *t, const cpt_svg_plot *plot, const cpt_scale *x_scale,
+                     const cpt_scale *y_scale, int64_t n, const cpt_svg_point *points)
 {
     cpt_scale x = *x_scale, y = *y_scale;
     place(plot, &x, &y);
@@ -189,21 +199,30 @@ void cpt_svg_bar(cpt_text *t, double value, double low, double high, double limi
     double zero = 60, at = cpt_scale_at(&x, value);
     if (isnan(value) || !(limit > 0)) return;
     double left = at < zero ? at : zero, width = fabs(at - zero);
-    cpt_text_addf(t, "<svg class=\"b\" viewBox=\"0 0 120 12\"><path class=\"z\" d=\"M60 0v12\"/><path class=\"%s\" "
-                  "d=\"M%.1f 2h%.1fv8h-%.1fz\"/>", value < 0 ? "n" : "p", left, width < 0.6 ? 0.6 : width,
+    cpt_text_addf(t,
+                  "<svg class=\"b\" viewBox=\"0 0 120 12\"><path class=\"z\" d=\"M60 "
+                  "0v12\"/><path class=\"%s\" "
+                  "d=\"M%.1f 2h%.1fv8h-%.1fz\"/>",
+                  value < 0 ? "n" : "p", left, width < 0.6 ? 0.6 : width,
                   width < 0.6 ? 0.6 : width);
     if (cut > 0 && cut < limit)
-        cpt_text_addf(t, "<path class=\"c\" d=\"M%.1f 0v12M%.1f 0v12\"/>", cpt_scale_at(&x, -cut), cpt_scale_at(&x, cut));
+        cpt_text_addf(t, "<path class=\"c\" d=\"M%.1f 0v12M%.1f 0v12\"/>", cpt_scale_at(&x, -cut),
+                      cpt_scale_at(&x, cut));
     if (!isnan(low) && !isnan(high))
-        cpt_text_addf(t, "<path class=\"w\" d=\"M%.1f 6H%.1f\"/>", cpt_scale_at(&x, low), cpt_scale_at(&x, high));
+        cpt_text_addf(t, "<path class=\"w\" d=\"M%.1f 6H%.1f\"/>", cpt_scale_at(&x, low),
+                      cpt_scale_at(&x, high));
     cpt_text_add(t, "</svg>");
 }
 
 void cpt_svg_share(cpt_text *t, double share, double background)
 {
     const cpt_scale x = {0, 1, 0, 120, false};
-    cpt_text_addf(t, "<svg class=\"b\" viewBox=\"0 0 120 12\"><path class=\"t\" d=\"M0 2h120v8H0z\"/><path class=\"s\" "
-                  "d=\"M0 2h%.1fv8H0z\"/>", cpt_scale_at(&x, share));
-    if (!isnan(background)) cpt_text_addf(t, "<path class=\"k\" d=\"M%.1f 0v12\"/>", cpt_scale_at(&x, background));
+    cpt_text_addf(t,
+                  "<svg class=\"b\" viewBox=\"0 0 120 12\"><path class=\"t\" d=\"M0 "
+                  "2h120v8H0z\"/><path class=\"s\" "
+                  "d=\"M0 2h%.1fv8H0z\"/>",
+                  cpt_scale_at(&x, share));
+    if (!isnan(background))
+        cpt_text_addf(t, "<path class=\"k\" d=\"M%.1f 0v12\"/>", cpt_scale_at(&x, background));
     cpt_text_add(t, "</svg>");
 }

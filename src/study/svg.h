@@ -1,7 +1,8 @@
 /* svg.h - small drawings for the report: axes, histograms, bars with intervals, scatter plots.
  *
- * Everything is appended to a cpt_text as inline SVG. Colours are CSS classes of the page (report_style.c),
- * so that drawings follow light and dark mode. Texts are escaped here. Coordinates have one decimal. */
+ * Everything is appended to a cpt_text as inline SVG. Colours are CSS classes of the page
+ * (report_style.c), so that drawings follow light and dark mode. Texts are escaped here.
+ * Coordinates have one decimal. */
 #ifndef CPT_STUDY_SVG_H
 #define CPT_STUDY_SVG_H
 
@@ -30,8 +31,8 @@ typedef struct cpt_svg_plot {
     int n_markers;
 } cpt_svg_plot;
 
-/* counts[b]: values in bin b of n_bins equal ones (equal in log when x->log). Only low, high and log of *x
- * are read. */
+/* counts[b]: values in bin b of n_bins equal ones (equal in log when x->log). Only low, high and
+ * log of *x are read. */
 void cpt_svg_histogram(cpt_text *t, const cpt_svg_plot *plot, const cpt_scale *x, int n_bins,
                        const int64_t *counts);
 /* Bin of `value` under that division; -1 outside or NaN. */
@@ -42,11 +43,12 @@ typedef struct cpt_svg_point {
     const char *link;  /* "#c12" */
     const char *title; /* on hover */
 } cpt_svg_point;
-void cpt_svg_scatter(cpt_text *t, const cpt_svg_plot *plot, const cpt_scale *x, const cpt_scale *y, int64_t n,
+void cpt_svg_scatter(cpt_text *t, const cpt_svg_plot *plot, const cpt_scale *x, const cpt_scale *y,
+                     int64_t n,
                      const cpt_svg_point *points);
 
-/* A signed bar from 0 with a whisker low..high, on [-limit, limit]; for table cells. NaN whiskers: none.
- * `cut` > 0 draws two thin lines at +-cut. */
+/* A signed bar from 0 with a whisker low..high, on [-limit, limit]; for table cells. NaN
+ * whiskers: none. `cut` > 0 draws two thin lines at +-cut. */
 void cpt_svg_bar(cpt_text *t, double value, double low, double high, double limit, double cut);
 /* A bar for a share of 1 and a tick for the share it is to be compared with (NaN: none). */
 void cpt_svg_share(cpt_text *t, double share, double background);

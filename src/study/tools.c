@@ -15,7 +15,8 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Single steps on files: fit, embed, train, encode. Each opens its input into a temporary flat cache. */
+/* Single steps on files: fit, embed, train, encode. Each opens its input into a temporary flat
+ * cache. */
 
 enum { PATH_LIMIT = 4096 };
 
@@ -24,11 +25,14 @@ static cpt_status scratch_folder(char path[PATH_LIMIT], cpt_err *e)
 {
     const char *root = getenv("TMPDIR");
     snprintf(path, PATH_LIMIT, "%s/conceptome-XXXXXX", root && *root ? root : "/tmp");
-    return mkdtemp(path) ? CPT_OK : cpt_fail(e, CPT_ERR_IO, "%s: cannot be created; set TMPDIR to a folder with room", path);
+    return mkdtemp(path)
+               ? CPT_OK
+               : cpt_fail(e, CPT_ERR_IO, "%s: cannot be created; set TMPDIR to a folder with room",
+                          path);
 }
 
-static cpt_status import_scratch(const char *input, const cpt_options *o, char folder[PATH_LIMIT], cpt_cells **cells,
-                                 const cpt_context *ctx, cpt_err *e)
+static cpt_status import_scratch(const char *input, const cpt_options *o, char folder[PATH_LIMIT],
+                                 cpt_cells **cells, const cpt_context *ctx, cpt_err *e)
 {
     cpt_status status = scratch_folder(folder, e);
     if (status == CPT_OK) status = cpt_prepare_cells(input, folder, o, ctx, e);
@@ -36,7 +40,8 @@ static cpt_status import_scratch(const char *input, const cpt_options *o, char f
     return status;
 }
 
-cpt_status cpt_fit(const char *input, const char *model_folder, const cpt_options *o, const cpt_context *ctx, cpt_err *e)
+cpt_status cpt_fit(const char *input, const char *model_folder, const cpt_options *o,
+                   const cpt_context *ctx, cpt_err *e)
 {
     char folder[PATH_LIMIT] = "";
     cpt_cells *cells = NULL;
@@ -71,7 +76,8 @@ static cpt_status open_symbols(const cpt_cells *cells, cpt_gene_map *map, cpt_er
     return status;
 }
 
-static cpt_status write_embedding(const char *path, const cpt_cells *cells, int32_t dim, const float *a, cpt_err *e)
+static cpt_status write_embedding(const char *path, const cpt_cells *cells, int32_t dim,
+                                  const float *a, cpt_err *e)
 {
     const cpt_strings none = {0};
     cpt_status status;
@@ -86,21 +92,23 @@ done:
     return status;
 }
 
-static cpt_status obtain_model(const cpt_cells *cells, const cpt_options *o, cpt_model **model, const cpt_context *ctx,
-                               cpt_err *e)
+static cpt_status obtain_model(const cpt_cells *cells, const cpt_options *o, cpt_model **model,
+                               const cpt_context *ctx, cpt_err *e)
 {
     const char *name = cpt_options_text(o, "model");
     cpt_text history = {0};
     cpt_status status = CPT_OK;
     if (cpt_prepare_is_fixed(name))
-        return cpt_fail(e, CPT_ERR_USAGE, "--model %s is an embedding already; give it to `conceptome train`", name);
+        return cpt_fail(e, CPT_ERR_USAGE,
+                        "--model %s is an embedding already; give it to `conceptome train`", name);
     if (strcmp(name, "scvi") == 0) status = cpt_prepare_scvi(cells, o, model, &history, ctx, e);
-    else status = cpt_model_open(name, model, ctx, e);
+    else status = cpt_prepare_open_model(name, o, model, ctx, e);
     cpt_text_free(&history);
     return status;
 }
 
-cpt_status cpt_embed(const char *input, const char *out_h5ad, const cpt_options *o, const cpt_context *ctx, cpt_err *e)
+cpt_status cpt_embed(const char *input, const char *out_h5ad, const cpt_options *o,
+                     const cpt_context *ctx, cpt_err *e)
 {
     char folder[PATH_LIMIT] = "";
     cpt_cells *cells = NULL;
@@ -114,17 +122,21 @@ cpt_status cpt_embed(const char *input, const char *out_h5ad, const cpt_options 
     CPT_TRY(import_scratch(input, o, folder, &cells, ctx, e));
     CPT_TRY(obtain_model(cells, o, &model, ctx, e));
     CPT_TRY(open_symbols(cells, &map, e));
-    CPT_TRY(cpt_align_genes(&model->gene_names, &cells->gene_ids, &map.symbols, NULL, false, &alignment, e));
-    cpt_info(ctx, "model: %s; %d of its %d genes are in the input", cpt_text_str(&model->description),
-             alignment.n_found, model->n_genes);
+    CPT_TRY(cpt_align_genes(&model->gene_names, &cells->gene_ids, &map.symbols, NULL, false,
+                            &alignment, e));
+    cpt_info(ctx, "model: %s; %d of its %d genes are in the input",
+             cpt_text_str(&model->description), alignment.n_found, model->n_genes);
     if (alignment.n_found == 0) {
-        status = cpt_fail(e, CPT_ERR_DATA, "%s: none of the model's genes is in the input; are the ids of one kind?", input);
+        status = cpt_fail(e, CPT_ERR_DATA,
+                          "%s: none of the model's genes is in the input; are the ids of one kind?",
+                          input);
         goto done;
     }
     CPT_TRY(cpt_counts_init(&counts, &cells->by_cell, alignment.to_model, model->n_genes, e));
     CPT_TRY(cpt_alloc(&a, (size_t)cells->n_cells * (size_t)model->dim, sizeof *a, e));
     CPT_TRY(cpt_model_embed_all(model, &counts, a, &n_unusable, ctx, e));
-    if (n_unusable) cpt_warn(ctx, "%lld cells cannot be embedded; their rows are NaN", (long long)n_unusable);
+    if (n_unusable)
+        cpt_warn(ctx, "%lld cells cannot be embedded; their rows are NaN", (long long)n_unusable);
     status = write_embedding(out_h5ad, cells, model->dim, a, e);
 done:
     free(a);
@@ -142,7 +154,7 @@ typedef struct embedding {
     float *values; /* [n][dim] */
     int64_t n;
     int32_t dim;
-    cpt_strings ids; /* empty for .npy */
+    cpt_strings ids;  /* empty for .npy */
     cpt_cells *cells; /* NULL for .npy */
     char folder[PATH_LIMIT];
 } embedding;
@@ -155,20 +167,24 @@ static void embedding_free(embedding *a)
     if (a->folder[0]) cpt_remove_tree(a->folder, NULL);
 }
 
-static const cpt_obsm *choose_obsm(const cpt_cells *cells, const char *key, const char *path, cpt_err *e)
+static const cpt_obsm *choose_obsm(const cpt_cells *cells, const char *key, const char *path,
+                                   cpt_err *e)
 {
     const cpt_obsm *m = cpt_cells_obsm(cells, key ? key : "X_embedding");
     if (!m && !key && cells->n_obsm == 1) m = &cells->obsm[0];
     if (m) return m;
     cpt_text names = {0};
-    for (int32_t i = 0; i < cells->n_obsm; i++) cpt_text_addf(&names, "%s%s", i ? ", " : "", cells->obsm[i].name);
+    for (int32_t i = 0; i < cells->n_obsm; i++)
+        cpt_text_addf(&names, "%s%s", i ? ", " : "", cells->obsm[i].name);
     cpt_fail(e, CPT_ERR_DATA, "%s: obsm has no '%s'; there %s: %s. Choose one with --obsm", path,
-             key ? key : "X_embedding", cells->n_obsm == 1 ? "is" : "are", cells->n_obsm ? cpt_text_str(&names) : "none");
+             key ? key : "X_embedding", cells->n_obsm == 1 ? "is" : "are",
+             cells->n_obsm ? cpt_text_str(&names) : "none");
     cpt_text_free(&names);
     return NULL;
 }
 
-static cpt_status embedding_open(const char *path, const char *key, embedding *a, const cpt_context *ctx, cpt_err *e)
+static cpt_status embedding_open(const char *path, const char *key, embedding *a,
+                                 const cpt_context *ctx, cpt_err *e)
 {
     const size_t n = strlen(path);
     char text[32];
@@ -200,8 +216,8 @@ done:
     return status;
 }
 
-cpt_status cpt_train(const char *path, const char *key, const char *dictionary_folder, const cpt_options *o,
-                     char **report_text, const cpt_context *ctx, cpt_err *e)
+cpt_status cpt_train(const char *path, const char *key, const char *dictionary_folder,
+                     const cpt_options *o, char **report_text, const cpt_context *ctx, cpt_err *e)
 {
     embedding a;
     cpt_split split = {0};
@@ -211,15 +227,19 @@ cpt_status cpt_train(const char *path, const char *key, const char *dictionary_f
     json_t *json = NULL;
     cpt_status status = embedding_open(path, key, &a, ctx, e);
     if (status) return status;
-    CPT_TRY(cpt_split_make(a.values, a.n, a.dim, NULL, cpt_options_number(o, "validation"), ctx->seed, &split, e));
+    CPT_TRY(cpt_split_make(a.values, a.n, a.dim, NULL, cpt_options_number(o, "validation"),
+                           ctx->seed, &split, e));
     if (split.n_train + split.n_validation < a.n)
-        cpt_warn(ctx, "%lld rows are not finite and are left out", (long long)(a.n - split.n_train - split.n_validation));
+        cpt_warn(ctx, "%lld rows are not finite and are left out",
+                 (long long)(a.n - split.n_train - split.n_validation));
     cpt_prepare_dictionary_options(o, &options);
-    CPT_TRY(cpt_dictionary_train(&options, a.values, a.dim, split.n_train, split.train, split.n_validation,
-                                 split.validation, &d, &report, ctx, e));
+    CPT_TRY(cpt_dictionary_train(&options, a.values, a.dim, split.n_train, split.train,
+                                 split.n_validation, split.validation, &d, &report, ctx, e));
     CPT_TRY(cpt_make_folder(dictionary_folder, e));
     CPT_TRY(d->ops->save(d, dictionary_folder, e));
-    cpt_info(ctx, "R2_feature %.4f train, %.4f validation (mean: %.4f); R2_scalar %.4f validation; dead %.2f %%; L0 %.2f",
+    cpt_info(ctx,
+             "R2_feature %.4f train, %.4f validation (mean: %.4f); R2_scalar %.4f validation; dead "
+             "%.2f %%; L0 %.2f",
              report.train.r2_feature, report.validation.r2_feature, report.mean_baseline_feature,
              report.validation.r2_scalar, 100 * report.train.dead_fraction, report.train.l0);
     json = cpt_dictionary_report_json(d, &report);
@@ -282,8 +302,8 @@ done:
     return status;
 }
 
-cpt_status cpt_encode(const char *path, const char *key, const char *dictionary_folder, const char *out_h5ad,
-                      const cpt_context *ctx, cpt_err *e)
+cpt_status cpt_encode(const char *path, const char *key, const char *dictionary_folder,
+                      const char *out_h5ad, const cpt_context *ctx, cpt_err *e)
 {
     embedding a;
     cpt_dictionary *d = NULL;
@@ -292,8 +312,9 @@ cpt_status cpt_encode(const char *path, const char *key, const char *dictionary_
     if (status) return status;
     CPT_TRY(cpt_dictionary_open(dictionary_folder, &d, e));
     if (d->dim != a.dim) {
-        status = cpt_fail(e, CPT_ERR_DATA, "%s: a dictionary for %d dimensions, the embedding has %d", dictionary_folder,
-                          d->dim, a.dim);
+        status =
+            cpt_fail(e, CPT_ERR_DATA, "%s: a dictionary for %d dimensions, the embedding has %d",
+                     dictionary_folder, d->dim, a.dim);
         goto done;
     }
     CPT_TRY(cpt_activations_encode(d, a.values, a.n, &u, ctx, e));
@@ -309,8 +330,14 @@ void cpt_version_text(char *text, size_t capacity)
 {
     const char *core = cpt_blas_core_name();
     int best = cpt_cpu_best();
-    bool halved = best == CPT_CPU_AVX512 && (strcmp(core, "Haswell") == 0 || strcmp(core, "Zen") == 0);
-    snprintf(text, capacity, "conceptome %s\ncompiler   %s\nkernels    %s (processor: %s)\nBLAS       OpenBLAS, core type %s%s",
-             CPT_VERSION, __VERSION__, cpt_cpu_level_name(cpt_cpu_level()), cpt_cpu_level_name(best), core,
-             halved ? "\nwarning: this processor has AVX-512 and the BLAS core type does not use it; unset OPENBLAS_CORETYPE" : "");
+    bool halved =
+        best == CPT_CPU_AVX512 && (strcmp(core, "Haswell") == 0 || strcmp(core, "Zen") == 0);
+    snprintf(text, capacity,
+             "conceptome %s\ncompiler   %s\nkernels    %s (processor: %s)\nBLAS       OpenBLAS, "
+             "core type %s%s",
+             CPT_VERSION, __VERSION__, cpt_cpu_level_name(cpt_cpu_level()),
+             cpt_cpu_level_name(best), core,
+             halved ? "\nwarning: this processor has AVX-512 and the BLAS core type does not use "
+                      "it; unset OPENBLAS_CORETYPE"
+                    : "");
 }

@@ -3,8 +3,8 @@
 
     python test/golden/check_sae_lens.py [CONCEPTOME]          default: build/conceptome
 
-Trains on a made-up embedding, opens the folder with SAE.load_from_disk, encodes the same cells with both and
-compares selection, activations and reconstruction. Exits with 1 when they differ."""
+Trains on a made-up embedding, opens the folder with SAE.load_from_disk, encodes the same cells
+with both and compares selection, activations and reconstruction. Exits with 1 when they differ."""
 
 import json
 import pathlib
@@ -32,24 +32,66 @@ def check(program, recipe):
         scratch = pathlib.Path(scratch)
         a = embedding()
         np.save(scratch / "a.npy", a)
-        subprocess.run([program, "train", scratch / "a.npy", "-o", scratch / "dict", "-q", "--k", str(K),
-                        "--concepts", "96", "--dictionary-epochs", "30", *recipe], check=True)
+        subprocess.run(
+            [
+                program,
+                "train",
+                scratch / "a.npy",
+                "-o",
+                scratch / "dict",
+                "-q",
+                "--k",
+                str(K),
+                "--concepts",
+                "96",
+                "--dictionary-epochs",
+                "30",
+                *recipe,
+            ],
+            check=True,
+        )
         sae = SAE.load_from_disk(scratch / "dict", device="cpu")
         with torch.no_grad():
             u = sae.encode(torch.tensor(a))
-            u = (u.to_dense() if u.is_sparse else u)
-            error = float(((sae.decode(u) - torch.tensor(a)) ** 2).sum() / ((a - a.mean(0)) ** 2).sum())
+            u = u.to_dense() if u.is_sparse else u
+            error = float(
+                ((sae.decode(u) - torch.tensor(a)) ** 2).sum() / ((a - a.mean(0)) ** 2).sum()
+            )
         config = json.loads((scratch / "dict" / "cfg.json").read_text())
-        subprocess.run([program, "encode", scratch / "a.npy", "--dictionary", scratch / "dict", "-o",
-                        scratch / "u.h5ad", "-q"], check=True)
+        subprocess.run(
+            [
+                program,
+                "encode",
+                scratch / "a.npy",
+                "--dictionary",
+                scratch / "dict",
+                "-o",
+                scratch / "u.h5ad",
+                "-q",
+            ],
+            check=True,
+        )
         ours = anndata.read_h5ad(scratch / "u.h5ad").X.toarray()
         u = u.numpy()
         same = ((ours > 0) == (u > 0)).mean()
         worst = float(np.abs(ours - u).max())
-        print("%s: SAELens loads a %s of %d x %d, k %d; unexplained variance %.3f; selections equal in %.6f, "
-              "activations differ by %.2g at most" % (" ".join(recipe) or "default", type(sae).__name__,
-                                                      config["d_sae"], config["d_in"], config["k"], error, same, worst))
-        return same == 1 and worst < 1e-5 * (1 + u.max()) and error < 0.95  # 1: no better than the mean
+        print(
+            "%s: SAELens loads a %s of %d x %d, k %d; unexplained variance %.3f; "
+            "selections equal in %.6f, activations differ by %.2g at most"
+            % (
+                " ".join(recipe) or "default",
+                type(sae).__name__,
+                config["d_sae"],
+                config["d_in"],
+                config["k"],
+                error,
+                same,
+                worst,
+            )
+        )
+        return (
+            same == 1 and worst < 1e-5 * (1 + u.max()) and error < 0.95
+        )  # 1: no better than the mean
 
 
 def main():

@@ -1,4 +1,4 @@
-"""What every make_*.py needs: made-up cells, versions, and writers whose bytes depend on the numbers only."""
+"""What every make_*.py needs: made-up cells, versions, writers of the same bytes each time."""
 
 import contextlib
 import json
@@ -26,7 +26,7 @@ def folder(name):
 
 
 def made_up_counts(seed, n_cells, n_genes, n_kinds=3):
-    """Negative binomial counts of n_kinds kinds of cell, float32 [n_cells][n_genes], and the kind of each.
+    """Negative binomial counts of n_kinds kinds of cell, float32 [n_cells][n_genes]; kind of each.
 
     Gene means are log-normal; every kind raises its own third of the genes; library sizes vary
     three-fold. No cell is empty. Nothing here comes from a real experiment."""
@@ -45,15 +45,20 @@ def made_up_counts(seed, n_cells, n_genes, n_kinds=3):
 def save_tensors(path, tensors, version, **more):
     """.safetensors with names in the order given; versions stand in its metadata."""
     names = {np.dtype("float32"): "F32", np.dtype("float64"): "F64", np.dtype("int64"): "I64"}
-    header = {"__metadata__": {"versions": json.dumps(version), **{k: str(v) for k, v in more.items()}}}
+    header = {
+        "__metadata__": {"versions": json.dumps(version), **{k: str(v) for k, v in more.items()}}
+    }
     blocks, at = [], 0
     for name, value in tensors.items():
         if hasattr(value, "detach"):
             value = value.detach().cpu().numpy()
         value = np.asarray(value)
         block = np.ascontiguousarray(value).tobytes()
-        header[name] = {"dtype": names[value.dtype], "shape": list(value.shape),
-                        "data_offsets": [at, at + len(block)]}
+        header[name] = {
+            "dtype": names[value.dtype],
+            "shape": list(value.shape),
+            "data_offsets": [at, at + len(block)],
+        }
         blocks.append(block)
         at += len(block)
     text = json.dumps(header, separators=(",", ":")).encode()
@@ -89,6 +94,7 @@ def save_json(path, version, **content):
 
 class Anything(types.ModuleType):
     """A module of which any attribute is an empty class."""
+
     __path__ = []
 
     def __getattr__(self, name):
@@ -99,8 +105,12 @@ class Anything(types.ModuleType):
 
 @contextlib.contextmanager
 def stand_ins(*names):
-    """While active: empty modules in place of imports that are not installed and take no part in a number."""
-    added = [n for n in names if n.split(".")[0] in sys.modules or util.find_spec(n.split(".")[0]) is None]
+    """While active: empty modules in place of missing imports that take no part in a number."""
+    added = [
+        n
+        for n in names
+        if n.split(".")[0] in sys.modules or util.find_spec(n.split(".")[0]) is None
+    ]
     added = [n for n in added if n not in sys.modules]
     sys.modules.update({n: Anything(n) for n in added})
     try:

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Computes every set of test/golden with the established tools, then SHA256SUMS.
 
-    python test/golden/make.py [SET...]     default: all; `make golden` runs this in a venv of its own
+    python test/golden/make.py [SET...]     default: all; `make golden` makes a venv for it
 
-Each set is made by make_SET.py in a process of its own, so that stand-ins and seeds do not reach the next."""
+Each set is made by make_SET.py in a process of its own: stand-ins and seeds do not reach the next.
+"""
 
 import hashlib
 import os
@@ -26,11 +27,21 @@ def main():
     if unknown:
         sys.exit("make.py: there is no set %s; the sets are %s" % (unknown[0], ", ".join(SETS)))
     # one thread: sums in one order
-    env = dict(os.environ, OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1", PYTHONHASHSEED="0")
+    env = dict(
+        os.environ,
+        OMP_NUM_THREADS="1",
+        OPENBLAS_NUM_THREADS="1",
+        MKL_NUM_THREADS="1",
+        PYTHONHASHSEED="0",
+    )
     for name in chosen:
         print("golden: %s" % name, flush=True)
-        subprocess.run([sys.executable, "-W", "ignore", str(HERE / ("make_%s.py" % name))], check=True, cwd=HERE,
-                       env=env)
+        subprocess.run(
+            [sys.executable, "-W", "ignore", str(HERE / ("make_%s.py" % name))],
+            check=True,
+            cwd=HERE,
+            env=env,
+        )
     files = data_files()
     sizes = {p: p.stat().st_size for p in files}
     large = [p for p in files if sizes[p] > MAX_FILE]
@@ -38,7 +49,10 @@ def main():
         sys.exit("make.py: too large to commit: %s, %d bytes in all" % (large, sum(sizes.values())))
     with open(HERE / "SHA256SUMS", "w") as out:
         for p in files:
-            print("%s  %s" % (hashlib.sha256(p.read_bytes()).hexdigest(), p.relative_to(HERE)), file=out)
+            print(
+                "%s  %s" % (hashlib.sha256(p.read_bytes()).hexdigest(), p.relative_to(HERE)),
+                file=out,
+            )
     print("golden: %d files, %d bytes" % (len(files), sum(sizes.values())))
 
 

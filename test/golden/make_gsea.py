@@ -1,4 +1,5 @@
-"""gsea/: GSEApy's prerank on a made-up ranking, and over-representation by SciPy's hypergeometric tail."""
+"""gsea/: GSEApy's prerank on a made-up ranking, and over-representation by SciPy's
+hypergeometric tail."""
 
 import gseapy
 import numpy as np
@@ -18,15 +19,29 @@ def make_sets(rng, order):
         size = int(rng.integers(10, 61))
         slope = [0.0, 3.0, -3.0, 1.0][s % 4] * (1 + s / N_SETS)
         weight = np.exp(-slope * np.arange(N_GENES) / N_GENES)
-        sets.append(np.sort(order[rng.choice(N_GENES, size, replace=False, p=weight / weight.sum())]))
+        sets.append(
+            np.sort(order[rng.choice(N_GENES, size, replace=False, p=weight / weight.sum())])
+        )
     return sets
 
 
 def prerank(statistic, sets, weight):
-    ranking = pd.Series(statistic, index=["G%d" % i for i in range(N_GENES)]).sort_values(ascending=False)
-    result = gseapy.prerank(rnk=ranking, gene_sets={"S%d" % i: ["G%d" % g for g in s] for i, s in enumerate(sets)},
-                            permutation_num=PERMUTATIONS, weight=weight, min_size=5, max_size=200, seed=51,
-                            threads=1, outdir=None, no_plot=True, verbose=False)
+    ranking = pd.Series(statistic, index=["G%d" % i for i in range(N_GENES)]).sort_values(
+        ascending=False
+    )
+    result = gseapy.prerank(
+        rnk=ranking,
+        gene_sets={"S%d" % i: ["G%d" % g for g in s] for i, s in enumerate(sets)},
+        permutation_num=PERMUTATIONS,
+        weight=weight,
+        min_size=5,
+        max_size=200,
+        seed=51,
+        threads=1,
+        outdir=None,
+        no_plot=True,
+        verbose=False,
+    )
     table = result.res2d.set_index("Term")
     return [table.loc["S%d" % i] for i in range(len(sets))]
 
@@ -50,12 +65,20 @@ def main():
     for row in rows:
         overlap = int(np.isin(row["genes"], study).sum())
         row["overlap"] = overlap
-        row["log_p_ora"] = stats.hypergeom.logsf(overlap - 1, N_GENES, len(row["genes"]), len(study))
+        row["log_p_ora"] = stats.hypergeom.logsf(
+            overlap - 1, N_GENES, len(row["genes"]), len(study)
+        )
     q = stats.false_discovery_control(np.exp([r["log_p_ora"] for r in rows]))
     for row, value in zip(rows, q):
         row["q_ora"] = value
-    save_json(folder("gsea") / "gsea.json", VERSIONS, permutations=PERMUTATIONS, statistic=statistic, study=study,
-              sets=rows)
+    save_json(
+        folder("gsea") / "gsea.json",
+        VERSIONS,
+        permutations=PERMUTATIONS,
+        statistic=statistic,
+        study=study,
+        sets=rows,
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""h5ad/: files written by anndata itself, and manifest.json with what a reader must find in them."""
+"""h5ad/: files written by anndata itself, and manifest.json with what a reader must find in
+them."""
 
 import anndata
 import h5py
@@ -29,17 +30,22 @@ def made_up():
 
 def annotated(x, columns=("cell_type", "stage")):
     """Few columns, to keep files small."""
-    obs = pd.DataFrame({
-        "cell_type": pd.Categorical(CELL_TYPE, categories=["B", "NK", "T αβ", "unused"]),
-        "donor": pd.Categorical(DONOR),
-        "score": np.array([np.nan if s is None else s for s in SCORE]),
-        "n_counts": made_up().sum(axis=1).astype(np.int64),
-        "is_ok": np.arange(N) % 3 > 0,
-        "stage": pd.array(STAGE, dtype="Int64"),
-        "flag": pd.array(FLAG, dtype="boolean"),
-    }, index=["AAAC%d-1" % i for i in range(N)])
-    var = pd.DataFrame({"gene_symbol": SYMBOL, "highly_variable": np.arange(G) % 2 == 0},
-                       index=["ID%d" % g for g in range(G)])
+    obs = pd.DataFrame(
+        {
+            "cell_type": pd.Categorical(CELL_TYPE, categories=["B", "NK", "T αβ", "unused"]),
+            "donor": pd.Categorical(DONOR),
+            "score": np.array([np.nan if s is None else s for s in SCORE]),
+            "n_counts": made_up().sum(axis=1).astype(np.int64),
+            "is_ok": np.arange(N) % 3 > 0,
+            "stage": pd.array(STAGE, dtype="Int64"),
+            "flag": pd.array(FLAG, dtype="boolean"),
+        },
+        index=["AAAC%d-1" % i for i in range(N)],
+    )
+    var = pd.DataFrame(
+        {"gene_symbol": SYMBOL, "highly_variable": np.arange(G) % 2 == 0},
+        index=["ID%d" % g for g in range(G)],
+    )
     return anndata.AnnData(x, obs=obs[list(columns)], var=var)
 
 
@@ -54,15 +60,20 @@ def files(counts):
     full = annotated(sp.csr_matrix(counts), ALL)
     full.obsm["X_pca"] = pca
     yield "csr.h5ad", "CSR float32, all columns, obsm", full, {}, "X"
-    yield "csr_gzip.h5ad", "CSR, gzip", annotated(sp.csr_matrix(counts)), {"compression": "gzip"}, "X"
-    yield "csc_lzf.h5ad", "CSC float64, lzf", annotated(sp.csc_matrix(counts.astype(np.float64))), \
-        {"compression": "lzf"}, "X"
+    yield "csr_gzip.h5ad", "CSR, gzip", annotated(sp.csr_matrix(counts)), {
+        "compression": "gzip"
+    }, "X"
+    yield "csc_lzf.h5ad", "CSC float64, lzf", annotated(sp.csc_matrix(counts.astype(np.float64))), {
+        "compression": "lzf"
+    }, "X"
     yield "dense.h5ad", "dense float32", annotated(counts), {}, "X"
-    yield "dense_int_gzip.h5ad", "dense int32, gzip", annotated(counts.astype(np.int32)), \
-        {"compression": "gzip"}, "X"
+    yield "dense_int_gzip.h5ad", "dense int32, gzip", annotated(counts.astype(np.int32)), {
+        "compression": "gzip"
+    }, "X"
     layered = annotated(sp.csr_matrix(log_normalised(counts)))
     layered.layers["counts"] = sp.csr_matrix(counts.astype(np.int64))
-    yield "layers_counts.h5ad", "X log-normalised, layers/counts CSR int64", layered, {}, "layers/counts"
+    what = "X log-normalised, layers/counts CSR int64"
+    yield "layers_counts.h5ad", what, layered, {}, "layers/counts"
     raw = annotated(counts)
     raw.raw = raw.copy()
     raw.X = log_normalised(counts)
@@ -85,15 +96,37 @@ def main():
             encoding = f["X"].attrs["encoding-type"]
         back = anndata.read_h5ad(path)
         assert back.shape == (N, G)
-        entries.append({"file": name, "what": what, "X_encoding": encoding, "counts_from": counts_from,
-                        "obs": list(back.obs.columns), "obsm": "X_pca" in back.obsm})
+        entries.append(
+            {
+                "file": name,
+                "what": what,
+                "X_encoding": encoding,
+                "counts_from": counts_from,
+                "obs": list(back.obs.columns),
+                "obsm": "X_pca" in back.obsm,
+            }
+        )
     reference = annotated(counts, ALL)
-    save_json(out / "manifest.json", VERSIONS, shape=[N, G], obs_names=list(reference.obs_names),
-              var_names=list(reference.var_names), counts=counts,
-              obs={"cell_type": CELL_TYPE, "donor": DONOR, "score": SCORE,
-                   "n_counts": counts.sum(axis=1), "is_ok": np.arange(N) % 3 > 0, "stage": STAGE, "flag": FLAG},
-              var={"gene_symbol": SYMBOL, "highly_variable": np.arange(G) % 2 == 0},
-              X_pca=(np.arange(3 * N).reshape(N, 3) - 4) / 4, files=entries)
+    save_json(
+        out / "manifest.json",
+        VERSIONS,
+        shape=[N, G],
+        obs_names=list(reference.obs_names),
+        var_names=list(reference.var_names),
+        counts=counts,
+        obs={
+            "cell_type": CELL_TYPE,
+            "donor": DONOR,
+            "score": SCORE,
+            "n_counts": counts.sum(axis=1),
+            "is_ok": np.arange(N) % 3 > 0,
+            "stage": STAGE,
+            "flag": FLAG,
+        },
+        var={"gene_symbol": SYMBOL, "highly_variable": np.arange(G) % 2 == 0},
+        X_pca=(np.arange(3 * N).reshape(N, 3) - 4) / 4,
+        files=entries,
+    )
 
 
 if __name__ == "__main__":

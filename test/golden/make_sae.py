@@ -1,8 +1,10 @@
-"""sae/: dictionary_learning's TopKTrainer, five steps on made-up data; a TopKSAE folder as SAELens writes it.
+"""sae/: dictionary_learning's TopKTrainer, five steps on made-up data; a TopKSAE folder as
+SAELens writes it.
 
-d = 24, F = 96, k = 6, 12 auxiliary latents, batches of 64: the shapes of the larger reference set. 20 latents
-are dead from the start: 14 (even numbers 0-26) with small encoder rows, so that they are positive but never
-among the top 6; 6 (odd 1-11) with bias -5. Their counters start above the threshold of 200 samples."""
+d = 24, F = 96, k = 6, 12 auxiliary latents, batches of 64: the shapes of the larger reference
+set. 20 latents are dead from the start: 14 (even numbers 0-26) with small encoder rows, so that
+they are positive but never among the top 6; 6 (odd 1-11) with bias -5. Their counters start
+above the threshold of 200 samples."""
 
 import copy
 import json
@@ -26,14 +28,27 @@ def data():
     rng = np.random.default_rng(31)
     atoms = rng.normal(size=(40, DIM))
     atoms /= np.linalg.norm(atoms, axis=1, keepdims=True)
-    weight = np.where(rng.random((STEPS, BATCH, 40)) < 0.1, rng.gamma(2.0, 1.2, (STEPS, BATCH, 40)), 0)
+    weight = np.where(
+        rng.random((STEPS, BATCH, 40)) < 0.1, rng.gamma(2.0, 1.2, (STEPS, BATCH, 40)), 0
+    )
     x = weight @ atoms + rng.normal(size=DIM) + 0.2 * rng.normal(size=(STEPS, BATCH, DIM))
     return x.astype(np.float32)
 
 
 def new_trainer(dtype):
-    trainer = TopKTrainer(steps=20, activation_dim=DIM, dict_size=F, k=K, layer=0, lm_name="none", lr=1e-3,
-                          warmup_steps=0, threshold_start_step=1, seed=7, device="cpu")
+    trainer = TopKTrainer(
+        steps=20,
+        activation_dim=DIM,
+        dict_size=F,
+        k=K,
+        layer=0,
+        lm_name="none",
+        lr=1e-3,
+        warmup_steps=0,
+        threshold_start_step=1,
+        seed=7,
+        device="cpu",
+    )
     trainer.dead_feature_threshold, trainer.top_k_aux = DEAD_AFTER, K_AUX
     ae = trainer.ae
     with torch.no_grad():
@@ -48,13 +63,15 @@ def new_trainer(dtype):
 
 
 def state(trainer, prefix):
-    tensors = {k: v.clone() for k, v in trainer.ae.state_dict().items() if k not in ("k", "threshold")}
+    tensors = {
+        k: v.clone() for k, v in trainer.ae.state_dict().items() if k not in ("k", "threshold")
+    }
     tensors["num_tokens_since_fired"] = trainer.num_tokens_since_fired.clone()
     return {prefix + k: v for k, v in tensors.items()}
 
 
 def look_ahead(trainer, step, x):
-    """What the coming update() will compute, on a copy: gradients, selection, the parts of the loss."""
+    """What the coming update() will compute, on a copy: gradients, selection, parts of the loss."""
     trainer.pre_norm_auxk_loss = -1  # keeps its graph, which cannot be copied
     t = copy.deepcopy(trainer)
     out = {}
@@ -77,11 +94,14 @@ def look_ahead(trainer, step, x):
     loss.backward()
     grads = {k: p.grad.clone() for k, p in t2.ae.named_parameters()}
     projected = remove_gradient_parallel_to_decoder_directions(
-        t2.ae.decoder.weight, t2.ae.decoder.weight.grad, DIM, F)
+        t2.ae.decoder.weight, t2.ae.decoder.weight.grad, DIM, F
+    )
     out.update({"grad." + k: g for k, g in grads.items()})
     out["grad_projected.decoder.weight"] = projected
-    norm = torch.sqrt(sum((g.double() ** 2).sum() for k, g in grads.items() if k != "decoder.weight")
-                      + (projected.double() ** 2).sum()).item()
+    norm = torch.sqrt(
+        sum((g.double() ** 2).sum() for k, g in grads.items() if k != "decoder.weight")
+        + (projected.double() ** 2).sum()
+    ).item()
     out["log"] = [loss.item(), log.losses["l2_loss"], aux, raw_aux, float(dead), norm]
     return out
 
@@ -103,20 +123,40 @@ def train(batches, dtype):
 
 
 def make_steps(out, x):
-    info = {"columns_of_log": ["loss", "l2_loss", "auxk_loss_normalised", "auxk_loss_before_normalisation",
-                               "dead_latents", "gradient_norm_after_projection_before_clip"]}
+    info = {
+        "columns_of_log": [
+            "loss",
+            "l2_loss",
+            "auxk_loss_normalised",
+            "auxk_loss_before_normalisation",
+            "dead_latents",
+            "gradient_norm_after_projection_before_clip",
+        ]
+    }
     for name, scale in (("topk", 1.0), ("topk_small", 0.1)):
         batches = x * np.float32(scale)
         single, log, gap = train(batches, torch.float32)
         double, log64, _ = train(batches, torch.float64)
-        info[name] = {"data_scale": scale, "smallest_gap_of_the_selection": gap, "log": log,
-                      "f32_vs_f64_maxdiff": {
-                          stage: max((single[k].double() - double[k]).abs().max().item() for k in single
-                                     if k.startswith(stage) and single[k].is_floating_point())
-                          for stage in ("step0.grad", "after1", "after5")}}
+        info[name] = {
+            "data_scale": scale,
+            "smallest_gap_of_the_selection": gap,
+            "log": log,
+            "f32_vs_f64_maxdiff": {
+                stage: max(
+                    (single[k].double() - double[k]).abs().max().item()
+                    for k in single
+                    if k.startswith(stage) and single[k].is_floating_point()
+                )
+                for stage in ("step0.grad", "after1", "after5")
+            },
+        }
         single["log"], single["log_f64"] = np.array(log), np.array(log64)
         if scale != 1:  # the same start; below the clip
-            single = {k: v for k, v in single.items() if not k.startswith(("init", "step0.topk", "step0.x"))}
+            single = {
+                k: v
+                for k, v in single.items()
+                if not k.startswith(("init", "step0.topk", "step0.x"))
+            }
         save_tensors(out / (name + ".safetensors"), single, VERSIONS)
     return info
 
@@ -126,12 +166,17 @@ def make_sae_lens(out, x):
     from sae_lens.saes.topk_sae import TopKSAE, TopKSAEConfig
 
     rng = np.random.default_rng(32)
-    cases = {"sae_lens": {}, "sae_lens_rescaled": {"rescale_acts_by_decoder_norm": True},
-             "sae_lens_no_input_bias": {"apply_b_dec_to_input": False}}
+    cases = {
+        "sae_lens": {},
+        "sae_lens_rescaled": {"rescale_acts_by_decoder_norm": True},
+        "sae_lens_no_input_bias": {"apply_b_dec_to_input": False},
+    }
     small = x.reshape(-1, DIM)[:24, :10].copy()
     results = {"x": small}
     for name, settings in cases.items():
-        sae = TopKSAE(TopKSAEConfig(d_in=10, d_sae=40, k=4, dtype="float32", device="cpu", **settings))
+        sae = TopKSAE(
+            TopKSAEConfig(d_in=10, d_sae=40, k=4, dtype="float32", device="cpu", **settings)
+        )
         with torch.no_grad():
             for p in (sae.W_enc, sae.W_dec, sae.b_enc, sae.b_dec):
                 p.copy_(torch.tensor(rng.normal(size=p.shape) * (0.1 if p.ndim == 1 else 0.5)))
@@ -154,8 +199,18 @@ def main():
     save_tensors(out / "data.safetensors", {"x": x}, VERSIONS)
     info = make_steps(out, x)
     make_sae_lens(out, x)
-    save_json(out / "info.json", VERSIONS, d=DIM, F=F, k=K, batch=BATCH, steps=STEPS, k_aux=K_AUX,
-              dead_after=DEAD_AFTER, **info)
+    save_json(
+        out / "info.json",
+        VERSIONS,
+        d=DIM,
+        F=F,
+        k=K,
+        batch=BATCH,
+        steps=STEPS,
+        k_aux=K_AUX,
+        dead_after=DEAD_AFTER,
+        **info
+    )
 
 
 if __name__ == "__main__":

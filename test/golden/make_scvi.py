@@ -1,7 +1,9 @@
-"""scvi/: scvi-tools' own SCVI on 64 made-up cells x 40 genes: model files, forward pass, three training steps.
+"""scvi/: scvi-tools' own SCVI on 64 made-up cells x 40 genes: model files, forward pass, three
+training steps.
 
-The format is that of the larger reference set: float32 results, and under *_f64 the same code in double.
-The standard normal draws of the reparameterisation are replaced by the stored `eps`, dropout is off."""
+The format is that of the larger reference set: float32 results, and under *_f64 the same code
+in double. The standard normal draws of the reparameterisation are replaced by the stored `eps`,
+dropout is off."""
 
 import copy
 import itertools
@@ -25,19 +27,24 @@ VERSIONS = versions("scvi-tools", "torch", "anndata", "pandas")
 
 def tensors_of(counts, batch, dtype):
     n = len(counts)
-    return {"X": torch.tensor(counts, dtype=dtype), "batch": torch.tensor(batch).reshape(n, 1),
-            "labels": torch.zeros(n, 1, dtype=torch.int64)}
+    return {
+        "X": torch.tensor(counts, dtype=dtype),
+        "batch": torch.tensor(batch).reshape(n, 1),
+        "labels": torch.zeros(n, 1, dtype=torch.int64),
+    }
 
 
 class FixedDraws:
-    """While active, Normal.rsample returns loc + scale * eps with the given eps, in the order of the calls."""
+    """While active, Normal.rsample returns loc + scale * eps with the given eps."""
 
     def __init__(self, eps):
         self.eps = eps
 
     def __enter__(self):
         self.old = Normal.rsample
-        Normal.rsample = lambda normal, sample_shape=torch.Size(): normal.loc + normal.scale * self.eps
+        Normal.rsample = (
+            lambda normal, sample_shape=torch.Size(): normal.loc + normal.scale * self.eps
+        )
 
     def __exit__(self, *_):
         Normal.rsample = self.old
@@ -74,21 +81,37 @@ def train_steps(model, counts, batch, minibatch, eps, dtype, out=None):
         optimiser.zero_grad()
         loss.loss.backward()
         if step == 0 and out is not None:
-            out.update({"step0.z": inference["z"], "step0.q_m": inference["qz"].loc,
-                        "step0.q_v": inference["qz"].scale ** 2,
-                        "step0.reconstruction_loss": reconstruction, "step0.kl_z": kl})
-            out.update({"grad." + k: p.grad.clone() for k, p in module.named_parameters()
-                        if p.grad is not None})
+            out.update(
+                {
+                    "step0.z": inference["z"],
+                    "step0.q_m": inference["qz"].loc,
+                    "step0.q_v": inference["qz"].scale ** 2,
+                    "step0.reconstruction_loss": reconstruction,
+                    "step0.kl_z": kl,
+                }
+            )
+            out.update(
+                {
+                    "grad." + k: p.grad.clone()
+                    for k, p in module.named_parameters()
+                    if p.grad is not None
+                }
+            )
         optimiser.step()
         if step in (0, STEPS - 1) and out is not None:
-            out.update({"after%d.%s" % (step + 1, k): v.clone() for k, v in module.state_dict().items()
-                        if not torch.equal(v, start[k])})
+            out.update(
+                {
+                    "after%d.%s" % (step + 1, k): v.clone()
+                    for k, v in module.state_dict().items()
+                    if not torch.equal(v, start[k])
+                }
+            )
     group = optimiser.param_groups[0]
     return losses, {k: group[k] for k in ("lr", "betas", "eps", "weight_decay", "amsgrad")}
 
 
 def forward(model, counts, batch, rng):
-    """Encoder, decoder, likelihood and loss in eval mode; an attribution gradient; counts swapped."""
+    """Encoder, decoder, likelihood and loss in eval mode; an attribution gradient; swaps."""
     module = copy.deepcopy(model.module).eval()
     double = copy.deepcopy(model.module).double().eval()
     n_latent, out = module.n_latent, {}
@@ -133,7 +156,7 @@ def forward(model, counts, batch, rng):
         changed[cell, gene] = new
         swaps.append([cell, gene, new, counts[cell, gene]])
         with torch.no_grad():
-            row = tensors_of(changed[cell:cell + 1], batch[cell:cell + 1], torch.float32)
+            row = tensors_of(changed[cell : cell + 1], batch[cell : cell + 1], torch.float32)
             after.append(module.inference(**module._get_inference_input(row))["qz"].loc[0].numpy())
     out["swap"], out["swap_q_m"] = np.array(swaps), np.array(after)
     return out, noise
@@ -167,7 +190,7 @@ def make_model(name, counts, obs, var, **settings):
 
 
 def fixed_names():
-    """scvi-tools names managers and models by random UUID; count instead, for files of the same bytes."""
+    """scvi-tools names managers and models by random UUID; count instead, for equal bytes."""
     count = itertools.count(1)
     for module in (scvi.data._manager, scvi.data._utils, scvi.model.base._base_model):
         module.uuid4 = lambda: uuid.UUID(int=next(count))
@@ -188,14 +211,24 @@ def main():
     out = folder("scvi")
     counts, kind = made_up_counts(1, N_CELLS, N_GENES)
     genes = ["GENE%d" % i for i in range(N_GENES)]
-    donors = np.where((np.arange(N_CELLS) // 3) % 2 == 0, "donor_b", "donor_a")  # the first cell is donor_b
-    obs = pd.DataFrame({"batch": pd.Categorical(donors)}, index=["cell%d" % i for i in range(N_CELLS)])
+    donors = np.where(
+        (np.arange(N_CELLS) // 3) % 2 == 0, "donor_b", "donor_a"
+    )  # the first cell is donor_b
+    obs = pd.DataFrame(
+        {"batch": pd.Categorical(donors)}, index=["cell%d" % i for i in range(N_CELLS)]
+    )
     var = pd.DataFrame(index=genes)
-    save_tensors(out / "cells.safetensors", {"counts": counts, "kind": kind.astype(np.int64)}, VERSIONS)
+    save_tensors(
+        out / "cells.safetensors", {"counts": counts, "kind": kind.astype(np.int64)}, VERSIONS
+    )
     info = {"genes": genes, "batch_categories": ["donor_a", "donor_b"], "kl_weight_training": KL}
     for name, settings in (
-            ("nb1", dict(n_hidden=10, n_latent=5, n_layers=1, dropout_rate=0.1, gene_likelihood="nb")),
-            ("zinb2", dict(n_hidden=9, n_latent=6, n_layers=2, dropout_rate=0.1, gene_likelihood="zinb"))):
+        ("nb1", dict(n_hidden=10, n_latent=5, n_layers=1, dropout_rate=0.1, gene_likelihood="nb")),
+        (
+            "zinb2",
+            dict(n_hidden=9, n_latent=6, n_layers=2, dropout_rate=0.1, gene_likelihood="zinb"),
+        ),
+    ):
         model, batch, losses = make_model(name, counts, obs, var, **settings)
         place = folder("scvi/" + name)
         save_model(model, place / "model.pt")
@@ -207,18 +240,26 @@ def main():
         eps = rng.normal(size=(STEPS, BATCH, settings["n_latent"])).astype(np.float32)
         steps = {"minibatch": minibatch, "eps": eps}
         single, double = {}, {}
-        losses32, optimiser = train_steps(model, counts, batch, minibatch, eps, torch.float32, single)
+        losses32, optimiser = train_steps(
+            model, counts, batch, minibatch, eps, torch.float32, single
+        )
         losses64, _ = train_steps(model, counts, batch, minibatch, eps, torch.float64, double)
         for k in single:
             if single[k].is_floating_point():
                 stage = k.split(".")[0]
-                noise[stage] = max(noise.get(stage, 0), (single[k].double() - double[k]).abs().max().item())
+                noise[stage] = max(
+                    noise.get(stage, 0), (single[k].double() - double[k]).abs().max().item()
+                )
         steps.update({k: v for k, v in single.items() if k.startswith("step0")})
         steps["losses"], steps["losses_f64"] = np.array(losses32), np.array(losses64)
         steps.update({k: v for k, v in single.items() if not k.startswith("step0")})
         save_tensors(place / "train.safetensors", steps, VERSIONS)
-        info[name] = {**settings, "optimizer": optimiser, "loss_before_and_after_60_steps": losses,
-                      "f32_vs_f64_maxdiff": noise}
+        info[name] = {
+            **settings,
+            "optimizer": optimiser,
+            "loss_before_and_after_60_steps": losses,
+            "f32_vs_f64_maxdiff": noise,
+        }
     save_json(out / "info.json", VERSIONS, **info)
 
 

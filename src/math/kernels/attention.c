@@ -1,9 +1,10 @@
 /* Row operations of a transformer (math/attention.h).
  *
- * Everything here streams a row that is in the first-level cache: normalisation reads it three times
- * (mean, variance about the mean, result), softmax three times (maximum, exponential and sum, and
- * later the division, which is done on the 64 numbers of the context instead of the 1,200 weights).
- * Two passes for the variance, not sum of squares: rows of a trained network have means far from 0.
+ * Everything here streams a row that is in the first-level cache: normalisation reads it three
+ * times (mean, variance about the mean, result), softmax three times (maximum, exponential and sum,
+ * and later the division, which is done on the 64 numbers of the context instead of the 1,200
+ * weights). Two passes for the variance, not sum of squares: rows of a trained network have means
+ * far from 0.
  *
  * Sums have 16 explicit lanes, so that the order of summation is written here and is the same for
  * every instruction set; levels differ by fused multiply-adds only. */
@@ -59,7 +60,8 @@ static void add_bias(int64_t n, int64_t width, const float *restrict bias, float
         for (int64_t j = 0; j < width; j++) rows[i * width + j] += bias[j];
 }
 
-static void add_bias_relu(int64_t n, int64_t width, const float *restrict bias, float *restrict rows)
+static void add_bias_relu(int64_t n, int64_t width, const float *restrict bias,
+                          float *restrict rows)
 {
     for (int64_t i = 0; i < n; i++)
         for (int64_t j = 0; j < width; j++) {
@@ -104,7 +106,8 @@ static void add_norm(int64_t n, int64_t width, const float *add, const float *bi
 }
 
 /* With h = (in - mean) / sd and g = gain * grad: (g - mean g - h mean(g h)) / sd. */
-static void layer_norm_back(int64_t n, int64_t width, const float *in, const float *gain, float *grad)
+static void layer_norm_back(int64_t n, int64_t width, const float *in, const float *gain,
+                            float *grad)
 {
     for (int64_t i = 0; i < n; i++) {
         const float *row = in + i * width;

@@ -1,0 +1,319 @@
+/* Times of scGPT at the size of the published whole-human checkpoint: 163 tensors, 51,330,049
+ * numbers, generated here and written in the published container. Prints a table to stdout.
+ *
+ *     build/bench/bench_scgpt [threads] [tokens] [FOLDER]
+ *
+ * The folder is made when it is not there (205 MB, default /dev/shm/conceptome-bench-scgpt) and can
+ * be given to the peer: bench/peers/scgpt_peer.py FOLDER. The floor is the time of the
+ * multiply-adds that the full network has, at the rate of one large f32 product on the same
+ * threads. Everything is given twice, as time on the clock and as processor time; on a busy machine
+ * only the second means anything, and that with one thread (waiting threads spin). */
+#include <jansson.h>
+#include <omp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/cpu.h"
+#include "base/memory.h"
+#include "base/random.h"
+#include "math/blas.h"
+#include "model/scgpt_network.h"
+
+enum { WIDTH = 512, LAYERS = 12, HEADS = 8, VOCABULARY = 60697, GENES = 60694 };
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* Processor time of the whole process: what is left of a measurement on a busy machine. */
+static double cpu(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static void need(cpt_status status, const cpt_err *e)
+{
+    if (status == CPT_OK) return;
+    fprintf(stderr, "%s\n", e->text);
+    exit(1);
+}
+
+/* ---- a checkpoint of full size ---- */
+
+typedef struct writer {
+    cpt_tree *tree;
+    cpt_value *root;
+    cpt_stream stream;
+    int64_t n_numbers;
+    int32_t n_tensors;
+} writer;
+
+/* Cheap noise of the given spread about `mean`; the tree borrows it until the file is written. */
+static void add(writer *w, const char *name, int64_t rows, int64_t cols, double mean, double spread)
+{
+    cpt_err err;
+    const int64_t shape[2] = {rows, cols}, n = rows * (cols ? cols : 1);
+    float *v;
+    need(cpt_alloc(&v, (size_t)n, sizeof *v, &err), &err);
+    for (int64_t i = 0; i < n; i++) {
+        uint32_t u = cpt_stream_u32(&w->stream);
+        v[i] = (float)(mean + spread * 3.4641 * (u * 0x1p-32 - 0.5));
+    }
+    cpt_value *t = cpt_tree_tensor(w->tree, CPT_F32, cols ? 2 : 1, shape, v);
+    if (!t || !cpt_tree_set(w->tree, w->root, name, t)) exit(1);
+    w->n_numbers += n;
+    w->n_tensors++;
+}
+
+static void add_linear(writer *w, const char *stem, int64_t n_out, int64_t n_in)
+{
+    char name[128];
+    snprintf(name, sizeof name, "%s.weight", stem);
+    add(w, name, n_out, n_in, 0, 1 / sqrt((double)n_in));
+    snprintf(name, sizeof name, "%s.bias", stem);
+    add(w, name, n_out, 0, 0, 0.02);
+}
+
+static void add_norm(writer *w, const char *stem)
+{
+    char name[128];
+    snprintf(name, sizeof name, "%s.weight", stem);
+    add(w, name, WIDTH, 0, 1, 0.1);
+    snprintf(name, sizeof name, "%s.bias", stem);
+    add(w, name, WIDTH, 0, 0, 0.05);
+}
+
+static void add_layer(writer *w, int layer)
+{
+    static const char *const linear[] = {"self_attn.Wqkv", "self_attn.out_proj", "linear1",
+                                         "linear2"};
+    char stem[96];
+    for (size_t i = 0; i < sizeof linear / sizeof *linear; i++) {
+        snprintf(stem, sizeof stem, "transformer_encoder.layers.%d.%s", layer, linear[i]);
+        add_linear(w, stem, i == 0 ? 3 * WIDTH : WIDTH, WIDTH);
+    }
+    for (int i = 1; i <= 2; i++) {
+        snprintf(stem, sizeof stem, "transformer_encoder.layers.%d.norm%d", layer, i);
+        add_norm(w, stem);
+    }
+}
+
+static void write_checkpoint(const char *folder)
+{
+    cpt_err err;
+    char path[1200];
+    writer w = {.tree = cpt_tree_new()};
+    if (!w.tree || !(w.root = cpt_tree_dict(w.tree, true))) exit(1);
+    cpt_stream_init(&w.stream, 1, CPT_RANDOM_SIMULATE, 0);
+    add(&w, "encoder.embedding.weight", VOCABULARY, WIDTH, 0, 0.1);
+    add_norm(&w, "encoder.enc_norm");
+    add(&w, "flag_encoder.weight", 2, WIDTH, 0, 1);
+    add_linear(&w, "value_encoder.linear1", WIDTH, 1);
+    add_linear(&w, "value_encoder.linear2", WIDTH, WIDTH);
+    add_norm(&w, "value_encoder.norm");
+    for (int i = 0; i < LAYERS; i++) add_layer(&w, i);
+    add_linear(&w, "decoder.fc.0", WIDTH, WIDTH);
+    add_linear(&w, "decoder.fc.2", WIDTH, WIDTH);
+    add_linear(&w, "decoder.fc.4", 1, WIDTH);
+    add_linear(&w, "mvc_decoder.gene2query", WIDTH, WIDTH);
+    add(&w, "mvc_decoder.W.weight", WIDTH, WIDTH, 0, 0.05);
+    printf("%d tensors, %lld numbers\n", w.n_tensors, (long long)w.n_numbers);
+    snprintf(path, sizeof path, "%s/best_model.pt", folder);
+    need(cpt_torch_write(path, w.root, &err), &err);
+    for (int64_t i = 0; i < w.root->as.list.n; i++)
+        free((void *)(uintptr_t)w.root->as.list.items[2 * i + 1]->as.tensor->data);
+    cpt_tree_free(w.tree);
+}
+
+static void write_settings(const char *folder)
+{
+    cpt_err err;
+    char path[1200], token[32];
+    cpt_text t = {0};
+    snprintf(path, sizeof path, "%s/args.json", folder);
+    cpt_text_addf(&t,
+                  "{\"embsize\": %d, \"nheads\": %d, \"d_hid\": %d, \"nlayers\": %d, "
+                  "\"pad_token\": \"<pad>\", \"pad_value\": -2}\n",
+                  WIDTH, HEADS, WIDTH, LAYERS);
+    need(cpt_write_file(path, t.bytes, t.length, &err), &err);
+    cpt_text_free(&t);
+    cpt_text_add(&t, "{");
+    for (int i = 0; i < GENES; i++) {
+        snprintf(token, sizeof token, "\"GENE%d\": %d, ", i, i);
+        cpt_text_add(&t, token);
+    }
+    cpt_text_addf(&t, "\"<pad>\": %d, \"<cls>\": %d, \"<eoc>\": %d}\n", GENES, GENES + 1,
+                  GENES + 2);
+    snprintf(path, sizeof path, "%s/vocab.json", folder);
+    need(cpt_write_file(path, t.bytes, t.length, &err), &err);
+    cpt_text_free(&t);
+}
+
+/* ---- times ---- */
+
+static double resident_mb(void)
+{
+    long pages = 0, resident = 0;
+    FILE *f = fopen("/proc/self/statm", "r");
+    if (f && fscanf(f, "%ld %ld", &pages, &resident) != 2) resident = 0;
+    long shared = 0;
+    if (f) {
+        rewind(f);
+        if (fscanf(f, "%ld %ld %ld", &pages, &resident, &shared) != 3) shared = 0;
+        fclose(f);
+    }
+    return (double)(resident - shared) * 4096e-6; /* what is not mapped from a file */
+}
+
+/* Rate of one large product, GFLOP/s: the best of a few. */
+static double product_rate(int threads)
+{
+    enum { N = 1536 };
+    cpt_err err;
+    double best = 0;
+    float *a;
+    need(cpt_alloc(&a, 3 * N * N, sizeof *a, &err), &err);
+    for (int i = 0; i < 2 * N * N; i++) a[i] = (float)(i % 7) - 3;
+    for (int i = 0; i < 5; i++) {
+        double from = cpu();
+        cpt_gemm(false, true, N, N, N, 1, a, N, a + N * N, N, 0, a + 2 * N * N, N, threads);
+        double rate = 2e-9 * N * N * N / (cpu() - from) * threads;
+        best = rate > best ? rate : best;
+    }
+    free(a);
+    return best;
+}
+
+static double layer_gflop(double s)
+{
+    return 1e-9 * (2 * s * WIDTH * (4 * WIDTH + 2 * WIDTH) + 4 * s * s * WIDTH);
+}
+
+/* A cell of `tokens` - 1 genes as one row of counts; the peer makes the same. */
+static cpt_csr make_cell(int32_t tokens)
+{
+    int64_t *indptr = calloc(2, sizeof *indptr);
+    int32_t *indices = calloc((size_t)tokens, sizeof *indices);
+    float *values = calloc((size_t)tokens, sizeof *values);
+    if (!indptr || !indices || !values) exit(1);
+    for (int32_t i = 0; i < tokens - 1; i++) {
+        indices[i] = i * (GENES / tokens);
+        values[i] = (float)(1 + i % 37);
+    }
+    indptr[1] = tokens - 1;
+    return (cpt_csr){1, GENES, indptr, indices, values};
+}
+
+static double median(double *x, int n)
+{
+    for (int i = 1; i < n; i++)
+        for (int j = i; j > 0 && x[j] < x[j - 1]; j--) {
+            double kept = x[j];
+            x[j] = x[j - 1];
+            x[j - 1] = kept;
+        }
+    return x[n / 2];
+}
+
+static void time_forward(const cpt_model *m, const cpt_counts *counts, int threads, double rate,
+                         int32_t tokens)
+{
+    enum { RUNS = 3 };
+    cpt_err err;
+    cpt_context ctx;
+    float out[WIDTH];
+    double times[RUNS], work[RUNS];
+    cpt_context_init(&ctx);
+    ctx.n_threads = threads;
+    for (int i = 0; i < RUNS; i++) {
+        double from = now(), from_cpu = cpu();
+        need(m->ops->embed(m, counts, 0, 1, out, &ctx, &err), &err);
+        times[i] = now() - from;
+        work[i] = cpu() - from_cpu;
+    }
+    const double floor_time = LAYERS * layer_gflop(tokens) / rate,
+                 busy = median(work, RUNS) / threads;
+    printf("forward, %d tokens, %d threads: clock %.1f ms, CPU %.1f ms per thread; floor of the "
+           "full network %.1f ms: %.2f x\n",
+           tokens, threads, 1e3 * median(times, RUNS), 1e3 * busy, 1e3 * floor_time,
+           busy / floor_time);
+    printf("embedding starts %.6f %.6f %.6f %.6f\n", (double)out[0], (double)out[1], (double)out[2],
+           (double)out[3]);
+}
+
+/* One session, one thread. */
+static void time_session(const cpt_model *m, const cpt_counts *counts)
+{
+    enum { SINGLES = 3 };
+    cpt_err err;
+    cpt_profile p;
+    cpt_session *s;
+    cpt_change changes[SINGLES];
+    float *w, *slopes, out[SINGLES * WIDTH];
+    need(cpt_alloc(&w, WIDTH, sizeof *w, &err), &err);
+    need(cpt_alloc(&slopes, (size_t)m->n_genes, sizeof *slopes, &err), &err);
+    w[0] = 1;
+    need(m->ops->profile(m, counts, 0, &p, &err), &err);
+    double from = cpu();
+    need(m->ops->session_open(m, &p, &s, &err), &err);
+    const double open_time = cpu() - from;
+    for (int i = 0; i < SINGLES; i++) changes[i] = (cpt_change){p.genes[10 * i], i % 2 ? 0 : 7};
+    need(m->ops->session_singles(s, 1, changes, out, &err), &err);
+    from = cpu();
+    need(m->ops->session_singles(s, SINGLES, changes, out, &err), &err);
+    const double single = (cpu() - from) / SINGLES;
+    from = cpu();
+    for (int i = 0; i < 2; i++) need(m->ops->session_joint(s, 1, changes, out, &err), &err);
+    const double joint = (cpu() - from) / 2;
+    from = cpu();
+    need(m->ops->session_gradient(s, 1, w, slopes, &err), &err);
+    const double gradient = cpu() - from;
+    printf("session, CPU: open %.0f ms, single %.0f ms, whole forward %.0f ms, gradient %.0f ms = "
+           "%.2f forwards; memory %.0f MB\n",
+           1e3 * open_time, 1e3 * single, 1e3 * joint, 1e3 * gradient, gradient / joint,
+           resident_mb());
+    m->ops->session_free(s);
+    cpt_profile_free(&p);
+    free(w);
+    free(slopes);
+}
+
+int main(int argc, char **argv)
+{
+    const int threads = argc > 1 ? atoi(argv[1]) : omp_get_max_threads();
+    const int32_t tokens = argc > 2 ? atoi(argv[2]) : 1200;
+    const char *folder = argc > 3 ? argv[3] : "/dev/shm/conceptome-bench-scgpt";
+    char path[1200];
+    cpt_err err;
+    cpt_model *m;
+    cpt_counts counts;
+    snprintf(path, sizeof path, "%s/vocab.json", folder);
+    if (!cpt_path_exists(path)) {
+        need(cpt_make_folder(folder, &err), &err);
+        write_checkpoint(folder);
+        write_settings(folder);
+    }
+    const double before = resident_mb(), from = now(), from_cpu = cpu();
+    need(cpt_model_open(folder, &m, NULL, &err), &err);
+    printf("open: clock %.2f s, CPU %.2f s, %.1f MB beside the map\n", now() - from,
+           cpu() - from_cpu, resident_mb() - before);
+    const double rate = product_rate(threads);
+    printf("one f32 product on %d threads: %.0f GFLOP/s (%s, %s)\n", threads, rate,
+           cpt_blas_core_name(), cpt_cpu_level_name(cpt_cpu_level()));
+    cpt_csr csr = make_cell(tokens);
+    need(cpt_counts_init(&counts, &csr, NULL, m->n_genes, &err), &err);
+    time_forward(m, &counts, threads, rate, tokens);
+    time_session(m, &counts);
+    cpt_model_free(m);
+    free((void *)(uintptr_t)csr.indptr);
+    free((void *)(uintptr_t)csr.indices);
+    free((void *)(uintptr_t)csr.values);
+    return 0;
+}
