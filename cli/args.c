@@ -156,7 +156,8 @@ int cli_parse(cli *c, const cli_command *command, int argc, char **argv)
     optind = 1; /* argv[0] is the command's name */
     while (result == CLI_OK && (code = getopt_long(argc, argv, letters, all, NULL)) != -1) {
         const char letter[3] = {'-', (char)optopt, '\0'}; /* one of several in a word: -vx */
-        if (code == '?') result = unknown_option(c, optopt > 0 && optopt < 128 ? letter : argv[optind - 1], all);
+        if (code == '?')
+            result = unknown_option(c, optopt > 0 && optopt < 128 ? letter : argv[optind - 1], all);
         else if (code == ':') result = cli_usage(c, "option '%s' needs a value", argv[optind - 1]);
         else result = handle(c, code, table, &config);
     }

@@ -355,7 +355,7 @@ static void hash_value(const cpt_study *s, cpt_sha256 *h, const char *name)
     const cpt_option_info *info = cpt_option_list(&n);
     while (strcmp(info->name, name) != 0) info++;
     if (info->kind == CPT_OPTION_NUMBER) {
-        snprintf(number, sizeof number, "%.9g", cpt_options_number(s->options, name));
+        snprintf(number, sizeof number, "%.17g", cpt_options_number(s->options, name));
         hash_text(h, number);
     } else if (info->kind == CPT_OPTION_INTEGER) {
         snprintf(number, sizeof number, "%lld", (long long)cpt_options_integer(s->options, name));
