@@ -7,10 +7,6 @@ program=$1
 study=demo/study
 mkdir -p demo
 
-# On a machine with other work, threads that spin while they wait take the time of those they wait for: a
-# training measured on two busy cores took 12.4 s spinning, 4.6 s sleeping.
-export OMP_WAIT_POLICY="${OMP_WAIT_POLICY:-passive}"
-
 if [ -n "${CONCEPTOME_DATA:-}" ]; then
     cells=$CONCEPTOME_DATA
     [ -e "$cells" ] || { echo "CONCEPTOME_DATA=$cells: no such file"; exit 1; }
