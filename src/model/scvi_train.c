@@ -335,7 +335,7 @@ static void say_plan(const trainer *t)
     if (last < 0.95)
         cpt_info(t->ctx,
                  "scVI: the weight of the KL term ends at %.2f, because it rises over %d epochs "
-                 "(scvi-tools' rule) and there are %d; kl_warmup = 0 lets it rise within the run",
+                 "(scvi-tools' rule) and there are %d; --kl-warmup 0 lets it rise within the run",
                  last, t->warmup, t->n_epochs);
 }
 

@@ -355,6 +355,11 @@ cpt_status cpt_enrich_list(const char *ranking, const char *genes, const char *b
     if (!ranking && !background) CPT_TRY(annotated_genes(o, table, &universe, e));
     const cpt_strings *symbols = ranking ? &listed.symbols : &universe.symbols;
     CPT_TRY(cpt_families_open(o, symbols, &families, ctx, e));
+    if (families.n == 0) {
+        status = cpt_fail(e, CPT_ERR_USAGE,
+                          "there are no gene sets to test: give --gmt FILE, or aspects of GO");
+        goto done;
+    }
     CPT_TRY(cpt_alloc(&r.gsea, (size_t)families.n, sizeof *r.gsea, e));
     CPT_TRY(cpt_alloc(&r.ora, (size_t)families.n, sizeof *r.ora, e));
     if (ranking) {

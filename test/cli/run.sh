@@ -209,6 +209,8 @@ case_enrich_alone() {
     expect 1 enrich --ranking words.rnk --gmt y.gmt --aspects none
     expect 1 enrich --ranking absent.rnk --gmt y.gmt --aspects none
     expect 2 enrich --ranking x.rnk --genes genes.txt
+    expect 2 enrich --ranking x.rnk --aspects none
+    said "no gene sets"
 }
 
 # Every broken file: exit 1, one line, with the file's name in it.
