@@ -43,18 +43,6 @@ static bool has_aspect(const char *list, const char *aspect)
     return false;
 }
 
-static cpt_status check_aspects(const char *aspects, cpt_err *e)
-{
-    if (strcmp(aspects, "none") == 0) return CPT_OK;
-    for (const char *p = aspects; p; p = strchr(p, ',') ? strchr(p, ',') + 1 : NULL) {
-        size_t n = strcspn(p, ",");
-        if (n != 2 || (strncmp(p, "BP", 2) && strncmp(p, "MF", 2) && strncmp(p, "CC", 2)))
-            return cpt_fail(e, CPT_ERR_USAGE,
-                            "--aspects: '%s' is not a list of BP, MF, CC, nor 'none'", aspects);
-    }
-    return CPT_OK;
-}
-
 static void log_annotation(const cpt_context *ctx, const cpt_go *go, const cpt_annotation *a)
 {
     cpt_info(ctx,
@@ -76,8 +64,7 @@ static cpt_status open_go(const cpt_options *o, const cpt_strings *symbols, cpt_
     cpt_annotation *a;
     cpt_go_options go_options = {.part_of = true};
     cpt_annotation_options annotation_options = {*evidence ? evidence : NULL};
-    cpt_status status;
-    CPT_TRY(check_aspects(aspects, e));
+    cpt_status status = CPT_OK;
     if (strcmp(aspects, "none") == 0) goto done;
     snprintf(obo, sizeof obo, "%s", cpt_options_text(o, "go"));
     snprintf(gaf, sizeof gaf, "%s", cpt_options_text(o, "annotation"));

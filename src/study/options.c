@@ -204,6 +204,21 @@ static bool is_choice(const char *choices, const char *value)
     return false;
 }
 
+/* "none", or a list of the three aspects: judged here, not after an hour of training. */
+static cpt_status check_aspects(const char *value, cpt_err *e)
+{
+    if (strcmp(value, "none") == 0) return CPT_OK;
+    for (const char *p = value; p; p = strchr(p, ',') ? strchr(p, ',') + 1 : NULL) {
+        size_t n = strcspn(p, ",");
+        bool known_aspect = n == 2 && (strncmp(p, "BP", 2) == 0 || strncmp(p, "MF", 2) == 0 ||
+                                       strncmp(p, "CC", 2) == 0);
+        if (!known_aspect)
+            return cpt_fail(e, CPT_ERR_USAGE,
+                            "--aspects: '%s' is not a list of BP, MF, CC, nor 'none'", value);
+    }
+    return CPT_OK;
+}
+
 static cpt_status check_value(const cpt_option_info *info, const char *value, cpt_err *e)
 {
     int64_t integer;
@@ -229,7 +244,7 @@ static cpt_status check_value(const cpt_option_info *info, const char *value, cp
     default:
         if (strchr(value, '\n'))
             return cpt_fail(e, CPT_ERR_USAGE, "--%s: the value contains a line break", info->name);
-        return CPT_OK;
+        return strcmp(info->name, "aspects") == 0 ? check_aspects(value, e) : CPT_OK;
     }
     if (number < info->low || number > info->high)
         return cpt_fail(e, CPT_ERR_USAGE, "--%s: %s is outside %g to %g", info->name, value,

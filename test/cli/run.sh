@@ -58,6 +58,8 @@ case_usage() {
     said "not a whole number"
     expect 2 run cells.h5ad -o s --likelihood gauss
     said "nb|zinb"
+    expect 2 run cells.h5ad -o s --aspects BP,XX
+    said "not a list of BP, MF, CC"
     expect 2 run cells.h5ad -o s -t 0
     expect 2 run cells.h5ad -o s -vx
     said "unknown option '-x'"
