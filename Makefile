@@ -15,7 +15,7 @@ BUILD := build$(if $(san),/san)
 V ?= 0
 Q := $(if $(filter 1,$(V)),,@)
 
-PACKAGES := hdf5 openblas jansson zlib libdeflate libcurl
+PACKAGES := hdf5 openblas jansson zlib libdeflate libcurl sqlite3 libmicrohttpd
 ARCH := $(shell uname -m)
 
 # Set-up comes first: without the libraries nothing below can be resolved.

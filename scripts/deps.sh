@@ -13,12 +13,14 @@ libopenblas-openmp-dev matrix products (the OpenMP build shares our thread pool)
 libjansson-dev         JSON
 zlib1g-dev             gzip text
 libcurl4-openssl-dev   conceptome fetch
+libsqlite3-dev         the experts' notes
+libmicrohttpd-dev      conceptome serve
 libcmocka-dev          the unit tests
 "
 
 present() {
     command -v gcc >/dev/null && command -v make >/dev/null && command -v pkg-config >/dev/null &&
-        pkg-config --exists hdf5 openblas jansson zlib libdeflate libcurl cmocka
+        pkg-config --exists hdf5 openblas jansson zlib libdeflate libcurl sqlite3 libmicrohttpd cmocka
 }
 
 if present; then
@@ -48,7 +50,7 @@ $sudo apt-get update -qq </dev/null
 $sudo apt-get install -y -qq --no-install-recommends $names </dev/null
 if present; then exit 0; fi
 echo "still missing after the installation:"
-for p in hdf5 openblas jansson zlib libdeflate libcurl cmocka; do
+for p in hdf5 openblas jansson zlib libdeflate libcurl sqlite3 libmicrohttpd cmocka; do
     pkg-config --exists "$p" || echo "  $p (pkg-config does not know it)"
 done
 exit 1
