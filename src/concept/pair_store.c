@@ -141,7 +141,7 @@ static cpt_status read_records(cpt_pair_store *s, const char *key, cpt_err *e)
     }
     if (ftruncate(s->file, (off_t)at) != 0 || lseek(s->file, 0, SEEK_END) < 0)
         return io_error(s, e);
-    qsort(s->entries, (size_t)s->n, sizeof *s->entries, compare);
+    if (s->n) qsort(s->entries, (size_t)s->n, sizeof *s->entries, compare);
     return CPT_OK;
 }
 

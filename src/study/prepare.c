@@ -6,6 +6,7 @@
 #include "model/scgpt.h"
 #include "model/scvi.h"
 #include "model/variable_genes.h"
+#include "study/share.h"
 #include "study/store.h"
 
 #include <math.h>
