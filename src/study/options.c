@@ -94,6 +94,10 @@ static const cpt_option_info table[] = {
      "smallest |attribution| of an attributed gene (0.05: the paper)"},
     {"ig-steps", "attribution", CPT_OPTION_INTEGER, "64", "N", 1, 10000,
      "points on the path of integrated gradients"},
+    {"hybrid-top", "attribution", CPT_OPTION_INTEGER, "200", "N", 0, 1e6,
+     "hybrid: genes per pair that are substituted exactly after the screen"},
+    {"hybrid-check", "attribution", CPT_OPTION_INTEGER, "50", "N", 0, 1e6,
+     "hybrid: random genes per pair on which the screen is checked"},
     {"noise-directions", "attribution", CPT_OPTION_INTEGER, "64", "N", 0, 10000,
      "random directions through the same pipeline: the noise floor"},
     /* expression */

@@ -160,6 +160,8 @@ static cpt_status attribution_options(cpt_study *s, const cpt_model *model,
                      ? CPT_READOUT_PRE
                      : CPT_READOUT_ACTIVATION;
     o->ig_steps = (int32_t)cpt_options_integer(s->options, "ig-steps");
+    o->hybrid_top = (int32_t)cpt_options_integer(s->options, "hybrid-top");
+    o->hybrid_check = (int32_t)cpt_options_integer(s->options, "hybrid-check");
     o->cutoff = cpt_options_number(s->options, "cutoff");
     if (strcmp(cpt_options_text(s->options, "space"), "counts") == 0 &&
         strcmp(model->ops->kind, "scgpt") != 0)
