@@ -53,6 +53,8 @@ int cli_close_stdout(void);
 
 void cli_print_json(json_t *value); /* one line on stdout; takes the value over */
 
+int cli_piece(cli *c, const char *stage); /* one piece, by --shard */
+
 void cli_begin(cli *c); /* log, progress, signals */
 void cli_end(cli *c, int code);
 
@@ -65,6 +67,7 @@ int cli_embed(cli *c);
 int cli_train(cli *c);
 int cli_encode(cli *c);
 int cli_attribute(cli *c);
+int cli_merge(cli *c);
 int cli_enrich(cli *c);
 int cli_evaluate(cli *c);
 int cli_report(cli *c);

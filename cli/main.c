@@ -8,11 +8,20 @@
 
 /* The table of subcommands, and nothing else: each lives in its own cmd_*.c. */
 
-static const cli_extra output_study[] = {
+static const cli_extra run_extras[] = {
     {"output", 'o', "STUDY", "folder of the study (made when absent)", NULL},
+    {"until", 0, "STAGE",
+     "stop after this stage: cells, model, embedding, map, dictionary, concepts, ...", NULL},
     {NULL, 0, NULL, NULL, NULL}};
 static const cli_extra output_file[] = {{"output", 'o', "PATH", "what is written", NULL},
                                         {NULL, 0, NULL, NULL, NULL}};
+#define SHARD                                                                                      \
+    {                                                                                              \
+        "shard", 0, "i/n", "one piece of n, without a lock, for many machines; see merge", NULL    \
+    }
+static const cli_extra shard_extras[] = {SHARD, {NULL, 0, NULL, NULL, NULL}};
+static const cli_extra embed_extras[] = {
+    {"output", 'o', "PATH", "what is written", NULL}, SHARD, {NULL, 0, NULL, NULL, NULL}};
 static const cli_extra train_extras[] = {
     {"output", 'o', "DICT", "folder of the dictionary", NULL},
     {"obsm", 0, "KEY", "which embedding of an h5ad (X_embedding, else the only one)", NULL},
@@ -21,6 +30,7 @@ static const cli_extra encode_extras[] = {{"output", 'o', "FILE", "concepts.h5ad
                                           {"obsm", 0, "KEY", "which embedding of an h5ad", NULL},
                                           {NULL, 0, NULL, NULL, NULL}};
 static const cli_extra enrich_extras[] = {
+    SHARD,
     {"ranking", 0, "FILE", "gene TAB statistic per line: preranked GSEA", NULL},
     {"genes", 0, "FILE", "one gene per line: over-representation", NULL},
     {"background", 0, "FILE", "universe for --genes; default: all genes with an annotation", NULL},
@@ -42,13 +52,13 @@ static const cli_command commands[] = {
      "dictionary, concepts, gene attribution, terms, evaluation, report.html. What is there and "
      "still valid\n"
      "is kept; a run that was stopped goes on where it was.",
-     "all", cli_run, output_study},
+     "all", cli_run, run_extras},
     {"attribute", "a whole study", "STUDY [options]",
      "genes of every concept, again with other options",
      "Computes the gene attribution of an existing study (attribution.h5ad) and what depends on it "
      "is brought\n"
      "up to date by the next `run` or `report`.",
-     "cells attribution", cli_attribute, no_extras},
+     "cells attribution", cli_attribute, shard_extras},
     {"enrich", "a whole study", "STUDY | --ranking FILE | --genes FILE [options]",
      "terms of every concept; or of any ranking or gene list",
      "On a study: writes enrichment.tsv.gz. Alone: --ranking FILE (gene TAB statistic per line) is "
@@ -61,6 +71,18 @@ static const cli_command commands[] = {
      "share of\n"
      "concepts with a significant term, fit to labels, noise floor of the attribution.",
      "cells evaluation", cli_evaluate, no_extras},
+    {"merge", "a whole study", "STUDY [options]", "joins the pieces that --shard has written",
+     "Many machines that share a folder: `run CELLS -o STUDY --until model` once, then `embed "
+     "STUDY "
+     "--shard i/n` for\n"
+     "i = 1..n anywhere, `merge STUDY`, `run CELLS -o STUDY --until concepts`, `attribute STUDY "
+     "--shard "
+     "i/n`, `merge STUDY`,\n"
+     "`enrich STUDY --shard i/n`, `merge STUDY`, `run CELLS -o STUDY`. A missing piece is named; "
+     "the result "
+     "is the same, byte\n"
+     "by byte, as without pieces. workflow/Snakefile does all this.",
+     "all", cli_merge, no_extras},
     {"report", "a whole study", "STUDY [options]",
      "report.html for a colleague without the program",
      "Writes the self-contained report.html; runs whatever stage it needs and is missing.", "cells",
@@ -70,9 +92,9 @@ static const cli_command commands[] = {
     {"fit", "single steps", "CELLS --model scvi -o MODEL [options]", "train a model",
      "Trains scVI on CELLS and writes MODEL/model.pt as scvi-tools saves it: SCVI.load opens it.",
      "cells model", cli_fit, output_file},
-    {"embed", "single steps", "CELLS --model MODEL -o FILE.h5ad [options]",
+    {"embed", "single steps", "CELLS --model MODEL -o FILE.h5ad [options] | STUDY --shard i/n",
      "embed cells with a model", "Writes an AnnData file with obsm X_embedding.", "cells model",
-     cli_embed, output_file},
+     cli_embed, embed_extras},
     {"train", "single steps", "FILE -o DICT [--obsm KEY] [options]",
      "train a dictionary on any embedding",
      "FILE is an h5ad with an embedding in obsm, or a .npy matrix of cells by dimensions. The "
@@ -148,10 +170,10 @@ static int open_standard_streams(void)
     return 0;
 }
 
-/* Threads of libgomp spin while they wait. On a machine with other work they thereby take the time of
- * those they wait for (a training on two busy cores: 12.4 s spinning, 4.6 s sleeping; on idle ones
- * sleeping costs 6 %). libgomp reads its setting when it is loaded: hence the new start. A choice of
- * the user's stands. */
+/* Threads of libgomp spin while they wait. On a machine with other work they thereby take the time
+ * of those they wait for (a training on two busy cores: 12.4 s spinning, 4.6 s sleeping; on idle
+ * ones sleeping costs 6 %). libgomp reads its setting when it is loaded: hence the new start. A
+ * choice of the user's stands. */
 static void let_threads_sleep(char **argv)
 {
     if (getenv("OMP_WAIT_POLICY") || getenv("GOMP_SPINCOUNT")) return;

@@ -15,7 +15,7 @@
  *         cpt_context_init(&ctx);
  *         cpt_options *options = cpt_options_new(&err);
  *         if (!options || cpt_options_set(options, "label", "cell_type", &err) ||
- *             cpt_study_run("cells.h5ad", "study", options, NULL, &ctx, &err))
+ *             cpt_study_run("cells.h5ad", "study", NULL, options, NULL, &ctx, &err))
  *             fprintf(stderr, "%s\n", err.text);
  *         cpt_options_free(options);
  *         return err.code != CPT_OK;
@@ -131,15 +131,26 @@ size_t cpt_options_list(const cpt_options *o, const char *name, const char *cons
 /* Cells in, interpreted concepts out: all stages of doc/formats.md, in the folder `study`. What is
  * there and still valid (same inputs, same options) is not computed again; a run that was killed goes
  * on. CPT_ERR_LOCKED when another process works on the study (the text names its pid).
- * `command` is recorded in study.json (NULL = not said). */
-cpt_status cpt_study_run(const char *cells, const char *study, const cpt_options *options,
-                         const char *command, const cpt_context *ctx, cpt_err *e);
+ * `until` (NULL = the end): the stage after which to stop. `command` is recorded in study.json (NULL = not said). */
+cpt_status cpt_study_run(const char *cells, const char *study, const char *until,
+                         const cpt_options *options, const char *command, const cpt_context *ctx,
+                         cpt_err *e);
 
 /* One stage of an existing study and whatever it needs: "attribution", "enrichment", "evaluation",
  * "report" ... Options given here replace the study's, the others stay as recorded. `force` runs the
  * named stage even when nothing changed. */
 cpt_status cpt_study_stage(const char *study, const char *stage, const cpt_options *options, bool force,
                            const char *command, const cpt_context *ctx, cpt_err *e);
+
+/* Piece i of n (from 1) of the stage "embedding", "attribution" or "enrichment", for several machines that
+ * share the folder: reads the study, whose earlier stages must be done, and writes STUDY/shards only; takes
+ * no lock. A piece that is there is kept. */
+cpt_status cpt_study_piece(const char *study, const char *stage, int32_t i, int32_t n,
+                           const cpt_options *options, const cpt_context *ctx, cpt_err *e);
+/* Joins all stages that lie there in pieces, to the bytes that the stage itself writes, and removes the
+ * pieces. CPT_ERR_DATA names the first piece that is missing. */
+cpt_status cpt_study_merge(const char *study, const cpt_options *options, const char *command,
+                           const cpt_context *ctx, cpt_err *e);
 
 /* What a newcomer wants to know at the end of a run, as JSON text (malloc'ed; free it): sizes, scores,
  * the most frequent concepts with genes and terms, files, seconds per stage. */
