@@ -379,8 +379,7 @@ cpt_status cpt_piece_attribution(cpt_study *s, cpt_shard shard, const char *fold
     int64_t from, to;
     cpt_status status = cpt_study_model(s, &model, e);
     if (status) return status;
-    if (!cpt_model_has_counterfactuals(model))
-        return cpt_fail(e, CPT_ERR_USAGE, "%s: a fixed embedding has no attribution", s->folder);
+    if (!cpt_model_has_counterfactuals(model)) return CPT_OK; /* a piece of nothing */
     CPT_TRY(work_open(s, model, &w, e));
     cpt_shard_range(shard, w.pairs->n_concepts, &from, &to);
     CPT_TRY(some_pairs(w.pairs, from, to, &pairs, e));
@@ -402,6 +401,7 @@ cpt_status cpt_join_attribution(cpt_study *s, const char *pieces, int32_t n, cpt
     char folder[PATH_LIMIT];
     cpt_status status = cpt_study_model(s, &model, e);
     if (status) return status;
+    if (!cpt_model_has_counterfactuals(model)) return no_attribution(s, e);
     CPT_TRY(work_open(s, model, &w, e));
     CPT_TRY(some_pairs(w.pairs, 0, 0, &none, e));
     CPT_TRY(work_attribute(s, &w, none, &a, e)); /* the arrays, not defined anywhere yet */
