@@ -1,0 +1,2 @@
+#include "cli.h"
+int cli_compare(cli *c) { return 1; }
