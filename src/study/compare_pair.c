@@ -8,9 +8,14 @@
 #include <string.h>
 
 /* Measures of a pair of studies, each matched for itself; the first that can be had, in the order of
- * the enum, gives the list of matched concepts, on which all measures are then told. */
+ * `leads`, gives the list of matched concepts, on which all measures are then told.
+ *
+ * Activations lead although decoder rows would say more of the model: in a latent space of ten
+ * dimensions forty rows find partners with a cosine of 0.54 by chance alone, and what is alike then
+ * names other cells. */
 
 enum { DECODER, ACTIVATION, ATTRIBUTION, EXPRESSION, N_MEASURES };
+static const int leads[N_MEASURES] = {ACTIVATION, DECODER, ATTRIBUTION, EXPRESSION};
 enum { TOP_GENES = 10, SHARED_TOP = 20, LEAST_GENES = 10 };
 static const char *const measure_names[N_MEASURES] = {"decoder", "activation", "attribution",
                                                       "expression"};
@@ -400,7 +405,7 @@ cpt_status cpt_compare_pair(const cpt_compared *a, const cpt_compared *b, const 
                             const cpt_comparison *how, json_t **out, const cpt_context *ctx, cpt_err *e)
 {
     pair p = {.a = a, .b = b};
-    int lead = 0;
+    int order = 0;
     cpt_status status;
     *out = NULL;
     CPT_TRY(cpt_common_find(a, b, table, how->max_cells, &p.common, ctx, e));
@@ -413,13 +418,13 @@ cpt_status cpt_compare_pair(const cpt_compared *a, const cpt_compared *b, const 
         if (p.measures[m].likeness)
             CPT_TRY(cpt_likeness_match(p.measures[m].likeness, how->n_null, &p.measures[m].matching, ctx,
                                        e));
-    while (lead < N_MEASURES && !p.measures[lead].likeness) lead++;
-    if (lead == N_MEASURES) {
+    while (order < N_MEASURES && !p.measures[leads[order]].likeness) order++;
+    if (order == N_MEASURES) {
         status = cpt_fail(e, CPT_ERR_DATA, "%s and %s: nothing can be compared: %s; %s", a->name, b->name,
                           p.measures[ACTIVATION].why, p.measures[EXPRESSION].why);
         goto done;
     }
-    status = pair_json(&p, lead, out, e);
+    status = pair_json(&p, leads[order], out, e);
 done:
     pair_free(&p);
     return status;

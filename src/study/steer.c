@@ -126,6 +126,9 @@ static int by_number(const void *a, const void *b)
 
 static cpt_status nothing_changes(const steered *x, cpt_err *e)
 {
+    if (x->n_selected == 0 && x->u->stats[x->what.concept].dead)
+        return cpt_fail(e, CPT_ERR_DATA, "%s: c%d is active in no cell; use --clamp with a number",
+                        x->s->folder, x->what.concept);
     if (x->n_selected == 0)
         return cpt_fail(e, CPT_ERR_DATA, "%s: no usable cell fulfils '%s'", x->s->folder, x->query);
     return cpt_fail(e, CPT_ERR_DATA,
