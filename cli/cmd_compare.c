@@ -5,7 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* compare: the table on stdout, the finding in words on stderr (on stdout when the table goes to files). */
+/* compare: the table on stdout, the finding in words on stderr (on stdout when the table goes to
+ * files). */
 
 enum { SHOWN = 12 };
 
@@ -35,34 +36,38 @@ static void say_sides(const json_t *pair, FILE *out)
     json_array_foreach(json_object_get(pair, "cells"), i, set)
     {
         const char *of = text(set, "of");
-        if (strcmp(of, "both") == 0)
-            fprintf(out, "the same %.0f cells in both\n", value(set, "n"));
+        if (strcmp(of, "both") == 0) fprintf(out, "the same %.0f cells in both\n", value(set, "n"));
         else
-            fprintf(out, "%.0f cells of %s encoded by the model of %s, which finds %.0f of its %.0f genes\n",
-                    value(set, "n"), text(strcmp(of, "a") == 0 ? a : b, "name"),
-                    text(strcmp(of, "a") == 0 ? b : a, "name"), value(set, "genes_found"),
-                    value(set, "model_genes"));
+            fprintf(
+                out,
+                "%.0f cells of %s encoded by the model of %s, which finds %.0f of its %.0f genes\n",
+                value(set, "n"), text(strcmp(of, "a") == 0 ? a : b, "name"),
+                text(strcmp(of, "a") == 0 ? b : a, "name"), value(set, "genes_found"),
+                value(set, "model_genes"));
     }
 }
 
 static void say_measure(const char *name, const char *what, const json_t *pair, FILE *out)
 {
     const json_t *m = json_object_get(json_object_get(pair, "measures"), name),
-                 *null = json_object_get(m, "null"), *random = json_object_get(m, "random_partners"),
+                 *null = json_object_get(m, "null"),
+                 *random = json_object_get(m, "random_partners"),
                  *mcc = json_object_get(m, "pw_mcc");
     if (json_object_get(m, "absent")) {
         fprintf(out, "  %-28s -  %s\n", what, text(m, "absent"));
         return;
     }
     fprintf(out,
-            "  %-28s %5.2f (sd %.2f, %.0f pairs; %2.0f %% above 0.7) | chance %5.2f (sd %.2f), p %.2g | "
+            "  %-28s %5.2f (sd %.2f, %.0f pairs; %2.0f %% above 0.7) | chance %5.2f (sd %.2f), p "
+            "%.2g | "
             "random partners %5.2f | %.0f pairs q < 0.05\n",
             what, value(m, "mean"), value(m, "sd"), value(m, "n"), 100 * value(m, "above_07"),
             value(null, "mean"), value(null, "sd"), value(m, "p"), value(random, "mean"),
             value(m, "n_significant"));
     if (mcc)
-        fprintf(out, "  %-28s %5.2f %*s | chance %5.2f (sd %.2f), p %.2g\n", "PW-MCC", value(mcc, "mean"),
-                33, "", value(mcc, "null_mean"), value(mcc, "null_sd"), value(mcc, "p"));
+        fprintf(out, "  %-28s %5.2f %*s | chance %5.2f (sd %.2f), p %.2g\n", "PW-MCC",
+                value(mcc, "mean"), 33, "", value(mcc, "null_mean"), value(mcc, "null_sd"),
+                value(mcc, "p"));
 }
 
 static void say_matches(const json_t *pair, FILE *out)
@@ -74,8 +79,8 @@ static void say_matches(const json_t *pair, FILE *out)
     json_array_foreach(list, i, m)
     {
         if (i == SHOWN) break;
-        fprintf(out, "  %-5s %-5s %5.2f%s  %s | %s%s%s\n", text(m, "concept_a"), text(m, "concept_b"),
-                value(m, "likeness"), value(m, "q") < 0.05 ? "*" : " ",
+        fprintf(out, "  %-5s %-5s %5.2f%s  %s | %s%s%s\n", text(m, "concept_a"),
+                text(m, "concept_b"), value(m, "likeness"), value(m, "q") < 0.05 ? "*" : " ",
                 *text(m, "label_a") ? text(m, "label_a") : "-",
                 *text(m, "label_b") ? text(m, "label_b") : "-",
                 *text(m, "shared_genes") ? " | both: " : "", text(m, "shared_genes"));
@@ -120,7 +125,8 @@ int cli_compare(cli *c)
     int code = cli_operands(c, 2, CLI_MAX_OPERANDS);
     cpt_comparison_init(&how);
     if (code == CLI_OK) code = cli_count(c, "null", 1, 100000, how.n_null, &n_null);
-    if (code == CLI_OK) code = cli_count(c, "max-cells", 0, 100000000, (long)how.max_cells, &max_cells);
+    if (code == CLI_OK)
+        code = cli_count(c, "max-cells", 0, 100000000, (long)how.max_cells, &max_cells);
     if (code) return code;
     how.n_null = (int32_t)n_null;
     how.max_cells = max_cells;
@@ -132,8 +138,7 @@ int cli_compare(cli *c)
     if (c->json) puts(json);
     else if (!how.folder) fputs(tsv, stdout);
     FILE *out = how.folder && !c->json ? stdout : stderr;
-    json_array_foreach(json_object_get(root, "pairs"), i, pair)
-        if (!c->quiet) say_pair(pair, out);
+    json_array_foreach(json_object_get(root, "pairs"), i, pair) if (!c->quiet) say_pair(pair, out);
     if (root && !c->quiet) say_over_pairs(root, out);
     json_decref(root);
     free(json);

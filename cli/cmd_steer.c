@@ -5,7 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* steer: the table on stdout, the finding in words on stderr (on stdout when the table goes to files). */
+/* steer: the table on stdout, the finding in words on stderr (on stdout when the table goes to
+ * files). */
 
 enum { SHOWN_GENES = 12, SHOWN_LABELS = 4 };
 static const double EXPRESSED = 0.1; /* counts in 10,000, before or after: genes worth a word */
@@ -30,17 +31,21 @@ static void say_edit(const json_t *root, FILE *out)
                *query = text(root, "query");
     fprintf(out, "%s%s%s%s: ", text(root, "concept"), *label ? " (" : "", label, *label ? ")" : "");
     if (strcmp(edit, "ablate") == 0) fprintf(out, "switched off");
-    else fprintf(out, "%s %s%.4g", edit, strcmp(edit, "scale") == 0 ? "x " : "to ", value(root, "value"));
+    else
+        fprintf(out, "%s %s%.4g", edit, strcmp(edit, "scale") == 0 ? "x " : "to ",
+                value(root, "value"));
     fprintf(out, " in %.0f of %.0f cells%s%s%s", value(cells, "n"), value(cells, "selected"),
             *query ? " (" : "", query, *query ? ")" : "");
-    fprintf(out,
-            "\nactivation %.3g -> %.3g on average (%.3g when the edited cell is encoded again); step "
-            "%.3g, %.2g of the cells' spread\n",
-            value(u, "before"), value(u, "after"), value(u, "encoded_again"), value(step, "length"),
-            value(step, "relative"));
+    fprintf(
+        out,
+        "\nactivation %.3g -> %.3g on average (%.3g when the edited cell is encoded again); step "
+        "%.3g, %.2g of the cells' spread\n",
+        value(u, "before"), value(u, "after"), value(u, "encoded_again"), value(step, "length"),
+        value(step, "relative"));
     if (value(step, "relative") > 1)
-        fprintf(out, "the step is longer than the cells are spread: they end where the model may have "
-                     "seen none\n");
+        fprintf(out,
+                "the step is longer than the cells are spread: they end where the model may have "
+                "seen none\n");
 }
 
 static bool is_expressed(const json_t *gene)
@@ -76,9 +81,11 @@ static void say_chance(const json_t *genes, int directions, FILE *out)
         beyond += is_expressed(g) && value(g, "p") < 0.05;
     }
     if (directions > 0 && n > 0)
-        fprintf(out, "* p < 0.05 among %d random directions of the same length: %d of %d expressed genes "
-                     "(%.0f %%; 5 %% by chance)\n",
-                directions, beyond, n, 100.0 * beyond / n);
+        fprintf(
+            out,
+            "* p < 0.05 among %d random directions of the same length: %d of %d expressed genes "
+            "(%.0f %%; 5 %% by chance)\n",
+            directions, beyond, n, 100.0 * beyond / n);
 }
 
 static void say_labels(const json_t *root, FILE *out)
@@ -86,16 +93,17 @@ static void say_labels(const json_t *root, FILE *out)
     const json_t *labels = json_object_get(root, "labels"), *probe = json_object_get(root, "probe");
     size_t i;
     json_t *l;
-    fprintf(out, "probabilities of %s (a probe right in %.0f %% of %.0f held-out cells; always the "
-                 "commonest: %.0f %%)\n",
+    fprintf(out,
+            "probabilities of %s (a probe right in %.0f %% of %.0f held-out cells; always the "
+            "commonest: %.0f %%)\n",
             text(probe, "column"), 100 * value(probe, "accuracy"), value(probe, "n"),
             100 * value(probe, "majority"));
     json_array_foreach(labels, i, l)
     {
         if (i == SHOWN_LABELS) break;
-        fprintf(out, "  %-28s %.3f -> %.3f (%+.3f, sd %.3f; named in %.0f -> %.0f %%)", text(l, "name"),
-                value(l, "before"), value(l, "after"), value(l, "change"), value(l, "sd"),
-                100 * value(l, "named_before"), 100 * value(l, "named_after"));
+        fprintf(out, "  %-28s %.3f -> %.3f (%+.3f, sd %.3f; named in %.0f -> %.0f %%)",
+                text(l, "name"), value(l, "before"), value(l, "after"), value(l, "change"),
+                value(l, "sd"), 100 * value(l, "named_before"), 100 * value(l, "named_after"));
         if (isfinite(value(l, "p")))
             fprintf(out, "; random directions %+.3f (sd %.3f), p %.2g", value(l, "null_mean"),
                     value(l, "null_sd"), value(l, "p"));
@@ -126,7 +134,8 @@ int cli_steer(cli *c)
     long max_cells, directions;
     int code = cli_operands(c, 1, 1);
     cpt_steer_init(&how);
-    if (code == CLI_OK) code = cli_count(c, "max-cells", 0, 100000000, (long)how.max_cells, &max_cells);
+    if (code == CLI_OK)
+        code = cli_count(c, "max-cells", 0, 100000000, (long)how.max_cells, &max_cells);
     if (code == CLI_OK) code = cli_count(c, "directions", 0, 100000, how.n_directions, &directions);
     if (code) return code;
     how.concept = cli_value(c, "concept");

@@ -86,7 +86,8 @@ static const cli_command commands[] = {
      "tables on stdout", "Writes one table of the study to stdout.", "", cli_export, export_extras},
     {"compare", "beyond one study", "STUDY STUDY [...] [-o FOLDER] [options]",
      "which concepts of one study are which of another",
-     "Matches the concepts of all pairs of studies: by decoder rows where the model is the same, by "
+     "Matches the concepts of all pairs of studies: by decoder rows where the model is the same, "
+     "by "
      "activations on the same\n"
      "cells (their own, or cells of each encoded by the other's model and dictionary), by "
      "attribution and by expression over\n"
@@ -181,10 +182,10 @@ static int open_standard_streams(void)
     return 0;
 }
 
-/* Threads of libgomp spin while they wait. On a machine with other work they thereby take the time of
- * those they wait for (a training on two busy cores: 12.4 s spinning, 4.6 s sleeping; on idle ones
- * sleeping costs 6 %). libgomp reads its setting when it is loaded: hence the new start. A choice of
- * the user's stands. */
+/* Threads of libgomp spin while they wait. On a machine with other work they thereby take the time
+ * of those they wait for (a training on two busy cores: 12.4 s spinning, 4.6 s sleeping; on idle
+ * ones sleeping costs 6 %). libgomp reads its setting when it is loaded: hence the new start. A
+ * choice of the user's stands. */
 static void let_threads_sleep(char **argv)
 {
     if (getenv("OMP_WAIT_POLICY") || getenv("GOMP_SPINCOUNT")) return;

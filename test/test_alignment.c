@@ -8,7 +8,10 @@
 static cpt_err err;
 enum { UNITS = 12, CELLS = 400, GENES = 300, DIM = 10 };
 
-static float normal(cpt_stream *s) { return (float)cpt_stream_normal(s); }
+static float normal(cpt_stream *s)
+{
+    return (float)cpt_stream_normal(s);
+}
 
 /* ---- activations ---- */
 
@@ -202,7 +205,8 @@ static void profiles(void **state)
     cpt_matching_free(&m);
     cpt_likeness_free(l);
     assert_ok(cpt_likeness_profiles(a, UNITS, b, UNITS, GENES, false, &cosine, NULL, &err));
-    assert_true(cpt_likeness_values(cosine)[1 * UNITS + UNITS - 2] < 0.6); /* the 5 is not centred away */
+    assert_true(cpt_likeness_values(cosine)[1 * UNITS + UNITS - 2] <
+                0.6); /* the 5 is not centred away */
     cpt_likeness_free(cosine);
 }
 
@@ -284,10 +288,14 @@ static void stops(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(activations_are_matched), cmocka_unit_test(unrelated_is_chance),
-        cmocka_unit_test(sets_are_averaged),       cmocka_unit_test(decoders),
-        cmocka_unit_test(profiles),                cmocka_unit_test(same_bytes_for_any_threads),
-        cmocka_unit_test(one_unit_each),           cmocka_unit_test(wrong_sizes),
+        cmocka_unit_test(activations_are_matched),
+        cmocka_unit_test(unrelated_is_chance),
+        cmocka_unit_test(sets_are_averaged),
+        cmocka_unit_test(decoders),
+        cmocka_unit_test(profiles),
+        cmocka_unit_test(same_bytes_for_any_threads),
+        cmocka_unit_test(one_unit_each),
+        cmocka_unit_test(wrong_sizes),
         cmocka_unit_test(stops),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

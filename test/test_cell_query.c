@@ -141,7 +141,8 @@ static void bare_cells(void **state)
     make(&f);
     f.cells.obs.n_columns = 0;
     f.cells.has_counts = false;
-    assert_int_equal(cpt_cell_query("cell_type==B", &f.cells, &f.u, 0, keep, &n, &err), CPT_ERR_USAGE);
+    assert_int_equal(cpt_cell_query("cell_type==B", &f.cells, &f.u, 0, keep, &n, &err),
+                     CPT_ERR_USAGE);
     assert_non_null(strstr(err.text, "it has none"));
     assert_int_equal(cpt_cell_query("n_genes>3", &f.cells, &f.u, 0, keep, &n, &err), CPT_ERR_USAGE);
     assert_non_null(strstr(err.text, "no counts"));

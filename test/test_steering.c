@@ -25,8 +25,8 @@ typedef struct toy {
     float loading[GENES * DIM];
 } toy;
 
-static cpt_status toy_decode(const cpt_model *m, int64_t n, const float *z, int32_t batch, float *out,
-                             const cpt_context *ctx, cpt_err *e)
+static cpt_status toy_decode(const cpt_model *m, int64_t n, const float *z, int32_t batch,
+                             float *out, const cpt_context *ctx, cpt_err *e)
 {
     const toy *t = (const toy *)(const void *)m;
     for (int64_t i = 0; i < n; i++) {
@@ -117,8 +117,8 @@ static void error_term_is_kept(void **state)
         cpt_dictionary_options_init(&o);
         o.kind = kinds[k];
         o.epochs = 2;
-        assert_ok(cpt_dictionary_train(&o, a, DIM, CELLS - 20, rows, 20, rows + CELLS - 20, &d, &report,
-                                       NULL, &err));
+        assert_ok(cpt_dictionary_train(&o, a, DIM, CELLS - 20, rows, 20, rows + CELLS - 20, &d,
+                                       &report, NULL, &err));
         assert_ok(cpt_activations_encode(d, a, CELLS, &u, NULL, &err));
         const cpt_steering what = {.concept = 1, .kind = CPT_STEER_CLAMP, .value = 1.5};
         assert_ok(cpt_steering_activations(d, &what, CELLS, a, before, after, &err));
@@ -178,8 +178,8 @@ static void genes_follow_the_decoder(void **state)
         cpt_context ctx;
         cpt_context_init(&ctx);
         ctx.n_threads = 1 + 3 * k;
-        assert_ok(cpt_steering_genes(&t.base, CELLS, a, before, after, direction, 99, directions, c[k],
-                                     &ctx, &err));
+        assert_ok(cpt_steering_genes(&t.base, CELLS, a, before, after, direction, 99, directions,
+                                     c[k], &ctx, &err));
     }
     for (int g = 0; g < GENES; g++) /* padding may differ */
         assert_true(c[0][g].gene == c[1][g].gene && c[0][g].log2fc == c[1][g].log2fc &&
@@ -274,8 +274,8 @@ static void probabilities_follow_the_edit(void **state)
     cpt_crossfit_options_init(&o);
     for (int grouped = 0; grouped < 2; grouped++) {
         cpt_crossfit *probe = NULL;
-        assert_ok(cpt_crossfit_new(&o, a, CELLS, DIM, labels, 3, grouped ? donors : NULL, &probe, NULL,
-                                   &err));
+        assert_ok(cpt_crossfit_new(&o, a, CELLS, DIM, labels, 3, grouped ? donors : NULL, &probe,
+                                   NULL, &err));
         cpt_crossfit_accuracy(probe, &n_judged, &accuracy, &majority);
         assert_int_equal(n_judged, CELLS - 3);
         assert_true(accuracy > 0.95 && majority > 0.3 && majority < 0.4);
@@ -285,8 +285,8 @@ static void probabilities_follow_the_edit(void **state)
             cpt_context ctx;
             cpt_context_init(&ctx);
             ctx.n_threads = 1 + 2 * k;
-            assert_ok(cpt_label_changes(probe, a, n, cells, before, after, direction, 59, directions,
-                                        c[k], &ctx, &err));
+            assert_ok(cpt_label_changes(probe, a, n, cells, before, after, direction, 59,
+                                        directions, c[k], &ctx, &err));
         }
         for (int l = 0; l < 3; l++)
             assert_true(c[0][l].change == c[1][l].change && c[0][l].null_sd == c[1][l].null_sd &&
@@ -326,10 +326,13 @@ static void probe_needs_labels(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(edits_move_one_concept),     cmocka_unit_test(error_term_is_kept),
-        cmocka_unit_test(directions_have_the_length), cmocka_unit_test(genes_follow_the_decoder),
+        cmocka_unit_test(edits_move_one_concept),
+        cmocka_unit_test(error_term_is_kept),
+        cmocka_unit_test(directions_have_the_length),
+        cmocka_unit_test(genes_follow_the_decoder),
         cmocka_unit_test(without_directions_or_decoder),
-        cmocka_unit_test(probabilities_follow_the_edit), cmocka_unit_test(probe_needs_labels),
+        cmocka_unit_test(probabilities_follow_the_edit),
+        cmocka_unit_test(probe_needs_labels),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

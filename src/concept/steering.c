@@ -1,13 +1,14 @@
 /* steering.c - edits of one concept in the embedding, and the decoded expression.
  *
- * Cells go in blocks; a block is decoded once as it is and once per direction. Logarithms are taken in
- * single precision (a change of 1e-6 says nothing), sums over cells in double and in the order of the
- * cells, each gene by one thread. O((1 + n_null) n_cells n_genes).
+ * Cells go in blocks; a block is decoded once as it is and once per direction. Logarithms are taken
+ * in single precision (a change of 1e-6 says nothing), sums over cells in double and in the order
+ * of the cells, each gene by one thread. O((1 + n_null) n_cells n_genes).
  *
- * Traps. (1) A gene that nobody expresses has a fold change too: the shares stand beside it, and eps
- * keeps it from being large. (2) Any push along any direction changes many genes: only the comparison
- * with random directions of the same length tells what is this concept's. (3) An edit can carry cells
- * to where the model has seen none; the caller reports its length against the spread of the cells. */
+ * Traps. (1) A gene that nobody expresses has a fold change too: the shares stand beside it, and
+ * eps keeps it from being large. (2) Any push along any direction changes many genes: only the
+ * comparison with random directions of the same length tells what is this concept's. (3) An edit
+ * can carry cells to where the model has seen none; the caller reports its length against the
+ * spread of the cells. */
 #include "concept/steering.h"
 
 #include <math.h>
@@ -76,8 +77,8 @@ typedef struct gene_sums {
     double *before, *after, *change, *square; /* [n_genes] sums over cells */
     int64_t *up, *down;                       /* [n_genes] cells whose change is > 0, < 0 */
     double *null;                             /* [n_null][n_genes] sums of changes */
-    float *base, *logs, *moved;               /* [BLOCK][n_genes] shares, their log2, shares after */
-    float *edited;                            /* [BLOCK][dim] */
+    float *base, *logs, *moved; /* [BLOCK][n_genes] shares, their log2, shares after */
+    float *edited;              /* [BLOCK][dim] */
 } gene_sums;
 
 static void sums_free(gene_sums *s)
@@ -118,7 +119,10 @@ done:
     return status;
 }
 
-static float log2_share(float share) { return log2f(share + (float)CPT_STEERING_EPS); }
+static float log2_share(float share)
+{
+    return log2f(share + (float)CPT_STEERING_EPS);
+}
 
 /* The edit itself: all moments. */
 static void add_change(gene_sums *s, int64_t n, int64_t genes, int n_threads)
@@ -137,7 +141,8 @@ static void add_change(gene_sums *s, int64_t n, int64_t genes, int n_threads)
         }
 }
 
-/* A random direction: only the mean is needed. Chunks of genes keep rows of the block contiguous. */
+/* A random direction: only the mean is needed. Chunks of genes keep rows of the block contiguous.
+ */
 static void add_null(gene_sums *s, int64_t n, int64_t genes, double *sum, int n_threads)
 {
     enum { CHUNK = 512 };
@@ -152,7 +157,8 @@ static void add_null(gene_sums *s, int64_t n, int64_t genes, double *sum, int n_
 
 static cpt_status add_block(const cpt_model *m, int64_t n, const float *a, const float *before,
                             const float *after, const float *direction, int32_t n_null,
-                            const float *directions, gene_sums *s, const cpt_context *ctx, cpt_err *e)
+                            const float *directions, gene_sums *s, const cpt_context *ctx,
+                            cpt_err *e)
 {
     const int64_t genes = m->n_genes;
     const int n_threads = cpt_threads(ctx);

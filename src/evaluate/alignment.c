@@ -67,11 +67,20 @@ void cpt_likeness_free(cpt_likeness *l)
     free(l);
 }
 
-int32_t cpt_likeness_rows(const cpt_likeness *l) { return l->n_a; }
+int32_t cpt_likeness_rows(const cpt_likeness *l)
+{
+    return l->n_a;
+}
 
-int32_t cpt_likeness_columns(const cpt_likeness *l) { return l->n_b; }
+int32_t cpt_likeness_columns(const cpt_likeness *l)
+{
+    return l->n_b;
+}
 
-const double *cpt_likeness_values(const cpt_likeness *l) { return l->values; }
+const double *cpt_likeness_values(const cpt_likeness *l)
+{
+    return l->values;
+}
 
 static cpt_status likeness_new(int32_t n_a, int32_t n_b, const cpt_context *ctx, cpt_likeness **out,
                                cpt_err *e)
@@ -233,9 +242,9 @@ done:
     return status;
 }
 
-cpt_status cpt_likeness_decoders(const float *a, int32_t n_a, const float *b, int32_t n_b, int32_t dim,
-                                 bool absolute, cpt_likeness **out, const cpt_context *ctx,
-                                 cpt_err *e)
+cpt_status cpt_likeness_decoders(const float *a, int32_t n_a, const float *b, int32_t n_b,
+                                 int32_t dim, bool absolute, cpt_likeness **out,
+                                 const cpt_context *ctx, cpt_err *e)
 {
     cpt_status status = likeness_of_rows(a, n_a, b, n_b, dim, false, out, ctx, e);
     if (*out) {
@@ -307,8 +316,8 @@ static cpt_status fill_activations(const cpt_likeness *l, int32_t draw, double *
             for (int64_t j = 0; j < l->n_b; j++) {
                 const column_moments a = l->moments[s].a[i], b = l->moments[s].b[j];
                 if (a.sd > 0 && b.sd > 0)
-                    values[i * l->n_b + j] += (sums[i * l->n_b + j] / n - a.mean * b.mean) /
-                                              (a.sd * b.sd) / l->n_sets;
+                    values[i * l->n_b + j] +=
+                        (sums[i * l->n_b + j] / n - a.mean * b.mean) / (a.sd * b.sd) / l->n_sets;
             }
     }
 done:
@@ -518,7 +527,8 @@ static cpt_status draw_all(const cpt_likeness *l, const cpt_matching *m, int32_t
             if (mine == CPT_OK) mine = draw_once(l, m, i, &r, &means[i], reached, &err);
 #pragma omp atomic capture
             done = ++n_done;
-            if (omp_get_thread_num() == 0) cpt_progress(ctx, "matching by chance", done, n_null, NULL);
+            if (omp_get_thread_num() == 0)
+                cpt_progress(ctx, "matching by chance", done, n_null, NULL);
         }
         if (mine != CPT_OK) {
 #pragma omp critical(cpt_alignment_status)

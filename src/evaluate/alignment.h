@@ -23,21 +23,21 @@ typedef struct cpt_likeness cpt_likeness;
 
 /* Cosine of decoder rows a [n_a][dim], b [n_b][dim]. `absolute`: |cosine|, of which PW-MCC (Song et
  * al. 2025, arXiv 2505.20254) is the matched mean. A row of zeros is like nothing (0). */
-cpt_status cpt_likeness_decoders(const float *a, int32_t n_a, const float *b, int32_t n_b, int32_t dim,
-                                 bool absolute, cpt_likeness **out, const cpt_context *ctx,
-                                 cpt_err *e);
+cpt_status cpt_likeness_decoders(const float *a, int32_t n_a, const float *b, int32_t n_b,
+                                 int32_t dim, bool absolute, cpt_likeness **out,
+                                 const cpt_context *ctx, cpt_err *e);
 
 /* The same cells seen by both: row i of a and of b is one cell, columns are units. */
 typedef struct cpt_cell_set {
     const cpt_csr *a, *b;
 } cpt_cell_set;
-/* Pearson correlation of activations over the cells, averaged over the sets (all with the same units);
- * a unit that is constant over a set has 0 there. The matrices are borrowed until _free. */
+/* Pearson correlation of activations over the cells, averaged over the sets (all with the same
+ * units); a unit that is constant over a set has 0 there. The matrices are borrowed until _free. */
 cpt_status cpt_likeness_activations(const cpt_cell_set *sets, int32_t n_sets, cpt_likeness **out,
                                     const cpt_context *ctx, cpt_err *e);
 
-/* Pearson correlation (centred) or cosine of profiles a [n_a][n_genes], b [n_b][n_genes] over the same
- * genes in the same order. Entries that are not finite count as 0. */
+/* Pearson correlation (centred) or cosine of profiles a [n_a][n_genes], b [n_b][n_genes] over the
+ * same genes in the same order. Entries that are not finite count as 0. */
 cpt_status cpt_likeness_profiles(const float *a, int32_t n_a, const float *b, int32_t n_b,
                                  int64_t n_genes, bool centred, cpt_likeness **out,
                                  const cpt_context *ctx, cpt_err *e);
@@ -47,8 +47,8 @@ int32_t cpt_likeness_rows(const cpt_likeness *l);
 int32_t cpt_likeness_columns(const cpt_likeness *l);
 const double *cpt_likeness_values(const cpt_likeness *l); /* [n_a][n_b] */
 
-/* Cells active in both over cells active in either, all sets together, into out [n_a][n_b]; 0 where no
- * cell is active. */
+/* Cells active in both over cells active in either, all sets together, into out [n_a][n_b]; 0 where
+ * no cell is active. */
 cpt_status cpt_jaccard(const cpt_cell_set *sets, int32_t n_sets, double *out, cpt_err *e);
 
 /* ---- matching ---- */
@@ -63,9 +63,9 @@ typedef struct cpt_matched_pair {
 } cpt_matched_pair;
 
 typedef struct cpt_matching {
-    int32_t n;               /* min(n_a, n_b) */
-    cpt_matched_pair *pairs; /* [n] by falling value, then a */
-    double mean, sd;         /* over the pairs; sd with n - 1, NaN for one */
+    int32_t n;                           /* min(n_a, n_b) */
+    cpt_matched_pair *pairs;             /* [n] by falling value, then a */
+    double mean, sd;                     /* over the pairs; sd with n - 1, NaN for one */
     double above_05, above_07, above_09; /* share of the pairs with value > 0.5, ... */
     int32_t n_null;
     double null_mean, null_sd; /* of the matched mean, over the draws */

@@ -1,8 +1,9 @@
 /* label_change.c - cross-fitted probabilities of labels, before and after an edit.
  *
- * One fit per fold, on standardised columns with an intercept. Probabilities are the softmax of linear
- * scores; that of an edited cell is taken by the fit whose training cells it was not among. Directions
- * are spread over threads, each summing its cells in order. O(n (1 + n_null) n_labels dim).
+ * One fit per fold, on standardised columns with an intercept. Probabilities are the softmax of
+ * linear scores; that of an edited cell is taken by the fit whose training cells it was not among.
+ * Directions are spread over threads, each summing its cells in order. O(n (1 + n_null) n_labels
+ * dim).
  *
  * Trap: standardisation is part of the fit: an edited cell goes through the mean and spread of that
  * fold's training cells. */
@@ -136,8 +137,8 @@ static void standard_row(const fold_fit *f, const float *from, int32_t dim, doub
 }
 
 /* Labels of the cells numbered without gaps: y [n]; fills label_of and n_classes. */
-static cpt_status number_classes(fold_fit *f, int64_t n, const int64_t *cells, const int32_t *labels,
-                                 int32_t n_labels, int32_t *y, cpt_err *e)
+static cpt_status number_classes(fold_fit *f, int64_t n, const int64_t *cells,
+                                 const int32_t *labels, int32_t n_labels, int32_t *y, cpt_err *e)
 {
     int32_t *class_of;
     cpt_status status = cpt_alloc(&class_of, (size_t)n_labels, sizeof *class_of, e);
@@ -252,8 +253,9 @@ static cpt_status check_cells(const cpt_crossfit_options *o, int64_t n, const in
                         (long long)n, n_distinct_up_to_2(n, cells, labels) < 2 ? "one kind" : "two",
                         o->n_folds);
     if (groups && n_distinct_up_to_2(n, cells, groups) < 2)
-        return cpt_fail(e, CPT_ERR_DATA, "all labelled cells are of one donor: a probe that is "
-                                         "tested on other donors needs two");
+        return cpt_fail(e, CPT_ERR_DATA,
+                        "all labelled cells are of one donor: a probe that is "
+                        "tested on other donors needs two");
     return CPT_OK;
 }
 
@@ -349,8 +351,8 @@ static cpt_status change_labels(const edit *x, const float *direction, cpt_label
         out[most_probable(q, labels)].named_after += 1 / n;
     }
     for (int32_t k = 0; k < labels; k++)
-        out[k].sd = x->n > 1 ? sqrt(fmax(0, out[k].sd - n * out[k].change * out[k].change) / (n - 1))
-                             : NAN;
+        out[k].sd =
+            x->n > 1 ? sqrt(fmax(0, out[k].sd - n * out[k].change * out[k].change) / (n - 1)) : NAN;
 done:
     free(p);
     free(edited);

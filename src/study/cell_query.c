@@ -31,7 +31,10 @@ typedef struct scope {
 
 /* ---- reading ---- */
 
-static bool is_blank(char c) { return c == ' ' || c == '\t'; }
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t';
+}
 
 /* [from, to) without blanks at its ends. */
 static cpt_status copy_trimmed(const char *from, const char *to, char text[MAX_TEXT], cpt_err *e)
@@ -294,4 +297,3 @@ cpt_status cpt_cell_query(const char *query, const cpt_cells *cells, const cpt_a
     for (int64_t i = 0; i < cells->n_cells; i++) *n += keep[i];
     return status;
 }
-

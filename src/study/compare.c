@@ -100,20 +100,21 @@ static void file_name(const char *name, char *out, size_t capacity)
     size_t n = 0;
     for (; *name && n + 6 < capacity; name++) {
         const unsigned char c = (unsigned char)*name;
-        const bool plain = (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
-                           c == '-' || c == '_' || c >= 0x80 || (c == '.' && n > 0);
+        const bool plain = (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') ||
+                           (c >= 'a' && c <= 'z') || c == '-' || c == '_' || c >= 0x80 ||
+                           (c == '.' && n > 0);
         out[n++] = plain ? (char)c : '_';
     }
     memcpy(out + n, ".json", 6);
 }
 
 /* STUDY/comparisons/OTHER.json: the pair, and which side of it this study is. */
-static cpt_status save_in(const cpt_study *s, const char *other, const char *self, const json_t *pair,
-                          cpt_err *e)
+static cpt_status save_in(const cpt_study *s, const char *other, const char *self,
+                          const json_t *pair, cpt_err *e)
 {
     char folder[PATH_LIMIT], path[PATH_LIMIT], name[256];
-    json_t *root = json_pack("{s:i, s:s, s:s, s:s, s:O}", "format", FORMAT, "conceptome", CPT_VERSION,
-                             "self", self, "other", other, "pair", pair);
+    json_t *root = json_pack("{s:i, s:s, s:s, s:s, s:O}", "format", FORMAT, "conceptome",
+                             CPT_VERSION, "self", self, "other", other, "pair", pair);
     cpt_status status;
     if (!root) return cpt_fail(e, CPT_ERR_MEMORY, "out of memory");
     file_name(other, name, sizeof name);
@@ -139,7 +140,8 @@ static char *table_text(const json_t *pairs)
     return NULL;
 }
 
-static cpt_status write_folder(const char *folder, const json_t *root, const char *table, cpt_err *e)
+static cpt_status write_folder(const char *folder, const json_t *root, const char *table,
+                               cpt_err *e)
 {
     char path[PATH_LIMIT];
     cpt_status status;
@@ -181,7 +183,8 @@ static json_t *over_pairs(const json_t *pairs)
     return out;
 }
 
-static cpt_status open_all(opened *o, const char *const *folders, const cpt_context *ctx, cpt_err *e)
+static cpt_status open_all(opened *o, const char *const *folders, const cpt_context *ctx,
+                           cpt_err *e)
 {
     char path[PATH_LIMIT];
     cpt_status status;
@@ -197,8 +200,8 @@ done:
     return status;
 }
 
-static cpt_status compare_all(opened *o, const cpt_comparison *how, json_t *pairs, const cpt_context *ctx,
-                              cpt_err *e)
+static cpt_status compare_all(opened *o, const cpt_comparison *how, json_t *pairs,
+                              const cpt_context *ctx, cpt_err *e)
 {
     cpt_status status = CPT_OK;
     for (int32_t i = 0; i < o->n; i++)
@@ -231,8 +234,8 @@ cpt_status cpt_study_compare(const char *const *studies, int32_t n, const cpt_co
     }
     CPT_TRY(open_all(&o, studies, ctx, e));
     CPT_TRY(compare_all(&o, how, pairs, ctx, e));
-    root = json_pack("{s:i, s:s, s:I, s:i, s:I, s:O, s:o}", "format", FORMAT, "conceptome", CPT_VERSION,
-                     "seed", (json_int_t)ctx->seed, "draws", how->n_null, "max_cells",
+    root = json_pack("{s:i, s:s, s:I, s:i, s:I, s:O, s:o}", "format", FORMAT, "conceptome",
+                     CPT_VERSION, "seed", (json_int_t)ctx->seed, "draws", how->n_null, "max_cells",
                      (json_int_t)how->max_cells, "pairs", pairs, "over_pairs", over_pairs(pairs));
     table = root ? table_text(pairs) : NULL;
     if (!table || (json && !(*json = json_dumps(root, JSON_INDENT(1) | JSON_REAL_PRECISION(9)))))

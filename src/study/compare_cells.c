@@ -9,7 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Finding common cells costs one hash of the names; encoding, one pass of the models over the sample.
+/* Finding common cells costs one hash of the names; encoding, one pass of the models over the
+ * sample.
  *
  * Trap: cells of two 10x runs share barcodes by chance, and "0", "1", ... are names of any file's
  * cells. Cells of one name are the same only if their counts over the common genes add up to the
@@ -45,7 +46,8 @@ cpt_status cpt_compared_open(cpt_study *s, const char *name, cpt_compared *out, 
         if (!out->u->stats[c].dead) out->units[out->n_units++] = c;
     }
     if (out->n_units == 0)
-        status = cpt_fail(e, CPT_ERR_DATA, "%s: none of its concepts is active in any cell", s->folder);
+        status =
+            cpt_fail(e, CPT_ERR_DATA, "%s: none of its concepts is active in any cell", s->folder);
 done:
     return status;
 }
@@ -76,8 +78,8 @@ static void csr_free(cpt_csr *m)
     *m = (cpt_csr){0};
 }
 
-/* The listed rows; columns renamed by column_of (NULL = as they are; -1 = left out), which must keep
- * their order. */
+/* The listed rows; columns renamed by column_of (NULL = as they are; -1 = left out), which must
+ * keep their order. */
 static cpt_status take_rows(const cpt_csr *from, int64_t n, const int64_t *rows,
                             const int32_t *column_of, int64_t n_cols, cpt_csr *out, cpt_err *e)
 {
@@ -113,7 +115,8 @@ static cpt_status take_set(const cpt_compared *a, const cpt_activations *u_a, co
 {
     cpt_status status = take_rows(&u_a->by_cell, n, rows_a, a->unit_of, a->n_units, &set->a, e);
     set->n = n;
-    return status ? status : take_rows(&u_b->by_cell, n, rows_b, b->unit_of, b->n_units, &set->b, e);
+    return status ? status
+                  : take_rows(&u_b->by_cell, n, rows_b, b->unit_of, b->n_units, &set->b, e);
 }
 
 /* ---- the same cells? ---- */
@@ -161,8 +164,8 @@ static cpt_status share_of_equal_sums(const cpt_compared *a, const cpt_compared 
     int32_t *of_b = NULL;
     int64_t n_equal = 0;
     cpt_status status;
-    CPT_TRY(cpt_align_genes(&b->cells->gene_ids, &a->cells->gene_ids, a->symbols, table, table != NULL,
-                            &genes, e));
+    CPT_TRY(cpt_align_genes(&b->cells->gene_ids, &a->cells->gene_ids, a->symbols, table,
+                            table != NULL, &genes, e));
     CPT_TRY(cpt_alloc(&of_b, (size_t)b->cells->n_genes, sizeof *of_b, e));
     for (int32_t g = 0; g < b->cells->n_genes; g++) of_b[g] = -1;
     for (int32_t g = 0; g < a->cells->n_genes; g++)
@@ -184,12 +187,14 @@ static cpt_status are_same_cells(const cpt_compared *a, const cpt_compared *b,
                                  cpt_common *out, cpt_err *e)
 {
     double share = 0;
-    const int64_t fewer = a->cells->n_cells < b->cells->n_cells ? a->cells->n_cells : b->cells->n_cells;
+    const int64_t fewer =
+        a->cells->n_cells < b->cells->n_cells ? a->cells->n_cells : b->cells->n_cells;
     out->n_names = pairs->n;
     if (pairs->n < LEAST_CELLS) return CPT_OK;
     if (!a->cells->has_counts || !b->cells->has_counts) {
         out->same_cells = 2 * pairs->n >= fewer;
-        if (out->same_cells) note(out, "cells are the same by name; there are no counts to prove it");
+        if (out->same_cells)
+            note(out, "cells are the same by name; there are no counts to prove it");
         return CPT_OK;
     }
     cpt_status status = share_of_equal_sums(a, b, table, pairs, &share, e);
@@ -197,7 +202,8 @@ static cpt_status are_same_cells(const cpt_compared *a, const cpt_compared *b,
     out->same_cells = share >= SAME_SHARE;
     if (!out->same_cells)
         note(out,
-             "%lld cells have a name in both studies, but only %.0f %% of them the same counts: they "
+             "%lld cells have a name in both studies, but only %.0f %% of them the same counts: "
+             "they "
              "are taken for different cells",
              (long long)pairs->n, 100 * share);
     return CPT_OK;
@@ -260,8 +266,8 @@ static cpt_status encode_by(const cpt_compared *reader, const cpt_compared *owne
     cpt_csr taken = {0};
     float *a = NULL;
     cpt_status status;
-    CPT_TRY(cpt_align_genes(&reader->model->gene_names, &owner->cells->gene_ids, owner->symbols, table,
-                            table != NULL, &genes, e));
+    CPT_TRY(cpt_align_genes(&reader->model->gene_names, &owner->cells->gene_ids, owner->symbols,
+                            table, table != NULL, &genes, e));
     set->n_model = genes.n_model;
     set->n_found = genes.n_found;
     if (genes.n_found == 0) goto done;
@@ -320,7 +326,8 @@ static cpt_status take_encoded(const cpt_compared *a, const cpt_compared *b,
     else status = take_set(a, encoded, encoded_rows, b, b->u, rows, kept, set, e);
     if (2 * set->n_found < set->n_model)
         note(out,
-             "%s has only %d of the %d genes of %s's model; the others count as 0, which may distort "
+             "%s has only %d of the %d genes of %s's model; the others count as 0, which may "
+             "distort "
              "what it sees",
              owner->name, set->n_found, set->n_model, reader->name);
 done:
@@ -368,8 +375,8 @@ static bool embeddings_agree(const cpt_compared *a, const cpt_compared *b, const
     return n > 0 && worst <= 1e-4 * sqrt(square / (double)n);
 }
 
-static cpt_status is_same_space(const cpt_compared *a, const cpt_compared *b, const name_pairs *pairs,
-                                cpt_common *out, cpt_err *e)
+static cpt_status is_same_space(const cpt_compared *a, const cpt_compared *b,
+                                const name_pairs *pairs, cpt_common *out, cpt_err *e)
 {
     char one[65], two[65];
     if (a->model->dim != b->model->dim || strcmp(a->model->ops->kind, b->model->ops->kind) != 0)
@@ -388,8 +395,9 @@ static cpt_status is_same_space(const cpt_compared *a, const cpt_compared *b, co
     return CPT_OK;
 }
 
-cpt_status cpt_common_find(const cpt_compared *a, const cpt_compared *b, const cpt_gene_table *table,
-                           int64_t max_cells, cpt_common *out, const cpt_context *ctx, cpt_err *e)
+cpt_status cpt_common_find(const cpt_compared *a, const cpt_compared *b,
+                           const cpt_gene_table *table, int64_t max_cells, cpt_common *out,
+                           const cpt_context *ctx, cpt_err *e)
 {
     name_pairs pairs = {0};
     cpt_status status;

@@ -9,7 +9,8 @@
 #include "evaluate/alignment.h"
 #include "study/study.h"
 
-/* One side of a comparison: a study and its concepts that are active in at least one of its cells. */
+/* One side of a comparison: a study and its concepts that are active in at least one of its cells.
+ */
 typedef struct cpt_compared {
     cpt_study *study; /* borrowed */
     const char *name; /* borrowed */
@@ -27,25 +28,26 @@ cpt_status cpt_compared_open(cpt_study *s, const char *name, cpt_compared *out, 
 void cpt_compared_close(cpt_compared *c);
 
 typedef struct cpt_common_set {
-    char of;           /* 's' cells of both, 'a' cells of a encoded by b, 'b' cells of b by a */
-    int64_t n;         /* cells with an embedding on both sides */
-    int64_t n_cells;   /* there were so many to choose from */
+    char of;         /* 's' cells of both, 'a' cells of a encoded by b, 'b' cells of b by a */
+    int64_t n;       /* cells with an embedding on both sides */
+    int64_t n_cells; /* there were so many to choose from */
     int32_t n_model, n_found; /* genes of the encoding model, and how many of them the cells have */
-    cpt_csr a, b;      /* [n][units]; owned */
+    cpt_csr a, b;             /* [n][units]; owned */
 } cpt_common_set;
 
 typedef struct cpt_common {
     int32_t n_sets; /* 0 when nothing can be compared */
     cpt_common_set sets[2];
-    int64_t n_names;        /* cells with a name in both */
+    int64_t n_names; /* cells with a name in both */
     bool same_cells;
-    bool same_space;        /* both embeddings are of one model */
+    bool same_space;            /* both embeddings are of one model */
     const char *same_space_why; /* how that was found; static text */
-    json_t *notes;          /* array of texts, new; owned */
+    json_t *notes;              /* array of texts, new; owned */
 } cpt_common;
 /* `table` translates gene names; may be NULL. */
-cpt_status cpt_common_find(const cpt_compared *a, const cpt_compared *b, const cpt_gene_table *table,
-                           int64_t max_cells, cpt_common *out, const cpt_context *ctx, cpt_err *e);
+cpt_status cpt_common_find(const cpt_compared *a, const cpt_compared *b,
+                           const cpt_gene_table *table, int64_t max_cells, cpt_common *out,
+                           const cpt_context *ctx, cpt_err *e);
 void cpt_common_free(cpt_common *c);
 
 #endif

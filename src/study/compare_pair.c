@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Measures of a pair of studies, each matched for itself; the first that can be had, in the order of
- * `leads`, gives the list of matched concepts, on which all measures are then told.
+/* Measures of a pair of studies, each matched for itself; the first that can be had, in the order
+ * of `leads`, gives the list of matched concepts, on which all measures are then told.
  *
  * Activations lead although decoder rows would say more of the model: in a latent space of ten
  * dimensions forty rows find partners with a cosine of 0.54 by chance alone, and what is alike then
@@ -20,13 +20,33 @@ enum { TOP_GENES = 10, SHARED_TOP = 20, LEAST_GENES = 10 };
 static const char *const measure_names[N_MEASURES] = {"decoder", "activation", "attribution",
                                                       "expression"};
 
-const char *const cpt_match_columns[] = {
-    "study_a",       "concept_a",     "study_b",       "concept_b",          "likeness",
-    "runner_up",     "p",             "q",             "mutual_best",        "decoder_cosine",
-    "activation_r",  "activation_r_a", "activation_r_b", "jaccard",          "attribution_r",
-    "attribution_cosine", "expression_r", "active_a",  "active_b",           "label_a",
-    "label_b",       "shared_genes",  "genes_a",       "genes_b",            "term_a",
-    "term_b",        NULL};
+const char *const cpt_match_columns[] = {"study_a",
+                                         "concept_a",
+                                         "study_b",
+                                         "concept_b",
+                                         "likeness",
+                                         "runner_up",
+                                         "p",
+                                         "q",
+                                         "mutual_best",
+                                         "decoder_cosine",
+                                         "activation_r",
+                                         "activation_r_a",
+                                         "activation_r_b",
+                                         "jaccard",
+                                         "attribution_r",
+                                         "attribution_cosine",
+                                         "expression_r",
+                                         "active_a",
+                                         "active_b",
+                                         "label_a",
+                                         "label_b",
+                                         "shared_genes",
+                                         "genes_a",
+                                         "genes_b",
+                                         "term_a",
+                                         "term_b",
+                                         NULL};
 
 typedef struct measure {
     cpt_likeness *likeness; /* NULL: cannot be had */
@@ -39,10 +59,10 @@ typedef struct pair {
     cpt_common common;
     measure measures[N_MEASURES];
     double pw_mcc, pw_mcc_null, pw_mcc_sd, pw_mcc_p;
-    cpt_likeness *cosine;   /* of attribution profiles */
-    cpt_likeness *by_set[2]; /* activations on each set alone */
-    double *jaccard;        /* [n_units a][n_units b] or NULL */
-    int32_t n_genes;        /* in both universes */
+    cpt_likeness *cosine;       /* of attribution profiles */
+    cpt_likeness *by_set[2];    /* activations on each set alone */
+    double *jaccard;            /* [n_units a][n_units b] or NULL */
+    int32_t n_genes;            /* in both universes */
     int32_t *genes_a, *genes_b; /* [n_genes] numbers in the universes */
     const cpt_universe *universe_a, *universe_b;
 } pair;
@@ -121,8 +141,8 @@ static cpt_status compare_activations(pair *p, const cpt_context *ctx, cpt_err *
     CPT_TRY(cpt_likeness_activations(sets, n, &p->measures[ACTIVATION].likeness, ctx, e));
     for (int32_t i = 0; i < n; i++)
         CPT_TRY(cpt_likeness_activations(&sets[i], 1, &p->by_set[i], ctx, e));
-    CPT_TRY(cpt_alloc(&p->jaccard, (size_t)p->a->n_units * (size_t)p->b->n_units, sizeof *p->jaccard,
-                      e));
+    CPT_TRY(cpt_alloc(&p->jaccard, (size_t)p->a->n_units * (size_t)p->b->n_units,
+                      sizeof *p->jaccard, e));
     status = cpt_jaccard(sets, n, p->jaccard, e);
 done:
     return status;
@@ -138,8 +158,8 @@ static cpt_status share_genes(pair *p, const cpt_gene_table *table, cpt_err *e)
     CPT_TRY(cpt_alloc(&p->genes_a, (size_t)p->universe_a->n, sizeof *p->genes_a, e));
     CPT_TRY(cpt_alloc(&p->genes_b, (size_t)p->universe_a->n, sizeof *p->genes_b, e));
     if (p->universe_a->n == 0 || p->universe_b->n == 0) return CPT_OK;
-    CPT_TRY(cpt_align_genes(&p->universe_b->names, &p->universe_a->names, &p->universe_a->symbols, table,
-                            table != NULL, &genes, e));
+    CPT_TRY(cpt_align_genes(&p->universe_b->names, &p->universe_a->names, &p->universe_a->symbols,
+                            table, table != NULL, &genes, e));
     for (int32_t g = 0; g < p->universe_a->n; g++)
         if (genes.to_model[g] >= 0) {
             p->genes_a[p->n_genes] = g;
@@ -151,8 +171,8 @@ done:
 }
 
 /* Rows of the units over the shared genes out of values [n_concepts][n_genes]. */
-static cpt_status profiles(const cpt_compared *c, const float *values, int32_t n_genes, int32_t n_shared,
-                           const int32_t *shared, float **out, cpt_err *e)
+static cpt_status profiles(const cpt_compared *c, const float *values, int32_t n_genes,
+                           int32_t n_shared, const int32_t *shared, float **out, cpt_err *e)
 {
     cpt_status status = cpt_alloc(out, (size_t)c->n_units * (size_t)n_shared, sizeof **out, e);
     if (status) return status;
@@ -162,7 +182,8 @@ static cpt_status profiles(const cpt_compared *c, const float *values, int32_t n
     return CPT_OK;
 }
 
-/* NULL without attribution or expression; `fits` false when it does not belong to these concepts. */
+/* NULL without attribution or expression; `fits` false when it does not belong to these concepts.
+ */
 static const float *profile_source(const cpt_compared *c, int what, int32_t n_genes, bool *fits)
 {
     const cpt_attribution *x = NULL;
@@ -197,8 +218,8 @@ static cpt_status compare_profiles(pair *p, int what, const cpt_context *ctx, cp
     }
     CPT_TRY(profiles(p->a, from_a, p->universe_a->n, p->n_genes, p->genes_a, &a, e));
     CPT_TRY(profiles(p->b, from_b, p->universe_b->n, p->n_genes, p->genes_b, &b, e));
-    CPT_TRY(cpt_likeness_profiles(a, p->a->n_units, b, p->b->n_units, p->n_genes, true, &m->likeness,
-                                  ctx, e));
+    CPT_TRY(cpt_likeness_profiles(a, p->a->n_units, b, p->b->n_units, p->n_genes, true,
+                                  &m->likeness, ctx, e));
     if (what == ATTRIBUTION)
         status = cpt_likeness_profiles(a, p->a->n_units, b, p->b->n_units, p->n_genes, false,
                                        &p->cosine, ctx, e);
@@ -214,8 +235,8 @@ static json_t *side_json(const cpt_compared *c)
 {
     return json_pack("{s:s, s:s, s:s, s:s, s:I, s:i, s:i}", "name", c->name, "folder",
                      c->study->folder, "model", cpt_text_str(&c->model->description), "dictionary",
-                     c->dictionary->ops->kind, "n_cells", (json_int_t)c->cells->n_cells, "n_concepts",
-                     c->u->n_concepts, "n_active", c->n_units);
+                     c->dictionary->ops->kind, "n_cells", (json_int_t)c->cells->n_cells,
+                     "n_concepts", c->u->n_concepts, "n_active", c->n_units);
 }
 
 static json_t *sets_json(const cpt_common *c)
@@ -255,9 +276,9 @@ static json_t *measure_json(const pair *p, int what, int lead)
     json_t *out = json_pack(
         "{s:i, s:f, s:o, s:f, s:f, s:f, s:i, s:f, s:{s:i, s:f, s:o}, s:{s:f, s:o}, s:f}", "n", x->n,
         "mean", x->mean, "sd", cpt_json_number(x->sd), "above_05", x->above_05, "above_07",
-        x->above_07, "above_09", x->above_09, "n_significant", x->n_significant, "p", x->p, "null", "n",
-        x->n_null, "mean", x->null_mean, "sd", cpt_json_number(x->null_sd), "random_partners", "mean",
-        x->partners_mean, "sd", cpt_json_number(x->partners_sd), "agreement",
+        x->above_07, "above_09", x->above_09, "n_significant", x->n_significant, "p", x->p, "null",
+        "n", x->n_null, "mean", x->null_mean, "sd", cpt_json_number(x->null_sd), "random_partners",
+        "mean", x->partners_mean, "sd", cpt_json_number(x->partners_sd), "agreement",
         agreement(&p->measures[lead].matching, x));
     if (what == DECODER)
         json_object_set_new(out, "pw_mcc",
@@ -279,7 +300,8 @@ static void top_genes(const cpt_compared *c, int32_t concept, const cpt_compared
 {
     int32_t mine[SHARED_TOP], theirs[SHARED_TOP];
     const cpt_universe *u, *v;
-    if (cpt_study_universe(c->study, &u, NULL) || cpt_study_universe(other->study, &v, NULL)) return;
+    if (cpt_study_universe(c->study, &u, NULL) || cpt_study_universe(other->study, &v, NULL))
+        return;
     const int32_t n = cpt_study_top_genes(c->study, concept, SHARED_TOP, mine);
     for (int32_t i = 0; i < n && i < TOP_GENES; i++)
         cpt_text_addf(out, "%s%s", i ? "," : "", cpt_strings_get(&u->symbols, mine[i]));
@@ -287,7 +309,8 @@ static void top_genes(const cpt_compared *c, int32_t concept, const cpt_compared
     const int32_t m = cpt_study_top_genes(other->study, other_concept, SHARED_TOP, theirs);
     for (int32_t i = 0; i < n; i++)
         for (int32_t k = 0; k < m; k++)
-            if (strcmp(cpt_strings_get(&u->symbols, mine[i]), cpt_strings_get(&v->symbols, theirs[k])) == 0)
+            if (strcmp(cpt_strings_get(&u->symbols, mine[i]),
+                       cpt_strings_get(&v->symbols, theirs[k])) == 0)
                 cpt_text_addf(shared, "%s%s", shared->length ? "," : "",
                               cpt_strings_get(&u->symbols, mine[i]));
 }
@@ -328,7 +351,8 @@ done:
 static double on_cells_of(const pair *p, char of, int32_t i, int32_t j)
 {
     for (int32_t s = 0; s < p->common.n_sets; s++)
-        if (p->common.sets[s].of == of || p->common.sets[s].of == 's') return at(p->by_set[s], i, j);
+        if (p->common.sets[s].of == of || p->common.sets[s].of == 's')
+            return at(p->by_set[s], i, j);
     return NAN;
 }
 
@@ -401,8 +425,9 @@ static cpt_status pair_json(pair *p, int lead, json_t **out, cpt_err *e)
     return status;
 }
 
-cpt_status cpt_compare_pair(const cpt_compared *a, const cpt_compared *b, const cpt_gene_table *table,
-                            const cpt_comparison *how, json_t **out, const cpt_context *ctx, cpt_err *e)
+cpt_status cpt_compare_pair(const cpt_compared *a, const cpt_compared *b,
+                            const cpt_gene_table *table, const cpt_comparison *how, json_t **out,
+                            const cpt_context *ctx, cpt_err *e)
 {
     pair p = {.a = a, .b = b};
     int order = 0;
@@ -416,12 +441,12 @@ cpt_status cpt_compare_pair(const cpt_compared *a, const cpt_compared *b, const 
     CPT_TRY(compare_profiles(&p, EXPRESSION, ctx, e));
     for (int m = 0; m < N_MEASURES; m++)
         if (p.measures[m].likeness)
-            CPT_TRY(cpt_likeness_match(p.measures[m].likeness, how->n_null, &p.measures[m].matching, ctx,
-                                       e));
+            CPT_TRY(cpt_likeness_match(p.measures[m].likeness, how->n_null, &p.measures[m].matching,
+                                       ctx, e));
     while (order < N_MEASURES && !p.measures[leads[order]].likeness) order++;
     if (order == N_MEASURES) {
-        status = cpt_fail(e, CPT_ERR_DATA, "%s and %s: nothing can be compared: %s; %s", a->name, b->name,
-                          p.measures[ACTIVATION].why, p.measures[EXPRESSION].why);
+        status = cpt_fail(e, CPT_ERR_DATA, "%s and %s: nothing can be compared: %s; %s", a->name,
+                          b->name, p.measures[ACTIVATION].why, p.measures[EXPRESSION].why);
         goto done;
     }
     status = pair_json(&p, leads[order], out, e);

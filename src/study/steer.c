@@ -28,14 +28,16 @@ typedef struct steered {
     int32_t dim;
     cpt_steering what;
     char *query;
-    int64_t n_selected, n_changed; /* usable cells that the query chooses; whose activation changes */
+    int64_t n_selected,
+        n_changed; /* usable cells that the query chooses; whose activation changes */
     int64_t n;
     int64_t *list;        /* [n] cells that were steered, ascending */
     float *rows, *edited; /* [n][dim] */
-    float *before, *after, *again; /* [n] activations; the last after encoding the edited cell anew */
-    const float *direction;        /* [dim] the concept's decoder row */
-    float *directions;             /* [n_directions][dim] */
-    cpt_gene_change *genes;        /* [model->n_genes] or NULL */
+    float *before, *after,
+        *again;             /* [n] activations; the last after encoding the edited cell anew */
+    const float *direction; /* [dim] the concept's decoder row */
+    float *directions;      /* [n_directions][dim] */
+    cpt_gene_change *genes; /* [model->n_genes] or NULL */
     const cpt_column *label, *donor;
     cpt_label_change *labels; /* [categories] or NULL */
     int64_t n_probe;
@@ -82,8 +84,9 @@ static cpt_status parse_concept(steered *x, cpt_err *e)
     if (!name) return cpt_fail(e, CPT_ERR_USAGE, "--concept is missing");
     if (name[0] == 'c' && name[1] >= '0' && name[1] <= '9') cpt_parse_i64(name + 1, &number);
     if (number < 0 || number >= x->u->n_concepts)
-        return cpt_fail(e, CPT_ERR_USAGE, "--concept: '%s' is none of this study's concepts, c0 to c%d",
-                        name, x->u->n_concepts - 1);
+        return cpt_fail(e, CPT_ERR_USAGE,
+                        "--concept: '%s' is none of this study's concepts, c0 to c%d", name,
+                        x->u->n_concepts - 1);
     x->what.concept = (int32_t)number;
     return CPT_OK;
 }
@@ -109,9 +112,8 @@ static cpt_status parse_edit(steered *x, cpt_err *e)
     if (how->scale) return parse_number("scale", how->scale, &x->what.value, e);
     const bool mean = strcmp(how->clamp, "mean") == 0, max = strcmp(how->clamp, "max") == 0;
     if ((mean || max) && stats->dead)
-        return cpt_fail(e, CPT_ERR_DATA,
-                        "--clamp %s: no cell activates c%d; give a number instead", how->clamp,
-                        x->what.concept);
+        return cpt_fail(e, CPT_ERR_DATA, "--clamp %s: no cell activates c%d; give a number instead",
+                        how->clamp, x->what.concept);
     x->what.value = mean ? stats->mean : stats->max;
     return mean || max ? CPT_OK : parse_number("clamp", how->clamp, &x->what.value, e);
 }
@@ -191,7 +193,8 @@ static cpt_status edit_cells(steered *x, cpt_err *e)
         memcpy(x->rows + i * x->dim, x->embedding + x->list[i] * x->dim,
                (size_t)x->dim * sizeof *x->rows);
     x->direction = x->dictionary->decoder + (int64_t)x->what.concept * x->dim;
-    CPT_TRY(cpt_steering_activations(x->dictionary, &x->what, x->n, x->rows, x->before, x->after, e));
+    CPT_TRY(
+        cpt_steering_activations(x->dictionary, &x->what, x->n, x->rows, x->before, x->after, e));
     cpt_steering_edit(x->n, x->dim, x->rows, x->before, x->after, x->direction, x->edited);
     CPT_TRY(x->dictionary->ops->readout(x->dictionary, x->what.concept, x->n, x->edited, x->again,
                                         NULL, e));
@@ -211,8 +214,7 @@ static cpt_status change_genes(steered *x, cpt_err *e)
                                                        : cpt_text_str(&x->model->description));
         return CPT_OK;
     }
-    cpt_status status =
-        cpt_alloc(&x->genes, (size_t)x->model->n_genes, sizeof *x->genes, e);
+    cpt_status status = cpt_alloc(&x->genes, (size_t)x->model->n_genes, sizeof *x->genes, e);
     if (status) return status;
     status = cpt_steering_genes(x->model, x->n, x->rows, x->before, x->after, x->direction,
                                 x->how->n_directions, x->directions, x->genes, x->s->ctx, &reason);
@@ -240,8 +242,9 @@ static cpt_status change_labels(steered *x, cpt_err *e)
     }
     cpt_crossfit_options_init(&o);
     const int32_t n_labels = (int32_t)x->label->categories.n;
-    status = cpt_crossfit_new(&o, x->embedding, x->cells->n_cells, x->dim, x->label->codes, n_labels,
-                              x->donor ? x->donor->codes : NULL, &probe, x->s->ctx, &reason);
+    status =
+        cpt_crossfit_new(&o, x->embedding, x->cells->n_cells, x->dim, x->label->codes, n_labels,
+                         x->donor ? x->donor->codes : NULL, &probe, x->s->ctx, &reason);
     if (status == CPT_ERR_DATA) {
         note(x, "no probabilities of labels: %s", reason.text);
         return CPT_OK;
@@ -252,8 +255,9 @@ static cpt_status change_labels(steered *x, cpt_err *e)
     }
     cpt_crossfit_accuracy(probe, &x->n_probe, &x->accuracy, &x->majority);
     CPT_TRY(cpt_alloc(&x->labels, (size_t)n_labels, sizeof *x->labels, e));
-    status = cpt_label_changes(probe, x->embedding, x->n, x->list, x->before, x->after, x->direction,
-                               x->how->n_directions, x->directions, x->labels, x->s->ctx, e);
+    status =
+        cpt_label_changes(probe, x->embedding, x->n, x->list, x->before, x->after, x->direction,
+                          x->how->n_directions, x->directions, x->labels, x->s->ctx, e);
 done:
     cpt_crossfit_free(probe);
     return status;
@@ -295,7 +299,8 @@ static double mean_edit_length(const steered *x)
     return sqrt(length) * sum / (double)x->n;
 }
 
-/* The symbol of a gene of the model: that of the input's gene it is mapped to, else its own name. */
+/* The symbol of a gene of the model: that of the input's gene it is mapped to, else its own name.
+ */
 static cpt_status gene_symbols(steered *x, const char ***out, cpt_err *e)
 {
     const cpt_universe *u;
@@ -317,12 +322,12 @@ static json_t *row_json(const char *kind, const char *name, const char *symbol, 
                         double after, double change, double sd, double same_sign, int64_t n,
                         double null_mean, double null_sd, double p, double q)
 {
-    return json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:I, s:o, s:o, s:o, s:o}", "kind", kind,
-                     "name", name, "symbol", symbol, "before", cpt_json_number(before), "after",
-                     cpt_json_number(after), "change", cpt_json_number(change), "sd",
-                     cpt_json_number(sd), "same_sign", cpt_json_number(same_sign), "n", (json_int_t)n,
-                     "null_mean", cpt_json_number(null_mean), "null_sd", cpt_json_number(null_sd),
-                     "p", cpt_json_number(p), "q", cpt_json_number(q));
+    return json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:I, s:o, s:o, s:o, s:o}", "kind",
+                     kind, "name", name, "symbol", symbol, "before", cpt_json_number(before),
+                     "after", cpt_json_number(after), "change", cpt_json_number(change), "sd",
+                     cpt_json_number(sd), "same_sign", cpt_json_number(same_sign), "n",
+                     (json_int_t)n, "null_mean", cpt_json_number(null_mean), "null_sd",
+                     cpt_json_number(null_sd), "p", cpt_json_number(p), "q", cpt_json_number(q));
 }
 
 static int by_label_change(const void *a, const void *b)
@@ -340,8 +345,8 @@ static json_t *labels_json(const steered *x)
     for (int64_t k = 0; k < x->label->categories.n; k++) {
         const cpt_label_change *c = &x->labels[k];
         const char *name = cpt_strings_get(&x->label->categories, c->label);
-        json_t *row = row_json("label", name, name, c->before, c->after, c->change, c->sd, NAN, x->n,
-                               c->null_mean, c->null_sd, c->p, c->q);
+        json_t *row = row_json("label", name, name, c->before, c->after, c->change, c->sd, NAN,
+                               x->n, c->null_mean, c->null_sd, c->p, c->q);
         json_object_set_new(row, "named_before", cpt_json_number(c->named_before));
         json_object_set_new(row, "named_after", cpt_json_number(c->named_after));
         json_array_append_new(list, row);
@@ -358,9 +363,9 @@ static cpt_status genes_json(steered *x, json_t **out, cpt_err *e)
     for (int32_t i = 0; i < x->model->n_genes; i++) {
         const cpt_gene_change *c = &x->genes[i];
         json_array_append_new(
-            *out, row_json("gene", cpt_strings_get(&x->model->gene_names, c->gene), symbols[c->gene],
-                           1e4 * c->before, 1e4 * c->after, c->log2fc, c->sd, c->same_sign, x->n,
-                           c->null_mean, c->null_sd, c->p, c->q));
+            *out, row_json("gene", cpt_strings_get(&x->model->gene_names, c->gene),
+                           symbols[c->gene], 1e4 * c->before, 1e4 * c->after, c->log2fc, c->sd,
+                           c->same_sign, x->n, c->null_mean, c->null_sd, c->p, c->q));
     }
     free(symbols);
     return CPT_OK;
@@ -375,7 +380,8 @@ static cpt_status result_json(steered *x, json_t **out, cpt_err *e)
     if (status == CPT_OK && x->genes) status = genes_json(x, &genes, e);
     if (status) goto done;
     *out = json_pack(
-        "{s:i, s:s, s:o, s:s, s:s, s:f, s:s, s:{s:I, s:I, s:I}, s:{s:o, s:o, s:o}, s:{s:o, s:o}, s:i}",
+        "{s:i, s:s, s:o, s:s, s:s, s:f, s:s, s:{s:I, s:I, s:I}, s:{s:o, s:o, s:o}, s:{s:o, s:o}, "
+        "s:i}",
         "format", FORMAT, "study", x->s->folder, "concept", json_sprintf("c%d", x->what.concept),
         "concept_label", cpt_text_str(&label), "edit",
         x->how->ablate                    ? "ablate"
@@ -408,9 +414,9 @@ done:
     return status;
 }
 
-static const char *const table_columns[] = {"kind",   "name",   "symbol",    "before", "after",
-                                            "change", "sd",     "same_sign", "n",      "null_mean",
-                                            "null_sd", "p",     "q",         NULL};
+static const char *const table_columns[] = {"kind",    "name", "symbol",    "before", "after",
+                                            "change",  "sd",   "same_sign", "n",      "null_mean",
+                                            "null_sd", "p",    "q",         NULL};
 
 static char *table_text(const json_t *root)
 {
@@ -492,7 +498,8 @@ cpt_status cpt_study_steer(const char *folder, const cpt_steer *how, const cpt_o
     CPT_TRY(change_genes(&x, e));
     CPT_TRY(change_labels(&x, e));
     if (!x.genes && !x.labels)
-        CPT_TRY(cpt_fail(e, CPT_ERR_DATA, "%s: neither expression nor labels can be told: %s", folder,
+        CPT_TRY(cpt_fail(e, CPT_ERR_DATA, "%s: neither expression nor labels can be told: %s",
+                         folder,
                          json_string_value(json_array_get(x.notes, json_array_size(x.notes) - 1))));
     CPT_TRY(result_json(&x, &root, e));
     table = table_text(root);
