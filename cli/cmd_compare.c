@@ -52,7 +52,7 @@ static void say_measure(const char *name, const char *what, const json_t *pair, 
     const json_t *m = json_object_get(json_object_get(pair, "measures"), name),
                  *null = json_object_get(m, "null"),
                  *random = json_object_get(m, "random_partners"),
-                 *mcc = json_object_get(m, "pw_mcc");
+                 *mcc = json_object_get(m, "pw_mcc"), *within = json_object_get(m, "within_labels");
     if (json_object_get(m, "absent")) {
         fprintf(out, "  %-28s -  %s\n", what, text(m, "absent"));
         return;
@@ -64,6 +64,10 @@ static void say_measure(const char *name, const char *what, const json_t *pair, 
             what, value(m, "mean"), value(m, "sd"), value(m, "n"), 100 * value(m, "above_07"),
             value(null, "mean"), value(null, "sd"), value(m, "p"), value(random, "mean"),
             value(m, "n_significant"));
+    if (within)
+        fprintf(out, "  %-28s %38s | chance %5.2f (sd %.2f), p %.2g | %21s | %.0f pairs q < 0.05\n",
+                "  beyond the cells' labels", "", value(within, "null_mean"),
+                value(within, "null_sd"), value(within, "p"), "", value(within, "n_significant"));
     if (mcc)
         fprintf(out, "  %-28s %5.2f %*s | chance %5.2f (sd %.2f), p %.2g\n", "PW-MCC",
                 value(mcc, "mean"), 33, "", value(mcc, "null_mean"), value(mcc, "null_sd"),

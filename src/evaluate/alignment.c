@@ -10,8 +10,8 @@
  * Traps. A null of single pairs would let rare concepts speak: of two concepts active in one cell
  * each, the best over all pairs is often 1 by chance. The p of a pair is therefore asked of its own
  * row and column alone: how often does this unit, as rare as it is, find any partner so alike?
- * And both nulls are soft: a cell type that both models know lifts every concept of it. Read the
- * runner-up and the random partners too. */
+ * And these nulls are soft: a cell type that both models know lifts every concept of it. Read the
+ * runner-up, the random partners, and the null within strata too. */
 #include "evaluate/alignment.h"
 
 #include "base/memory.h"
@@ -207,6 +207,44 @@ static cpt_status permutation(const cpt_likeness *l, int32_t draw, int32_t part,
     return CPT_OK;
 }
 
+typedef struct member {
+    int32_t stratum;
+    int64_t cell;
+} member;
+
+static int by_stratum(const void *x, const void *y)
+{
+    const member *a = x, *b = y;
+    if (a->stratum != b->stratum) return a->stratum < b->stratum ? -1 : 1;
+    return (a->cell > b->cell) - (a->cell < b->cell);
+}
+
+/* As permutation(), but cells change places within their stratum only. */
+static cpt_status permute_within(const cpt_likeness *l, int32_t draw, int32_t part, int64_t n,
+                                 const int32_t *strata, int64_t **order, cpt_err *e)
+{
+    member *members = NULL;
+    int64_t *shuffled = NULL;
+    cpt_stream s;
+    cpt_status status;
+    CPT_TRY(cpt_alloc(order, (size_t)n, sizeof **order, e));
+    CPT_TRY(cpt_alloc(&members, (size_t)n, sizeof *members, e));
+    CPT_TRY(cpt_alloc(&shuffled, (size_t)n, sizeof *shuffled, e));
+    for (int64_t i = 0; i < n; i++) members[i] = (member){strata[i], i};
+    qsort(members, (size_t)n, sizeof *members, by_stratum);
+    for (int64_t i = 0; i < n; i++) shuffled[i] = members[i].cell;
+    cpt_stream_init(&s, l->seed, CPT_RANDOM_ALIGN, (uint64_t)draw << 8 | (uint64_t)(2 + part));
+    for (int64_t from = 0, to; from < n; from = to) {
+        for (to = from + 1; to < n && members[to].stratum == members[from].stratum;) to++;
+        cpt_stream_shuffle_i64(&s, shuffled + from, to - from);
+    }
+    for (int64_t i = 0; i < n; i++) (*order)[members[i].cell] = shuffled[i];
+done:
+    free(members);
+    free(shuffled);
+    return status;
+}
+
 static cpt_status fill_profiles(const cpt_likeness *l, int32_t draw, double *values, cpt_err *e)
 {
     int64_t *order = NULL;
@@ -310,7 +348,9 @@ static cpt_status fill_activations(const cpt_likeness *l, int32_t draw, double *
         const double n = (double)l->sets[s].a->n_rows;
         free(order);
         order = NULL;
-        CPT_TRY(permutation(l, draw, s, l->sets[s].a->n_rows, &order, e));
+        const int32_t *strata = draw == TRUTH ? NULL : l->sets[s].strata;
+        CPT_TRY(strata ? permute_within(l, draw, s, l->sets[s].a->n_rows, strata, &order, e)
+                       : permutation(l, draw, s, l->sets[s].a->n_rows, &order, e));
         sum_products(&l->sets[s], order, sums);
         for (int64_t i = 0; i < l->n_a; i++)
             for (int64_t j = 0; j < l->n_b; j++) {

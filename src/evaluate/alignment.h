@@ -5,7 +5,8 @@
  * in which both sides are as they were but their relation is broken:
  *
  *     decoder rows       b is turned by a random rotation of the latent space
- *     activations        the cells of b are permuted (within each set of cells)
+ *     activations        the cells of b are permuted (within each set of cells; with strata, within
+ *                        each stratum: what is left beyond a likeness of cell types)
  *     profiles           the genes of b are permuted
  *
  * Matching the best of many always finds something: every number stands beside what these draws
@@ -30,6 +31,7 @@ cpt_status cpt_likeness_decoders(const float *a, int32_t n_a, const float *b, in
 /* The same cells seen by both: row i of a and of b is one cell, columns are units. */
 typedef struct cpt_cell_set {
     const cpt_csr *a, *b;
+    const int32_t *strata; /* [rows] any codes, or NULL; only the null looks at them */
 } cpt_cell_set;
 /* Pearson correlation of activations over the cells, averaged over the sets (all with the same
  * units); a unit that is constant over a set has 0 there. The matrices are borrowed until _free. */

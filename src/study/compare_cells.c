@@ -33,6 +33,7 @@ cpt_status cpt_compared_open(cpt_study *s, const char *name, cpt_compared *out, 
     CPT_TRY(cpt_study_dictionary(s, &out->dictionary, e));
     CPT_TRY(cpt_study_model(s, &out->model, e));
     CPT_TRY(cpt_study_embedding(s, &out->embedding, &n, &dim, e));
+    CPT_TRY(cpt_study_column(s, "label", &out->label, e));
     const int32_t n_concepts = out->u->n_concepts;
     if (n != out->cells->n_cells || out->u->n_cells != n || out->dictionary->dim != dim ||
         out->dictionary->n_concepts != n_concepts || out->model->dim != dim)
@@ -117,6 +118,15 @@ static cpt_status take_set(const cpt_compared *a, const cpt_activations *u_a, co
     set->n = n;
     return status ? status
                   : take_rows(&u_b->by_cell, n, rows_b, b->unit_of, b->n_units, &set->b, e);
+}
+
+static cpt_status take_labels(const cpt_compared *c, int64_t n, const int64_t *rows,
+                              cpt_common_set *set, cpt_err *e)
+{
+    if (!c->label) return CPT_OK;
+    cpt_status status = cpt_alloc(&set->strata, (size_t)n, sizeof *set->strata, e);
+    for (int64_t i = 0; i < n && status == CPT_OK; i++) set->strata[i] = c->label->codes[rows[i]];
+    return status;
 }
 
 /* ---- the same cells? ---- */
@@ -225,7 +235,8 @@ static cpt_status take_shared(const cpt_compared *a, const cpt_compared *b, cons
     cpt_common_set *set = &out->sets[out->n_sets++];
     set->of = 's';
     set->n_cells = pairs->n;
-    return take_set(a, a->u, pairs->a, b, b->u, pairs->b, n, set, e);
+    cpt_status status = take_labels(a->label ? a : b, n, a->label ? pairs->a : pairs->b, set, e);
+    return status ? status : take_set(a, a->u, pairs->a, b, b->u, pairs->b, n, set, e);
 }
 
 /* ---- encoding the other's cells ---- */
@@ -322,6 +333,7 @@ static cpt_status take_encoded(const cpt_compared *a, const cpt_compared *b,
         goto done;
     }
     out->n_sets++; /* before anything of it is owned */
+    CPT_TRY(take_labels(owner, kept, rows, set, e));
     if (of == 'a') status = take_set(a, a->u, rows, b, encoded, encoded_rows, kept, set, e);
     else status = take_set(a, encoded, encoded_rows, b, b->u, rows, kept, set, e);
     if (2 * set->n_found < set->n_model)
@@ -423,6 +435,7 @@ void cpt_common_free(cpt_common *c)
     for (int32_t i = 0; i < c->n_sets; i++) {
         csr_free(&c->sets[i].a);
         csr_free(&c->sets[i].b);
+        free(c->sets[i].strata);
     }
     json_decref(c->notes);
     *c = (cpt_common){0};

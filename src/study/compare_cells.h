@@ -19,7 +19,8 @@ typedef struct cpt_compared {
     const cpt_activations *u;
     cpt_dictionary *dictionary;
     cpt_model *model;
-    const float *embedding; /* [n_cells][dim] */
+    const float *embedding;  /* [n_cells][dim] */
+    const cpt_column *label; /* cell types, or NULL */
     int32_t n_units;
     int32_t *units;   /* [n_units] concepts, ascending */
     int32_t *unit_of; /* [n_concepts] position in units, -1 = dead */
@@ -33,6 +34,8 @@ typedef struct cpt_common_set {
     int64_t n_cells; /* there were so many to choose from */
     int32_t n_model, n_found; /* genes of the encoding model, and how many of them the cells have */
     cpt_csr a, b;             /* [n][units]; owned */
+    int32_t *strata; /* [n] codes of the label column of the study whose cells they are (of a, else
+                      * b, for common cells); NULL without one; owned */
 } cpt_common_set;
 
 typedef struct cpt_common {

@@ -28,6 +28,7 @@ const char *const cpt_match_columns[] = {"study_a",
                                          "runner_up",
                                          "p",
                                          "q",
+                                         "q_within_labels",
                                          "mutual_best",
                                          "decoder_cosine",
                                          "activation_r",
@@ -58,6 +59,7 @@ typedef struct pair {
     const cpt_compared *a, *b;
     cpt_common common;
     measure measures[N_MEASURES];
+    cpt_matching within_labels; /* activations; n 0 without labels */
     double pw_mcc, pw_mcc_null, pw_mcc_sd, pw_mcc_p;
     cpt_likeness *cosine;       /* of attribution profiles */
     cpt_likeness *by_set[2];    /* activations on each set alone */
@@ -73,6 +75,7 @@ static void pair_free(pair *p)
         cpt_likeness_free(p->measures[m].likeness);
         cpt_matching_free(&p->measures[m].matching);
     }
+    cpt_matching_free(&p->within_labels);
     cpt_likeness_free(p->cosine);
     for (int i = 0; i < 2; i++) cpt_likeness_free(p->by_set[i]);
     free(p->jaccard);
@@ -126,13 +129,27 @@ done:
     return status;
 }
 
-static cpt_status compare_activations(pair *p, const cpt_context *ctx, cpt_err *e)
+/* The same likeness, judged by permutations among cells of one label: is it more than the label? */
+static cpt_status compare_within_labels(pair *p, cpt_cell_set *sets, int32_t n, int32_t n_null,
+                                        const cpt_context *ctx, cpt_err *e)
+{
+    cpt_likeness *l = NULL;
+    for (int32_t i = 0; i < n; i++) sets[i].strata = p->common.sets[i].strata;
+    for (int32_t i = 0; i < n; i++)
+        if (!sets[i].strata) return CPT_OK;
+    cpt_status status = cpt_likeness_activations(sets, n, &l, ctx, e);
+    if (status == CPT_OK) status = cpt_likeness_match(l, n_null, &p->within_labels, ctx, e);
+    cpt_likeness_free(l);
+    return status;
+}
+
+static cpt_status compare_activations(pair *p, int32_t n_null, const cpt_context *ctx, cpt_err *e)
 {
     cpt_cell_set sets[2];
     cpt_status status;
     const int32_t n = p->common.n_sets;
     for (int32_t i = 0; i < n; i++)
-        sets[i] = (cpt_cell_set){&p->common.sets[i].a, &p->common.sets[i].b};
+        sets[i] = (cpt_cell_set){&p->common.sets[i].a, &p->common.sets[i].b, NULL};
     if (n == 0) {
         snprintf(p->measures[ACTIVATION].why, sizeof p->measures[ACTIVATION].why,
                  "there are no cells that both studies can see (notes say why)");
@@ -141,6 +158,7 @@ static cpt_status compare_activations(pair *p, const cpt_context *ctx, cpt_err *
     CPT_TRY(cpt_likeness_activations(sets, n, &p->measures[ACTIVATION].likeness, ctx, e));
     for (int32_t i = 0; i < n; i++)
         CPT_TRY(cpt_likeness_activations(&sets[i], 1, &p->by_set[i], ctx, e));
+    CPT_TRY(compare_within_labels(p, sets, n, n_null, ctx, e));
     CPT_TRY(cpt_alloc(&p->jaccard, (size_t)p->a->n_units * (size_t)p->b->n_units,
                       sizeof *p->jaccard, e));
     status = cpt_jaccard(sets, n, p->jaccard, e);
@@ -280,6 +298,13 @@ static json_t *measure_json(const pair *p, int what, int lead)
         "n", x->n_null, "mean", x->null_mean, "sd", cpt_json_number(x->null_sd), "random_partners",
         "mean", x->partners_mean, "sd", cpt_json_number(x->partners_sd), "agreement",
         agreement(&p->measures[lead].matching, x));
+    if (what == ACTIVATION && p->within_labels.n) {
+        const cpt_matching *w = &p->within_labels;
+        json_object_set_new(out, "within_labels",
+                            json_pack("{s:f, s:f, s:o, s:i}", "p", w->p, "null_mean", w->null_mean,
+                                      "null_sd", cpt_json_number(w->null_sd), "n_significant",
+                                      w->n_significant));
+    }
     if (what == DECODER)
         json_object_set_new(out, "pw_mcc",
                             json_pack("{s:f, s:f, s:o, s:f}", "mean", p->pw_mcc, "null_mean",
@@ -356,6 +381,14 @@ static double on_cells_of(const pair *p, char of, int32_t i, int32_t j)
     return NAN;
 }
 
+static double q_within_labels(const pair *p, int32_t a, int32_t b)
+{
+    for (int32_t i = 0; i < p->within_labels.n; i++)
+        if (p->within_labels.pairs[i].a == a && p->within_labels.pairs[i].b == b)
+            return p->within_labels.pairs[i].q;
+    return NAN;
+}
+
 static cpt_status match_json(const pair *p, const cpt_matched_pair *x, json_t **out, cpt_err *e)
 {
     const int32_t i = x->a, j = x->b, a = p->a->units[i], b = p->b->units[j];
@@ -368,6 +401,7 @@ static cpt_status match_json(const pair *p, const cpt_matched_pair *x, json_t **
         {"runner_up", x->runner_up},
         {"p", x->p},
         {"q", x->q},
+        {"q_within_labels", q_within_labels(p, i, j)},
         {"decoder_cosine", at(p->measures[DECODER].likeness, i, j)},
         {"activation_r", at(p->measures[ACTIVATION].likeness, i, j)},
         {"activation_r_a", on_cells_of(p, 'a', i, j)},
@@ -436,7 +470,7 @@ cpt_status cpt_compare_pair(const cpt_compared *a, const cpt_compared *b,
     CPT_TRY(cpt_common_find(a, b, table, how->max_cells, &p.common, ctx, e));
     CPT_TRY(share_genes(&p, table, e));
     CPT_TRY(compare_decoders(&p, how->n_null, ctx, e));
-    CPT_TRY(compare_activations(&p, ctx, e));
+    CPT_TRY(compare_activations(&p, how->n_null, ctx, e));
     CPT_TRY(compare_profiles(&p, ATTRIBUTION, ctx, e));
     CPT_TRY(compare_profiles(&p, EXPRESSION, ctx, e));
     for (int m = 0; m < N_MEASURES; m++)

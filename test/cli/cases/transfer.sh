@@ -18,12 +18,12 @@ case_compare() {
     said "one latent space: same model file"
     said "the same 300 cells"
     said "PW-MCC"
-    if head -1 out | tr '\t' ' ' | grep -q '^study_a concept_a study_b concept_b likeness runner_up p q mutual_best decoder_cosine activation_r'; then
+    if head -1 out | tr '\t' ' ' | grep -q '^study_a concept_a study_b concept_b likeness runner_up p q q_within_labels mutual_best decoder_cosine activation_r'; then
         good
     else
         bad "matches: header"
     fi
-    if awk -F'\t' 'NR > 1 && ($7 <= 0 || $7 > 1 || NF != 26) { exit 1 }' out; then good; else bad "matches: p or number of columns"; fi
+    if awk -F'\t' 'NR > 1 && ($7 <= 0 || $7 > 1 || NF != 27) { exit 1 }' out; then good; else bad "matches: p or number of columns"; fi
     expect 0 compare one/study other --null 20 --save -o compared
     said "two models"
     said "cells of other encoded by the model of study"
