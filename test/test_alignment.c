@@ -64,7 +64,7 @@ static void activations_are_matched(void **state)
     for (int u = 0; u < UNITS; u++) order[u] = (u * 5 + 3) % UNITS;
     compress(dense, NULL, &a);
     compress(noisy, order, &b);
-    const cpt_cell_set set = {&a.csr, &b.csr};
+    const cpt_cell_set set = {&a.csr, &b.csr, NULL};
     assert_ok(cpt_likeness_activations(&set, 1, &l, NULL, &err));
     /* the matrix is Pearson's correlation of dense columns */
     for (int u = 0; u < UNITS; u += 5)
@@ -106,7 +106,7 @@ static void unrelated_is_chance(void **state)
         draw_activations(101 + 2 * (uint64_t)t, two);
         compress(one, NULL, &a);
         compress(two, NULL, &b);
-        const cpt_cell_set set = {&a.csr, &b.csr};
+        const cpt_cell_set set = {&a.csr, &b.csr, NULL};
         assert_ok(cpt_likeness_activations(&set, 1, &l, NULL, &err));
         assert_ok(cpt_likeness_match(l, 39, &m, NULL, &err));
         p_sum += m.p / TRIALS;
@@ -117,6 +117,49 @@ static void unrelated_is_chance(void **state)
     }
     assert_true(p_sum > 0.35 && p_sum < 0.65); /* uniform: 0.51, sd 0.046 */
     assert_true(pair_sum > 0.4);
+}
+
+/* Units 0..5 follow the cell's type alone, 6..11 something of their own: permuting within types
+ * leaves the first alike by chance, and not the second. */
+static void within_strata(void **state)
+{
+    static float one[CELLS * UNITS], two[CELLS * UNITS];
+    static sparse a, b;
+    int32_t strata[CELLS];
+    cpt_likeness *l = NULL;
+    cpt_matching m[2];
+    cpt_stream s;
+    cpt_stream_init(&s, 31, CPT_RANDOM_TEST, 0);
+    for (int i = 0; i < CELLS; i++) {
+        strata[i] = i % 6 - 1; /* one of them "missing" */
+        for (int u = 0; u < UNITS; u++) {
+            const double own = cpt_stream_normal(&s), x = cpt_stream_uniform(&s),
+                         y = cpt_stream_uniform(&s);
+            const bool on = u < 6 ? strata[i] + 1 == u : own > 0.7;
+            one[i * UNITS + u] = on ? (float)(1 + x + (u < 6 ? 0 : own)) : 0;
+            two[i * UNITS + u] = on ? (float)(1 + y + (u < 6 ? 0 : own)) : 0;
+        }
+    }
+    compress(one, NULL, &a);
+    compress(two, NULL, &b);
+    for (int k = 0; k < 2; k++) {
+        const cpt_cell_set set = {&a.csr, &b.csr, k ? strata : NULL};
+        assert_ok(cpt_likeness_activations(&set, 1, &l, NULL, &err));
+        assert_ok(cpt_likeness_match(l, 99, &m[k], NULL, &err));
+        cpt_likeness_free(l);
+    }
+    assert_true(m[0].mean == m[1].mean); /* strata concern the null alone */
+    assert_int_equal(m[0].n_significant, UNITS);
+    assert_true(m[1].null_mean > m[0].null_mean + 0.2);
+    int n_beyond = 0;
+    for (int i = 0; i < UNITS; i++) {
+        const cpt_matched_pair *x = &m[1].pairs[i];
+        assert_int_equal(x->a, x->b);
+        if (x->a < 6) n_beyond += x->p < 0.05;
+        else assert_near(x->p, 0.01, 1e-12);
+    }
+    assert_true(n_beyond <= 1);
+    for (int k = 0; k < 2; k++) cpt_matching_free(&m[k]);
 }
 
 /* Two sets: the mean of both; a unit that is silent in one counts 0 there. Jaccard by hand. */
@@ -132,7 +175,7 @@ static void sets_are_averaged(void **state)
     for (int i = 0; i < CELLS / 2; i++) silent[i * UNITS + 7] = 0;
     compress(dense, NULL, &a);
     compress(silent, NULL, &b);
-    const cpt_cell_set sets[] = {{&a.csr, &a.csr}, {&a.csr, &b.csr}};
+    const cpt_cell_set sets[] = {{&a.csr, &a.csr, NULL}, {&a.csr, &b.csr, NULL}};
     assert_ok(cpt_likeness_activations(sets, 2, &l, NULL, &err));
     assert_near(cpt_likeness_values(l)[0], 1, 1e-12);
     assert_near(cpt_likeness_values(l)[4 * UNITS + 4], 0.5, 1e-12);
@@ -222,7 +265,7 @@ static void same_bytes_for_any_threads(void **state)
     draw_activations(22, two);
     compress(one, NULL, &a);
     compress(two, NULL, &b);
-    const cpt_cell_set set = {&a.csr, &b.csr};
+    const cpt_cell_set set = {&a.csr, &b.csr, NULL};
     for (int t = 0; t < 2; t++) {
         cpt_context ctx;
         cpt_context_init(&ctx);
@@ -258,7 +301,7 @@ static void wrong_sizes(void **state)
     const float a[] = {1, 2};
     const int64_t indptr[] = {0, 0, 0};
     const cpt_csr two = {2, 3, indptr, NULL, NULL};
-    const cpt_cell_set set = {&two, &two};
+    const cpt_cell_set set = {&two, &two, NULL};
     cpt_likeness *l = NULL;
     assert_int_equal(cpt_likeness_decoders(a, 0, a, 1, 2, false, &l, NULL, &err), CPT_ERR_DATA);
     assert_non_null(strstr(err.text, "0 concepts cannot be matched with 1"));
@@ -290,6 +333,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(activations_are_matched),
         cmocka_unit_test(unrelated_is_chance),
+        cmocka_unit_test(within_strata),
         cmocka_unit_test(sets_are_averaged),
         cmocka_unit_test(decoders),
         cmocka_unit_test(profiles),
