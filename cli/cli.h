@@ -51,6 +51,8 @@ int cli_fail(const cpt_err *e); /* prints, returns the exit code that belongs to
 /* Flushes and closes stdout: a full disk is an error, not silence. */
 int cli_close_stdout(void);
 
+/* A whole number among the extras, or `fallback`; a usage message when it is none or out of range. */
+int cli_count(cli *c, const char *extra, long low, long high, long fallback, long *out);
 void cli_print_json(json_t *value); /* one line on stdout; takes the value over */
 
 int cli_piece(cli *c, const char *stage); /* one piece, by --shard */
@@ -72,6 +74,8 @@ int cli_enrich(cli *c);
 int cli_evaluate(cli *c);
 int cli_report(cli *c);
 int cli_export(cli *c);
+int cli_compare(cli *c);
+int cli_steer(cli *c);
 int cli_inspect(cli *c);
 int cli_simulate(cli *c);
 int cli_fetch(cli *c);

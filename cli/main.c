@@ -38,6 +38,23 @@ static const cli_extra enrich_extras[] = {
 static const cli_extra export_extras[] = {{"what", 0, "WHAT", "concepts, genes or terms", NULL},
                                           {"format", 0, "FORMAT", "tsv (default) or json", NULL},
                                           {NULL, 0, NULL, NULL, NULL}};
+static const cli_extra compare_extras[] = {
+    {"output", 'o', "FOLDER", "write matches.tsv and comparison.json there, not to stdout", NULL},
+    {"save", 0, NULL, "also into STUDY/comparisons/ of both studies", NULL},
+    {"null", 0, "N", "draws of each null [200]", NULL},
+    {"max-cells", 0, "N", "cells encoded by another study's model, at most; 0 = all [5000]", NULL},
+    {NULL, 0, NULL, NULL, NULL}};
+static const cli_extra steer_extras[] = {
+    {"concept", 'c', "ID", "which concept: c12", NULL},
+    {"scale", 0, "X", "its activation times X, in cells that have it", NULL},
+    {"clamp", 0, "V", "its activation set to V: a number, mean or max (of the active cells)", NULL},
+    {"ablate", 0, NULL, "its activation set to 0", NULL},
+    {"cells", 0, "QUERY", "'cell_type==B cell & n_genes>500 & inactive' [active; all for --clamp]",
+     NULL},
+    {"max-cells", 0, "N", "cells drawn at random among these, at most; 0 = all [1000]", NULL},
+    {"directions", 0, "N", "random directions of the same length: the null [200]", NULL},
+    {"output", 'o', "FOLDER", "write changes.tsv and steering.json there, not to stdout", NULL},
+    {NULL, 0, NULL, NULL, NULL}};
 static const cli_extra simulate_extras[] = {{"output", 'o', "FILE", "h5ad to write", NULL},
                                             {"cells", 0, "N", "cells [2000]", NULL},
                                             {"genes", 0, "G", "genes [3000]", NULL},
@@ -89,6 +106,23 @@ static const cli_command commands[] = {
      cli_report, no_extras},
     {"export", "a whole study", "STUDY --what concepts|genes|terms [--format tsv|json]",
      "tables on stdout", "Writes one table of the study to stdout.", "", cli_export, export_extras},
+    {"compare", "beyond one study", "STUDY STUDY [...] [-o FOLDER] [options]",
+     "which concepts of one study are which of another",
+     "Matches the concepts of all pairs of studies: by decoder rows where the model is the same, "
+     "by "
+     "activations on the same\n"
+     "cells (their own, or cells of each encoded by the other's model and dictionary), by "
+     "attribution and by expression over\n"
+     "shared genes; each with what chance matches. One line per matched pair on stdout.",
+     "", cli_compare, compare_extras},
+    {"steer", "beyond one study", "STUDY --concept ID --scale X | --clamp V | --ablate [options]",
+     "what the model expects when a concept is turned up or off",
+     "Edits one concept's activation in the embedding of cells; tells the change of the expected "
+     "expression of every gene\n"
+     "(scVI) and of the probabilities of the labels, beside random directions of the same length. "
+     "One line per label and gene\n"
+     "on stdout.",
+     "cells", cli_steer, steer_extras},
     {"fit", "single steps", "CELLS --model scvi -o MODEL [options]", "train a model",
      "Trains scVI on CELLS and writes MODEL/model.pt as scvi-tools saves it: SCVI.load opens it.",
      "cells model", cli_fit, output_file},

@@ -161,6 +161,41 @@ struct _IO_FILE;
 cpt_status cpt_study_export(const char *study, const char *what, const char *format,
                             struct _IO_FILE *out, cpt_err *e);
 
+/* ---- beyond one study ---------------------------------------------------------------------------- */
+
+/* Which concepts of one study are which of another, for all pairs of the studies. */
+typedef struct cpt_comparison {
+    int32_t n_null;    /* draws of each null, 200 */
+    int64_t max_cells; /* cells of each study that are encoded by another's model, 5000; 0 = all */
+    bool save;         /* also into STUDY/comparisons/NAME.json of both sides (doc/formats.md) */
+    const char *folder; /* NULL, or where comparison.json and matches.tsv are written */
+} cpt_comparison;
+void cpt_comparison_init(cpt_comparison *c);
+/* Measures: decoder cosine (same model), correlation of activations on the same cells (the studies' own,
+ * or cells of each encoded by the other's model), attribution and expression over shared genes; each
+ * with matching and nulls. *json and *tsv (either may be NULL) get malloc'ed texts: comparison.json and
+ * matches.tsv of doc/formats.md. */
+cpt_status cpt_study_compare(const char *const *studies, int32_t n, const cpt_comparison *how,
+                             char **json, char **tsv, const cpt_context *ctx, cpt_err *e);
+
+/* A concept turned up, down or off in cells; what the model then expects. */
+typedef struct cpt_steer {
+    const char *concept; /* "c12" */
+    const char *scale;   /* a number: its activation times this; NULL = not asked. Exactly one of ... */
+    const char *clamp;   /* ... these: a number, "mean" or "max" (over the cells that activate it) */
+    bool ablate;         /* ... three: 0 */
+    const char *cells;   /* which cells (doc/conceptome.1, CELLS); NULL = those that activate it, all
+                            for clamp */
+    int64_t max_cells;    /* drawn at random among these, 1000; 0 = all */
+    int32_t n_directions; /* random directions of the same length: the null, 200; 0 = none */
+    const char *folder;   /* NULL, or where steering.json and changes.tsv are written */
+} cpt_steer;
+void cpt_steer_init(cpt_steer *s);
+/* Options "label" and "donor" replace the study's when given. *json, *tsv as for cpt_study_compare:
+ * steering.json and its table. */
+cpt_status cpt_study_steer(const char *study, const cpt_steer *how, const cpt_options *options,
+                           char **json, char **tsv, const cpt_context *ctx, cpt_err *e);
+
 /* ---- single steps on files ---------------------------------------------------------------------- */
 
 /* Trains a model on cells (options of group "model") and saves it in its own ecosystem's format. */

@@ -39,7 +39,9 @@ typedef enum cpt_random_purpose {
     CPT_RANDOM_EVALUATE,
     CPT_RANDOM_LINALG,       /* starting vectors of iterative eigensolvers */
     CPT_RANDOM_THIN,         /* annotations left out */
-    CPT_RANDOM_RELABEL       /* gene labels permuted: item = copy */
+    CPT_RANDOM_RELABEL,      /* gene labels permuted: item = copy */
+    CPT_RANDOM_ALIGN,        /* comparison of studies by chance: item = draw */
+    CPT_RANDOM_STEER         /* random directions: item = direction */
 } cpt_random_purpose;
 
 typedef struct cpt_stream {
