@@ -33,6 +33,8 @@ static const cli_extra simulate_extras[] = {{"output", 'o', "FILE", "h5ad to wri
                                             {"genes", 0, "G", "genes [3000]", NULL},
                                             {"programs", 0, "P", "planted gene programs [8]", NULL},
                                             {NULL, 0, NULL, NULL, NULL}};
+static const cli_extra evaluate_extras[] = {
+    {"quick", 0, NULL, "the parts in brief, as `run` does them", NULL}, {NULL, 0, NULL, NULL, NULL}};
 static const cli_extra no_extras[] = {{NULL, 0, NULL, NULL, NULL}};
 
 static const cli_command commands[] = {
@@ -60,7 +62,7 @@ static const cli_command commands[] = {
      "Writes evaluation.json: reconstruction on train and validation cells with the mean baseline, "
      "share of\n"
      "concepts with a significant term, fit to labels, noise floor of the attribution.",
-     "cells evaluation", cli_evaluate, no_extras},
+     "cells evaluation", cli_evaluate, evaluate_extras},
     {"report", "a whole study", "STUDY [options]",
      "report.html for a colleague without the program",
      "Writes the self-contained report.html; runs whatever stage it needs and is missing.", "cells",

@@ -1,5 +1,6 @@
 #include "base/file.h"
 #include "base/memory.h"
+#include "study/pair_options.h"
 #include "study/prepare.h"
 #include "study/store.h"
 
@@ -120,7 +121,7 @@ done:
 
 /* ---- attribution ---- */
 
-static cpt_status pair_options(cpt_study *s, cpt_pair_options *o, cpt_err *e)
+cpt_status cpt_study_pair_options(cpt_study *s, cpt_pair_options *o, cpt_err *e)
 {
     const cpt_column *donor = NULL;
     const char *choice = cpt_options_text(s->options, "prototype-choice");
@@ -139,8 +140,8 @@ static cpt_status pair_options(cpt_study *s, cpt_pair_options *o, cpt_err *e)
     return cpt_study_column(s, "match", &o->match, e);
 }
 
-static cpt_status attribution_options(cpt_study *s, const cpt_model *model,
-                                      cpt_attribution_options *o, cpt_err *e)
+cpt_status cpt_study_attribution_options(cpt_study *s, const cpt_model *model,
+                                         cpt_attribution_options *o, cpt_err *e)
 {
     const char *method = cpt_options_text(s->options, "method"),
                *mode = cpt_options_text(s->options, "mode");
@@ -198,6 +199,8 @@ static cpt_status reduce_to_universe(cpt_attribution *a, const cpt_universe *u, 
     CPT_TRY(to_universe(&a->high, sizeof *a->high, f, g, u, e));
     CPT_TRY(to_universe(&a->p, sizeof *a->p, f, g, u, e));
     CPT_TRY(to_universe(&a->q, sizeof *a->q, f, g, u, e));
+    CPT_TRY(to_universe(&a->noise_mean, sizeof *a->noise_mean, a->n_noise_directions, g, u, e));
+    CPT_TRY(to_universe(&a->noise_n, sizeof *a->noise_n, a->n_noise_directions, g, u, e));
     a->n_genes = u->n;
 done:
     return status;
@@ -238,8 +241,8 @@ cpt_status cpt_stage_attribution(cpt_study *s, cpt_err *e)
     CPT_TRY(cpt_study_dictionary(s, &d, e));
     CPT_TRY(cpt_study_counts(s, &counts, e));
     CPT_TRY(cpt_study_universe(s, &universe, e));
-    CPT_TRY(pair_options(s, &po, e));
-    CPT_TRY(attribution_options(s, model, &o, e));
+    CPT_TRY(cpt_study_pair_options(s, &po, e));
+    CPT_TRY(cpt_study_attribution_options(s, model, &o, e));
     CPT_TRY(cpt_pairs_find(u, embedding, dim, &po, &pairs, s->ctx, e));
     CPT_TRY(cpt_attribute_all(model, d, counts, pairs, &o, &a, s->ctx, e));
     int32_t n_directions = (int32_t)cpt_options_integer(s->options, "noise-directions");
