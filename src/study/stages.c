@@ -114,7 +114,7 @@ static const cpt_stage stages[] = {
      {"evaluation.json"}},
     {"tables",
      cpt_stage_tables,
-     1,
+     2,
      false,
      {"cells", "map", "concepts", "attribution", "expression", "enrichment", "evaluation"},
      {"label", "donor", "batch", "cutoff"},
