@@ -141,13 +141,18 @@ static cpt_status run_unit(const labelled *l, int32_t unit, walk *w, cpt_purity 
         out->f1[at] = l->counts[k] ? (float)w->f1[k] : NAN;
     }
     int32_t n_auroc = 0, n_f1 = 0, nowhere[2];
+    double sum_auroc = 0, sum_f1 = 0;
     for (int32_t p = 1; p <= l->n_permutations; p++) {
         double auroc, f1;
         walk_labels(l, l->codes + p * l->n, w);
         best_of(l, w, &auroc, &f1, &nowhere[0], &nowhere[1]);
         n_auroc += auroc >= out->best_auroc[unit];
         n_f1 += f1 >= out->best_f1[unit];
+        sum_auroc += auroc;
+        sum_f1 += f1;
     }
+    out->auroc_null[unit] = sum_auroc / l->n_permutations; /* 0 / 0 = NaN */
+    out->f1_null[unit] = sum_f1 / l->n_permutations;
     out->auroc_p[unit] = (1.0 + n_auroc) / (1.0 + l->n_permutations);
     out->f1_p[unit] = (1.0 + n_f1) / (1.0 + l->n_permutations);
     return CPT_OK;
@@ -213,7 +218,9 @@ static cpt_status purity_make(int32_t n_units, int32_t n_labels, cpt_purity **ou
     CPT_TRY(cpt_alloc(&p->auroc_label, n, sizeof *p->auroc_label, e));
     CPT_TRY(cpt_alloc(&p->f1_label, n, sizeof *p->f1_label, e));
     CPT_TRY(cpt_alloc(&p->auroc_p, n, sizeof *p->auroc_p, e));
-    status = cpt_alloc(&p->f1_p, n, sizeof *p->f1_p, e);
+    CPT_TRY(cpt_alloc(&p->f1_p, n, sizeof *p->f1_p, e));
+    CPT_TRY(cpt_alloc(&p->auroc_null, n, sizeof *p->auroc_null, e));
+    status = cpt_alloc(&p->f1_null, n, sizeof *p->f1_null, e);
 done:
     return status;
 }
@@ -288,6 +295,8 @@ void cpt_purity_free(cpt_purity *p)
     free(p->f1_label);
     free(p->auroc_p);
     free(p->f1_p);
+    free(p->auroc_null);
+    free(p->f1_null);
     free(p);
 }
 

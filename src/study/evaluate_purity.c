@@ -82,16 +82,18 @@ static json_t *label_names(int32_t n, const int32_t *codes, const cpt_column *la
     return list;
 }
 
-static cpt_status score_json(int32_t n, const double *best, const double *p, const int32_t *where,
-                             const cpt_column *label, json_t **out, cpt_err *e)
+static cpt_status score_json(int32_t n, const double *best, const double *p, const double *null,
+                             const int32_t *where, const cpt_column *label, json_t **out, cpt_err *e)
 {
-    double *q = NULL;
+    double *q = NULL, mean = 0;
     int32_t n_found = 0;
     cpt_status status;
     CPT_TRY(cpt_alloc(&q, (size_t)n, sizeof *q, e));
     CPT_TRY(cpt_bh(n, p, 0, q, e));
     CPT_TRY(quantiles_json(n, best, out, e));
     for (int32_t i = 0; i < n; i++) n_found += q[i] < 0.05;
+    for (int32_t i = 0; i < n; i++) mean += null[i] / n;
+    json_object_set_new(*out, "null_mean", cpt_json_number(mean));
     json_object_set_new(*out, "n_q_below_0.05", json_integer(n_found));
     json_object_set_new(*out, "best", cpt_json_numbers(n, best));
     json_object_set_new(*out, "label", label_names(n, where, label));
@@ -106,10 +108,10 @@ static cpt_status kind_json(const cpt_purity *p, const cpt_column *label, bool n
                             json_t **out, cpt_err *e)
 {
     json_t *auroc, *f1, *names = json_array();
-    cpt_status status =
-        score_json(p->n_units, p->best_auroc, p->auroc_p, p->auroc_label, label, &auroc, e);
+    cpt_status status = score_json(p->n_units, p->best_auroc, p->auroc_p, p->auroc_null, p->auroc_label,
+                                   label, &auroc, e);
     if (status == CPT_OK)
-        status = score_json(p->n_units, p->best_f1, p->f1_p, p->f1_label, label, &f1, e);
+        status = score_json(p->n_units, p->best_f1, p->f1_p, p->f1_null, p->f1_label, label, &f1, e);
     if (status) return status;
     for (int32_t i = 0; i < p->n_units; i++) {
         char name[32];
