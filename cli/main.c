@@ -58,10 +58,14 @@ static const cli_command commands[] = {
      "GSEA, --genes FILE (one gene per line) an over-representation test; TSV on stdout.",
      "enrichment", cli_enrich, enrich_extras},
     {"evaluate", "a whole study", "STUDY [options]",
-     "scores with their n and baselines (evaluation.json)",
-     "Writes evaluation.json: reconstruction on train and validation cells with the mean baseline, "
-     "share of\n"
-     "concepts with a significant term, fit to labels, noise floor of the attribution.",
+     "how far to trust it: scores with spread and null",
+     "Writes evaluation.json and brings the report up to date: reconstruction, probing of labels "
+     "and cell\n"
+     "cycle phases, purity of single concepts, stability over seeds, faithfulness of the "
+     "attribution, noise\n"
+     "floor, flags. In full; `run` and --quick do it in brief. Finished parts are kept: a stopped "
+     "evaluation goes\n"
+     "on where it was.",
      "cells evaluation", cli_evaluate, evaluate_extras},
     {"report", "a whole study", "STUDY [options]",
      "report.html for a colleague without the program",

@@ -25,7 +25,8 @@ typedef struct cpt_purity {
     /* [n_units] (1 + permutations whose best over labels is at least as good) / (1 + n): so the
      * choice among labels is paid for */
     double *auroc_p, *f1_p;
-    double *auroc_null, *f1_null; /* [n_units] mean of that best over the permutations; NaN without */
+    double *auroc_null,
+        *f1_null; /* [n_units] mean of that best over the permutations; NaN without */
 } cpt_purity;
 
 /* codes [n] 0 .. n_labels - 1, or -1 = left out. Fewer than two labels that count is CPT_ERR_DATA.

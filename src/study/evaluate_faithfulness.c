@@ -48,7 +48,7 @@ typedef struct effort {
 
 static effort choose_effort(const cpt_study *s, const cpt_model *m)
 {
-    const bool full = cpt_evaluation_in_full(s), transformer = strcmp(m->ops->kind, "scvi") != 0;
+    const bool full = cpt_evaluation_in_full(s), transformer = m->ops->costly;
     if (transformer) return full ? (effort){24, 4, 3, 8, 4} : (effort){6, 2, 1, 0, 2};
     return full ? (effort){0, 32, 10, 32, 0} : (effort){0, 8, 3, 8, 8};
 }

@@ -64,7 +64,7 @@ static cpt_status bound_units(const cpt_activations *u, bool bounded, bool **cho
 static cpt_status attribute_units(cpt_study *s, const cpt_model *m, const cpt_dictionary *d,
                                   source *out, cpt_err *e)
 {
-    const bool bounded = strcmp(m->ops->kind, "scvi") != 0;
+    const bool bounded = m->ops->costly;
     const float *a;
     const cpt_counts *counts;
     int64_t n;
@@ -265,7 +265,7 @@ static cpt_status noise(cpt_study *s, json_t **out, cpt_err *e)
         status = cpt_fail(e, CPT_ERR_DATA, "a fixed embedding has no counterfactuals");
         goto done;
     }
-    const bool bounded = strcmp(m->ops->kind, "scvi") != 0;
+    const bool bounded = m->ops->costly;
     const bool others = !bounded || cpt_evaluation_in_full(s);
     sources[CONCEPTS] = (source){a->mean, a->n, a->n_concepts, a->n_genes, NULL};
     sources[RANDOM_DIRECTIONS] =

@@ -83,7 +83,8 @@ static json_t *label_names(int32_t n, const int32_t *codes, const cpt_column *la
 }
 
 static cpt_status score_json(int32_t n, const double *best, const double *p, const double *null,
-                             const int32_t *where, const cpt_column *label, json_t **out, cpt_err *e)
+                             const int32_t *where, const cpt_column *label, json_t **out,
+                             cpt_err *e)
 {
     double *q = NULL, mean = 0;
     int32_t n_found = 0;
@@ -108,10 +109,11 @@ static cpt_status kind_json(const cpt_purity *p, const cpt_column *label, bool n
                             json_t **out, cpt_err *e)
 {
     json_t *auroc, *f1, *names = json_array();
-    cpt_status status = score_json(p->n_units, p->best_auroc, p->auroc_p, p->auroc_null, p->auroc_label,
-                                   label, &auroc, e);
+    cpt_status status = score_json(p->n_units, p->best_auroc, p->auroc_p, p->auroc_null,
+                                   p->auroc_label, label, &auroc, e);
     if (status == CPT_OK)
-        status = score_json(p->n_units, p->best_f1, p->f1_p, p->f1_null, p->f1_label, label, &f1, e);
+        status =
+            score_json(p->n_units, p->best_f1, p->f1_p, p->f1_null, p->f1_label, label, &f1, e);
     if (status) return status;
     for (int32_t i = 0; i < p->n_units; i++) {
         char name[32];

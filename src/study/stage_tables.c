@@ -140,8 +140,10 @@ static cpt_status add_flags(cpt_study *s, int32_t n, concept_columns *c, cpt_err
         c->stability[i] = number_of(one, "stability");
         c->pair_rest[i] = number_of(one, "pair_rest");
         t.length = 0;
-        for (size_t k = 0; k < json_array_size(flags); k++)
-            cpt_text_addf(&t, "%s%s", k ? "," : "", json_string_value(json_array_get(flags, k)));
+        for (size_t k = 0; k < json_array_size(flags); k++) {
+            const char *flag = json_string_value(json_array_get(flags, k));
+            if (flag) cpt_text_addf(&t, "%s%s", t.length ? "," : "", flag);
+        }
         CPT_TRY(cpt_text_status(&t, e));
         CPT_TRY(cpt_strings_add(&c->flags, t.length ? t.bytes : "", t.length, e));
     }
