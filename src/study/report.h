@@ -85,6 +85,7 @@ cpt_status cpt_report_table(cpt_report *r, cpt_err *e); /* report_table.c */
 cpt_status cpt_report_quality(cpt_report *r, cpt_err *e); /* report_quality.c */
 cpt_status cpt_report_evaluation(cpt_report *r, cpt_err *e); /* report_evaluation.c */
 cpt_status cpt_report_curves(cpt_report *r, cpt_err *e);     /* report_curves.c: its drawings */
+void cpt_report_link(cpt_report *r, int32_t concept); /* "c12", leading to its card if it has one */
 /* Says that a part was not done, and why; false when it was. */
 bool cpt_report_skipped(cpt_report *r, const json_t *part, const char *what);
 cpt_status cpt_report_card(cpt_report *r, int32_t concept, cpt_err *e); /* report_cards.c */

@@ -166,12 +166,10 @@ static void add_faithfulness(cpt_report *r)
                                                 : "Attribution leads for every concept.");
         for (size_t i = 0; i < json_array_size(behind); i++) {
             const char *name = json_string_value(json_array_get(behind, i));
-            if (!name) continue;
-            cpt_text_add(t, i ? ", <a href=\"#" : "<a href=\"#");
-            cpt_text_add_html(t, name);
-            cpt_text_add(t, "\">");
-            cpt_text_add_html(t, name);
-            cpt_text_add(t, "</a>");
+            int32_t c = -1;
+            if (!name || sscanf(name, "c%d", &c) != 1 || c < 0 || c >= r->u->n_concepts) continue;
+            cpt_text_add(t, i ? ", " : "");
+            cpt_report_link(r, c);
         }
         if (json_array_size(behind))
             cpt_text_add(t, " (against the better ranking by expression, or against random).");

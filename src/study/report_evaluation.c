@@ -22,6 +22,13 @@ bool cpt_report_skipped(cpt_report *r, const json_t *part, const char *what)
     return true;
 }
 
+void cpt_report_link(cpt_report *r, int32_t concept)
+{
+    const bool card = r->concepts[concept].card;
+    if (card) cpt_text_addf(&r->html, "<a href=\"#c%d\">c%d</a>", concept, concept);
+    else cpt_text_addf(&r->html, "c%d", concept);
+}
+
 static const json_t *part(const cpt_report *r, const char *name)
 {
     return json_object_get(r->evaluation, name);
@@ -235,8 +242,9 @@ static void add_flagged(cpt_report *r, const json_t *concepts, const char *flag)
     int shown = 0;
     for (int32_t c = 0; c < r->u->n_concepts; c++) {
         if (!holds(json_object_get(json_array_get(concepts, (size_t)c), "flags"), flag)) continue;
-        if (shown++ < MOST)
-            cpt_text_addf(&r->html, "%s<a href=\"#c%d\">c%d</a>", shown > 1 ? " " : "", c, c);
+        if (shown++ >= MOST) continue;
+        cpt_text_add(&r->html, shown > 1 ? " " : "");
+        cpt_report_link(r, c);
     }
     if (shown > MOST) cpt_text_addf(&r->html, " and %d more", shown - MOST);
 }
