@@ -141,9 +141,9 @@ static void add_noise(cpt_text *t, const json_t *e, double cutoff)
     if (!isfinite(own)) return;
     cpt_text_addf(
         t, "The cut-off of %g on |attribution| lies above %.2f %% of the attributions of concepts",
-        cutoff, 100 * own);
+        cutoff, floor(1e4 * own) / 100);
     if (isfinite(below))
-        cpt_text_addf(t, " and %.2f %% of those of random directions", 100 * below);
+        cpt_text_addf(t, " and %.2f %% of those of random directions", floor(1e4 * below) / 100);
     if (isfinite(by_call))
         cpt_text_addf(t,
                       "; 5 %% of the genes called are expected to be false at a cut-off of %.2g "
@@ -154,21 +154,24 @@ static void add_noise(cpt_text *t, const json_t *e, double cutoff)
 
 static void add_flags(cpt_text *t, const json_t *e)
 {
-    static const char *const names[][2] = {{"dead", "dead"},
-                                           {"dense", "active in most cells"},
-                                           {"rare", "rare"},
-                                           {"one_donor", "of one donor"},
-                                           {"one_batch", "of one batch"},
-                                           {"confounded", "with confounded counterfactuals"},
-                                           {"fragile", "with a fragile best term"},
-                                           {"unstable", "unstable"}};
+    static const struct {
+        const char *flag, *one, *many;
+    } words[] = {
+        {"dead", "is dead", "are dead"},
+        {"dense", "is active in most cells", "are active in most cells"},
+        {"rare", "is rare", "are rare"},
+        {"one_donor", "comes from one donor", "come from one donor each"},
+        {"one_batch", "comes from one batch", "come from one batch each"},
+        {"confounded", "has confounded counterfactuals", "have confounded counterfactuals"},
+        {"fragile", "has a fragile best term", "have a fragile best term"},
+        {"unstable", "is unstable", "are unstable"}};
     const json_t *counts = json_object_get(json_object_get(e, "flags"), "counts");
     bool any = false;
     cpt_text_addf(t, "Of %.0f concepts ", at(e, "flags", "n", NULL));
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        const double n = at(counts, names[i][0], NULL, NULL);
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+        const double n = at(counts, words[i].flag, NULL, NULL);
         if (!(n > 0)) continue;
-        cpt_text_addf(t, "%s%.0f %s %s", any ? ", " : "", n, n > 1 ? "are" : "is", names[i][1]);
+        cpt_text_addf(t, "%s%.0f %s", any ? ", " : "", n, n > 1 ? words[i].many : words[i].one);
         any = true;
     }
     cpt_text_add(t, any ? "." : "none carries a flag.");

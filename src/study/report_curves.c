@@ -48,8 +48,7 @@ static void add_stability(cpt_report *r)
         const cpt_svg_row rows[] = {
             row_of("direction (cosine)", "s0", d, "cosine"),
             row_of("random cells", "nl", json_object_get(null, "random_cells"), "cosine"),
-            row_of("random, same covariance", "nl", json_object_get(null, "random_covariance"),
-                   "cosine"),
+            row_of("same covariance", "nl", json_object_get(null, "random_covariance"), "cosine"),
             row_of("random rows", "nl", json_object_get(null, "random_rows"), "cosine"),
             row_of("activity (correlation)", "s0", a, "correlation"),
             row_of("random dictionaries", "nl", json_object_get(a, "null"), "correlation")};
@@ -248,7 +247,7 @@ static void add_noise_table(cpt_report *r, const json_t *noise)
             cpt_text_add(t, "</td>");
         }
         cpt_text_addf(t, "<td class=\"r\">%.2f %%</td></tr>",
-                      100 * cpt_report_json(source, "share_below_cutoff", NULL, NULL));
+                      floor(1e4 * cpt_report_json(source, "share_below_cutoff", NULL, NULL)) / 100);
     }
     cpt_text_add(t, "</tbody></table>");
 }

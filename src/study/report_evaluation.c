@@ -143,8 +143,7 @@ done:
     return status;
 }
 
-static cpt_status add_purity_plot(cpt_report *r, const char *measure, const char *caption,
-                                  cpt_err *e)
+static cpt_status add_purity_plot(cpt_report *r, const char *measure, const char *name, cpt_err *e)
 {
     static const char *const kinds[2] = {"concepts", "neurons"};
     const json_t *purity = part(r, "purity");
@@ -153,8 +152,10 @@ static cpt_status add_purity_plot(cpt_report *r, const char *measure, const char
     cpt_svg_line lines[4];
     double ends[2] = {0, 1}, null[2][2];
     const cpt_scale scale = {.low = 0, .high = 1};
-    const cpt_svg_plot plot = {420,     200,  caption, "units from best to worst (share)",
-                               caption, NULL, 0};
+    char caption[64];
+    snprintf(caption, sizeof caption, "Best %s of each unit with any label", name);
+    const cpt_svg_plot plot = {420,  200,  caption, "units from best to worst (share)",
+                               name, NULL, 0};
     cpt_status status;
     for (int i = 0; i < 2; i++) {
         const json_t *kind = json_object_get(purity, kinds[i]);
@@ -196,9 +197,9 @@ static cpt_status add_purity(cpt_report *r, cpt_err *e)
         const json_t *f1 = json_object_get(json_object_get(purity, "best_by_label"), "f1"),
                      *units =
                          json_object_get(json_object_get(purity, "concepts_against_neurons"), "f1");
-        cpt_status status = add_purity_plot(r, "f1", "Best F1 of each unit with any label", e);
-        if (status == CPT_OK)
-            status = add_purity_plot(r, "auroc", "Best AUROC of each unit with any label", e);
+        cpt_status status = add_purity_plot(r, "f1", "F1", e);
+        cpt_text_add(t, "</div><div>");
+        if (status == CPT_OK) status = add_purity_plot(r, "auroc", "AUROC", e);
         if (status) return status;
         cpt_text_addf(t,
                       "<p class=\"note\">%.0f of %.0f concepts fit a label better than permuted "
