@@ -153,9 +153,18 @@ int cli_attribute(cli *c)
     return run_stage(c, "tables", "attribution.h5ad");
 }
 
+/* In full unless --quick or --evaluation say otherwise; tables and report tell of it, so they are
+ * brought up to date as well. */
 int cli_evaluate(cli *c)
 {
-    return run_stage(c, "evaluation", "evaluation.json");
+    cpt_err err;
+    const char *quick = cli_value(c, "quick");
+    if (quick && cpt_options_given(c->options, "evaluation"))
+        return cli_usage(c, "--quick and --evaluation exclude each other");
+    if ((quick || !cpt_options_given(c->options, "evaluation")) &&
+        cpt_options_set(c->options, "evaluation", quick ? "quick" : "full", &err) != CPT_OK)
+        return cli_fail(&err);
+    return run_stage(c, "report", "evaluation.json");
 }
 
 int cli_report(cli *c)

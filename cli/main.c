@@ -60,6 +60,8 @@ static const cli_extra simulate_extras[] = {{"output", 'o', "FILE", "h5ad to wri
                                             {"genes", 0, "G", "genes [3000]", NULL},
                                             {"programs", 0, "P", "planted gene programs [8]", NULL},
                                             {NULL, 0, NULL, NULL, NULL}};
+static const cli_extra evaluate_extras[] = {
+    {"quick", 0, NULL, "the parts in brief, as `run` does them", NULL}, {NULL, 0, NULL, NULL, NULL}};
 static const cli_extra no_extras[] = {{NULL, 0, NULL, NULL, NULL}};
 
 static const cli_command commands[] = {
@@ -83,11 +85,15 @@ static const cli_command commands[] = {
      "GSEA, --genes FILE (one gene per line) an over-representation test; TSV on stdout.",
      "enrichment", cli_enrich, enrich_extras},
     {"evaluate", "a whole study", "STUDY [options]",
-     "scores with their n and baselines (evaluation.json)",
-     "Writes evaluation.json: reconstruction on train and validation cells with the mean baseline, "
-     "share of\n"
-     "concepts with a significant term, fit to labels, noise floor of the attribution.",
-     "cells evaluation", cli_evaluate, no_extras},
+     "how far to trust it: scores with spread and null",
+     "Writes evaluation.json and brings the report up to date: reconstruction, probing of labels "
+     "and cell\n"
+     "cycle phases, purity of single concepts, stability over seeds, faithfulness of the "
+     "attribution, noise\n"
+     "floor, flags. In full; `run` and --quick do it in brief. Finished parts are kept: a stopped "
+     "evaluation goes\n"
+     "on where it was.",
+     "cells evaluation", cli_evaluate, evaluate_extras},
     {"merge", "a whole study", "STUDY [options]", "joins the pieces that --shard has written",
      "Many machines that share a folder: `run CELLS -o STUDY --until model` once, then `embed "
      "STUDY "

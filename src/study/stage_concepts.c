@@ -1,6 +1,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "concept/pair_store.h"
+#include "study/pair_options.h"
 #include "study/prepare.h"
 #include "study/shards.h"
 #include "study/store.h"
@@ -122,7 +123,7 @@ done:
 
 /* ---- attribution ---- */
 
-static cpt_status pair_options(cpt_study *s, cpt_pair_options *o, cpt_err *e)
+cpt_status cpt_study_pair_options(cpt_study *s, cpt_pair_options *o, cpt_err *e)
 {
     const cpt_column *donor = NULL;
     const char *choice = cpt_options_text(s->options, "prototype-choice");
@@ -141,8 +142,8 @@ static cpt_status pair_options(cpt_study *s, cpt_pair_options *o, cpt_err *e)
     return cpt_study_column(s, "match", &o->match, e);
 }
 
-static cpt_status attribution_options(cpt_study *s, const cpt_model *model,
-                                      cpt_attribution_options *o, cpt_err *e)
+cpt_status cpt_study_attribution_options(cpt_study *s, const cpt_model *model,
+                                         cpt_attribution_options *o, cpt_err *e)
 {
     const char *method = cpt_options_text(s->options, "method"),
                *mode = cpt_options_text(s->options, "mode");
@@ -245,6 +246,8 @@ static cpt_status reduce_to_universe(cpt_attribution *a, const cpt_universe *u, 
     CPT_TRY(to_universe(&a->high, sizeof *a->high, f, g, u, e));
     CPT_TRY(to_universe(&a->p, sizeof *a->p, f, g, u, e));
     CPT_TRY(to_universe(&a->q, sizeof *a->q, f, g, u, e));
+    CPT_TRY(to_universe(&a->noise_mean, sizeof *a->noise_mean, a->n_noise_directions, g, u, e));
+    CPT_TRY(to_universe(&a->noise_n, sizeof *a->noise_n, a->n_noise_directions, g, u, e));
     a->n_genes = u->n;
 done:
     return status;
@@ -294,8 +297,8 @@ static cpt_status work_open(cpt_study *s, cpt_model *model, attribution_work *w,
     CPT_TRY(cpt_study_dictionary(s, &w->dictionary, e));
     CPT_TRY(cpt_study_counts(s, &w->counts, e));
     CPT_TRY(cpt_study_universe(s, &w->universe, e));
-    CPT_TRY(pair_options(s, &w->pair_options, e));
-    CPT_TRY(attribution_options(s, model, &w->options, e));
+    CPT_TRY(cpt_study_pair_options(s, &w->pair_options, e));
+    CPT_TRY(cpt_study_attribution_options(s, model, &w->options, e));
     status = cpt_pairs_find(u, w->embedding, w->dim, &w->pair_options, &w->pairs, s->ctx, e);
 done:
     return status;
