@@ -57,14 +57,15 @@ static json_t *vocabulary_of(const cpt_model *m)
     return NULL;
 }
 
-static json_t *args_of(const scgpt_shape *s)
+static json_t *args_of(const scgpt_weights *w)
 {
-    return json_pack("{s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:f, s:i, s:i, s:b, s:b}",
+    const scgpt_shape *s = &w->shape;
+    return json_pack("{s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:f, s:f, s:i, s:b, s:b}",
                      "pad_token", special[0], "input_style", "binned", "input_emb_style",
-                     "continuous", "n_bins", SCGPT_BINS, "max_seq_len", 1200, "embsize", s->width,
-                     "nheads", s->n_heads, "d_hid", s->hidden, "nlayers", s->n_layers,
-                     "n_layers_cls", 3, "dropout", 0.0, "mask_value", -1, "pad_value", -2,
-                     "fast_transformer", 1, "MVC", 1);
+                     "continuous", "n_bins", SCGPT_BINS, "max_seq_len", w->max_tokens, "embsize",
+                     s->width, "nheads", s->n_heads, "d_hid", s->hidden, "nlayers", s->n_layers,
+                     "n_layers_cls", 3, "dropout", w->dropout, "mask_value", w->mask_value,
+                     "pad_value", (int)s->pad_value, "fast_transformer", 1, "MVC", 1);
 }
 
 cpt_status scgpt_save(const cpt_model *base, const char *folder, cpt_err *e)
@@ -79,7 +80,7 @@ cpt_status scgpt_save(const cpt_model *base, const char *folder, cpt_err *e)
     CPT_TRY(cpt_path_join(path, PATH, folder, "vocab.json", e));
     CPT_TRY(save_json(path, vocabulary_of(base), JSON_COMPACT, e));
     CPT_TRY(cpt_path_join(path, PATH, folder, "args.json", e));
-    CPT_TRY(save_json(path, args_of(&m->shape), JSON_INDENT(1), e));
+    CPT_TRY(save_json(path, args_of(m->trained), JSON_INDENT(1), e));
     CPT_TRY(cpt_path_join(path, PATH, folder, "best_model.pt", e));
     CPT_TRY(save_weights(m->trained, path, e));
 done:

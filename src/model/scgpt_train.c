@@ -359,6 +359,9 @@ static cpt_status set_up(trainer *t, const cpt_strings *gene_names, cpt_err *e)
     cpt_model *model = NULL;
     cpt_status status;
     CPT_TRY(scgpt_weights_new(&shape, o->seed, &w, e));
+    w->dropout = o->dropout;
+    w->mask_value = o->mask_value;
+    w->max_tokens = o->max_tokens;
     status = scgpt_model_of(w, gene_names, o->seed, &model, e);
     if (status) {
         scgpt_weights_free(w);

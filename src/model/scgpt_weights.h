@@ -45,6 +45,8 @@ typedef struct scgpt_weights {
     int32_t n_parameters;
     scgpt_parameter *parameters; /* in the order of the file */
     float *values;               /* [at.n] */
+    double dropout, mask_value;  /* of the training, for args.json */
+    int32_t max_tokens;
 } scgpt_weights;
 
 void scgpt_layout_init(scgpt_layout *at, const scgpt_shape *shape);

@@ -1,7 +1,8 @@
 /* Trains scGPT by the options of group "model": chooses genes, names them, writes the history.
  *
- * The vocabulary of scGPT is gene symbols: genes get their current symbol where it is known and no
- * other gene has it, else the name that they have in the file. */
+ * The vocabulary of scGPT is gene symbols. Genes keep the name that they have in the file, so that
+ * scGPT finds them there; those named by an Ensembl id get their current symbol, where it is known and
+ * no other gene has it. */
 #include "study/prepare.h"
 
 #include <jansson.h>
@@ -33,6 +34,11 @@ static bool is_special(const char *name)
     return n >= 2 && name[0] == '<' && name[n - 1] == '>';
 }
 
+static bool is_ensembl(const char *id)
+{
+    return strncmp(id, "ENS", 3) == 0 && strlen(id) >= 15;
+}
+
 /* `seen` holds the names given so far, and the ids of all genes: a symbol that is another gene's id
  * would be mistaken for it when cells are aligned. */
 static cpt_status name_genes(const cpt_cells *cells, const int32_t *to_model, cpt_strings *names,
@@ -48,9 +54,12 @@ static cpt_status name_genes(const cpt_cells *cells, const int32_t *to_model, cp
     for (int32_t j = 0; j < cells->n_genes; j++) {
         if (to_model[j] < 0) continue;
         const char *id = cpt_strings_get(&cells->gene_ids, j);
-        const char *name = cpt_strings_get(&map.symbols, j);
+        const char *name = is_ensembl(id) ? cpt_strings_get(&map.symbols, j) : id;
         const json_t *owner = json_object_get(seen, name);
-        if (is_special(name) || (owner && json_integer_value(owner) != j)) name = id;
+        if (owner && json_integer_value(owner) != j) name = id;
+        if (is_special(name))
+            CPT_TRY(cpt_fail(e, CPT_ERR_DATA, "gene %d is called '%s' like a special token of scGPT; "
+                             "rename it", j, name));
         json_object_set_new(seen, name, json_integer(j));
         CPT_TRY(cpt_strings_add(names, name, strlen(name), e));
     }
