@@ -94,8 +94,12 @@ int main(int argc, char **argv)
     const int threads = argc > 1 ? atoi(argv[1]) : 1;
     const int32_t tokens = argc > 2 ? atoi(argv[2]) : 238, n_masked = tokens * 2 / 5;
     const int steps = argc > 3 ? atoi(argv[3]) : 5;
-    const scgpt_shape shape = {.n_tokens = GENES + SCGPT_SPECIAL, .width = 128, .hidden = 128,
-                               .n_heads = 4, .n_layers = 4, .pad_value = -2};
+    const scgpt_shape shape = {.n_tokens = GENES + SCGPT_SPECIAL,
+                               .width = 128,
+                               .hidden = 128,
+                               .n_heads = 4,
+                               .n_layers = 4,
+                               .pad_value = -2};
     cpt_scgpt_train_options o;
     scgpt_weights *w;
     scgpt_stepper *s;
@@ -116,12 +120,12 @@ int main(int argc, char **argv)
     }
     const double time = (cpu() - from) / steps, clock = (now() - from_clock) / steps;
     const double work = CELLS * operations(&shape, tokens, n_masked + 1);
-    printf("one product: %.0f GFLOP/s of processor time (%s)\n", 1e-9 * rate,
-           cpt_blas_core_name());
-    printf("a step of %d cells of %d tokens: CPU %.0f ms, clock %.0f ms; %.0f tokens per CPU second; "
-           "%.0f GFLOP/s = %.0f %% of the product\n",
-           CELLS, tokens, 1e3 * time, 1e3 * clock, CELLS * tokens / time, 1e-9 * work / time,
-           100 * work / time / rate);
+    printf("one product: %.0f GFLOP/s of processor time (%s)\n", 1e-9 * rate, cpt_blas_core_name());
+    printf(
+        "a step of %d cells of %d tokens: CPU %.0f ms, clock %.0f ms; %.0f tokens per CPU second; "
+        "%.0f GFLOP/s = %.0f %% of the product\n",
+        CELLS, tokens, 1e3 * time, 1e3 * clock, CELLS * tokens / time, 1e-9 * work / time,
+        100 * work / time / rate);
     scgpt_batch_free(&batch);
     scgpt_stepper_free(s);
     scgpt_weights_free(w);

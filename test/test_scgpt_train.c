@@ -33,8 +33,8 @@ static void read_weights(scgpt_weights *w, const cpt_checkpoint *file, const cha
 
 static void micro_open(micro *g)
 {
-    const scgpt_shape shape = {.n_tokens = 23, .width = 16, .hidden = 20, .n_heads = 2,
-                               .n_layers = 2, .pad_value = -2};
+    const scgpt_shape shape = {
+        .n_tokens = 23, .width = 16, .hidden = 20, .n_heads = 2, .n_layers = 2, .pad_value = -2};
     cpt_err err;
     assert_ok(cpt_checkpoint_open(GOLDEN "/micro/best_model.pt", &g->weights_file, &err));
     assert_ok(cpt_checkpoint_open(GOLDEN "/micro.safetensors", &g->cells, &err));
@@ -134,7 +134,8 @@ static void check_steps(cpt_scgpt_targets targets, const char *kind)
             assert_true(worst_of(&g, kind, "grad", scgpt_stepper_gradients(s), true) < 1e-5);
         assert_near(scgpt_stepper_update(s, 1e-3) / norms[step], 1, 1e-5);
     }
-    /* Adam divides by the gradient's own size: where that is nothing but rounding, so is the step */
+    /* Adam divides by the gradient's own size: where that is nothing but rounding, so is the step
+     */
     assert_true(worst_of(&g, kind, "after3", g.weights->values, false) < 2e-5);
     free(losses), free(norms);
     scgpt_stepper_free(s);
@@ -284,8 +285,11 @@ static void make_cells(made_up *d)
         const int n = snprintf(name, sizeof name, "G%d", j);
         assert_ok(cpt_strings_add(&d->names, name, (size_t)n, &err));
     }
-    d->csr = (cpt_csr){.n_rows = CELLS, .n_cols = GENES, .indptr = d->indptr,
-                       .indices = d->indices, .values = d->values};
+    d->csr = (cpt_csr){.n_rows = CELLS,
+                       .n_cols = GENES,
+                       .indptr = d->indptr,
+                       .indices = d->indices,
+                       .values = d->values};
     assert_ok(cpt_counts_init(&d->counts, &d->csr, NULL, GENES, &err));
 }
 
@@ -404,8 +408,7 @@ static void test_saved(void **state)
     assert_int_equal(opened->n_genes, GENES);
     assert_int_equal(cpt_scgpt_unknown_tensors(opened)->n, 0);
     for (int32_t j = 0; j < GENES; j++)
-        assert_string_equal(cpt_strings_get(&opened->gene_names, j),
-                            cpt_strings_get(&d.names, j));
+        assert_string_equal(cpt_strings_get(&opened->gene_names, j), cpt_strings_get(&d.names, j));
     assert_ok(m->ops->embed(m, &d.counts, 0, 2, before[0], NULL, &err));
     assert_ok(opened->ops->embed(opened, &d.counts, 0, 2, after[0], NULL, &err));
     assert_memory_equal(before, after, sizeof before);
@@ -531,11 +534,11 @@ static void test_kernels(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_steps_masked),  cmocka_unit_test(test_steps_all),
-        cmocka_unit_test(test_differences),   cmocka_unit_test(test_cells_apart),
-        cmocka_unit_test(test_threads),       cmocka_unit_test(test_learns),
-        cmocka_unit_test(test_saved),         cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_smallest),      cmocka_unit_test(test_kernels),
+        cmocka_unit_test(test_steps_masked), cmocka_unit_test(test_steps_all),
+        cmocka_unit_test(test_differences),  cmocka_unit_test(test_cells_apart),
+        cmocka_unit_test(test_threads),      cmocka_unit_test(test_learns),
+        cmocka_unit_test(test_saved),        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_smallest),     cmocka_unit_test(test_kernels),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

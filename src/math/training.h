@@ -31,8 +31,8 @@ typedef struct cpt_training_kernels {
     void (*leaky_back)(int64_t n, const float *output, float *grad);
     /* out = 1 / (1 + exp(-x)); out may be x */
     void (*sigmoid)(int64_t n, const float *x, float *out);
-    /* Elements first .. first + n of the block: kept ones times scale, the others 0. The gradient of
-     * it is itself. */
+    /* Elements first .. first + n of the block: kept ones times scale, the others 0. The gradient
+     * of it is itself. */
     void (*dropout)(int64_t n, uint32_t first, const cpt_dropout *d, float *x);
 } cpt_training_kernels;
 

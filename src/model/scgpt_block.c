@@ -43,8 +43,8 @@ static void lay_out(scgpt_block *b, floats *p)
     const size_t r = (size_t)b->capacity, d = (size_t)s->width, f = (size_t)s->hidden;
     const size_t genes = (size_t)(s->n_tokens - SCGPT_SPECIAL);
     const size_t scores = (size_t)SCGPT_QUERIES * (size_t)scgpt_score_stride(b->capacity);
-    float **const wide[] = {&b->out, &b->d_out, &b->d_x, &b->d_q, &b->d_context, &b->dropped,
-                            &b->first, &b->second, &b->d_first, &b->d_second};
+    float **const wide[] = {&b->out,     &b->d_out, &b->d_x,    &b->d_q,     &b->d_context,
+                            &b->dropped, &b->first, &b->second, &b->d_first, &b->d_second};
     for (int32_t i = 0; i < s->n_layers; i++) {
         scgpt_tape *t = &b->tape[i];
         float **const rows[] = {&t->x, &t->q, &t->context, &t->sum1, &t->mid, &t->sum2};
@@ -179,8 +179,11 @@ static head head_of(const scgpt_block *b, int32_t layer, int32_t cell, int32_t n
     const int64_t d = s->width, from = number * (d / s->n_heads);
     const int32_t *rows, *start = row_starts(b, layer, &rows);
     const int64_t first = b->cell_start[cell];
-    head h = {.m = start[cell + 1] - start[cell], .n = b->cell_start[cell + 1] - (int32_t)first,
-              .size = s->width / s->n_heads, .q_stride = d, .kv_stride = 2 * d};
+    head h = {.m = start[cell + 1] - start[cell],
+              .n = b->cell_start[cell + 1] - (int32_t)first,
+              .size = s->width / s->n_heads,
+              .q_stride = d,
+              .kv_stride = 2 * d};
     h.stride = scgpt_score_stride(h.n);
     h.q = t->q + start[cell] * d + from;
     h.k = t->kv + first * 2 * d + from;
@@ -227,8 +230,8 @@ static void head_back(const head *h, const float *d_context, float *weights, flo
         k->softmax_back(rows, h->n, h->stride, h->scale, weights, slopes);
         cpt_gemm(false, false, rows, h->size, h->n, 1, slopes, h->stride, h->k, h->kv_stride, 0,
                  d_q + first * h->q_stride, h->q_stride, 1);
-        cpt_gemm(true, false, h->n, h->size, rows, 1, slopes, h->stride,
-                 h->q + first * h->q_stride, h->q_stride, 1, d_k, h->kv_stride, 1);
+        cpt_gemm(true, false, h->n, h->size, rows, 1, slopes, h->stride, h->q + first * h->q_stride,
+                 h->q_stride, 1, d_k, h->kv_stride, 1);
     }
 }
 
@@ -253,7 +256,8 @@ static void input(scgpt_block *b)
     }
 }
 
-/* x + dropout(add + bias), normalised: add is overwritten, sum [m][width] is what was normalised. */
+/* x + dropout(add + bias), normalised: add is overwritten, sum [m][width] is what was normalised.
+ */
 static void join(const scgpt_block *b, int32_t layer, int32_t site, int32_t m, const float *x,
                  const float *bias, const float *gain, const float *shift, float *sum, float *out)
 {
@@ -325,7 +329,8 @@ static void linear_back(int64_t n, int64_t n_in, int64_t n_out, const float *in,
 }
 
 /* What dropout let through: d itself without dropout, else a copy. */
-static const float *undrop(scgpt_block *b, int32_t layer, int32_t site, int32_t m, const float *d_sum)
+static const float *undrop(scgpt_block *b, int32_t layer, int32_t site, int32_t m,
+                           const float *d_sum)
 {
     const int32_t d = b->weights->shape.width;
     if (!b->drops) return d_sum;
@@ -392,8 +397,7 @@ static float *layer_back(scgpt_block *b, int32_t layer, float *grad)
     float *d_x = rows ? b->d_x : grad;
     scgpt_multiply_back(n, d, 2 * d, b->d_kv, p + at->qkv_weight + keys, rows ? 0 : 1, d_x, 1);
     for (int32_t i = 0; rows && i < m; i++)
-        for (int32_t j = 0; j < d; j++)
-            d_x[(int64_t)rows[i] * d + j] += grad[(int64_t)i * d + j];
+        for (int32_t j = 0; j < d; j++) d_x[(int64_t)rows[i] * d + j] += grad[(int64_t)i * d + j];
     return d_x;
 }
 

@@ -4,10 +4,10 @@
  * each of the 53 values that go in (51 bins, <cls>, the mask). Cells read those rows and add to the
  * gradients of rows; what lies behind a row is gone through once, too.
  *
- * Heads (models.md 1.6). GEP: a bin is predicted from a token's output by Linear, LeakyReLU, Linear,
- * LeakyReLU, Linear. MVC: from the cell's embedding c, the output at <cls>, as c . W sigmoid(Q t +
- * b) with the gene's normalised token t. W sigmoid(..) again belongs to the gene, hence to a table:
- * predicting all genes costs one product per cell and no more. */
+ * Heads (models.md 1.6). GEP: a bin is predicted from a token's output by Linear, LeakyReLU,
+ * Linear, LeakyReLU, Linear. MVC: from the cell's embedding c, the output at <cls>, as c . W
+ * sigmoid(Q t + b) with the gene's normalised token t. W sigmoid(..) again belongs to the gene,
+ * hence to a table: predicting all genes costs one product per cell and no more. */
 #include "model/scgpt_step.h"
 
 #include <stdlib.h>
@@ -97,8 +97,7 @@ static void query_back(const scgpt_tables *t, const scgpt_weights *w, float *g, 
     const float *p = w->values;
     weight_back(genes, d, d, t->gate, query_grad, g + at->mvc_weight, n_threads);
     scgpt_multiply_back(genes, d, d, query_grad, p + at->mvc_weight, 0, t->scratch, n_threads);
-    for (int64_t i = 0; i < (int64_t)genes * d; i++)
-        t->scratch[i] *= t->gate[i] * (1 - t->gate[i]);
+    for (int64_t i = 0; i < (int64_t)genes * d; i++) t->scratch[i] *= t->gate[i] * (1 - t->gate[i]);
     weight_back(genes, d, d, t->token, t->scratch, g + at->query_weight, n_threads);
     train->add_rows(genes, d, t->scratch, g + at->query_bias);
     scgpt_multiply_back(genes, d, d, t->scratch, p + at->query_weight, 1, g + at->embedding,
@@ -131,10 +130,9 @@ void scgpt_tables_back(const scgpt_tables *t, const scgpt_weights *w, double mas
     const scgpt_layout *at = &w->at;
     query_back(t, w, g, query_grad, n_threads);
     value_back(t, w, mask_value, g, value_grad);
-    cpt_training_kernels_get()->norm_back(w->shape.n_tokens, w->shape.width,
-                                          w->values + at->embedding, w->values + at->token_gain,
-                                          g + at->embedding, g + at->token_gain,
-                                          g + at->token_shift);
+    cpt_training_kernels_get()->norm_back(
+        w->shape.n_tokens, w->shape.width, w->values + at->embedding, w->values + at->token_gain,
+        g + at->embedding, g + at->token_gain, g + at->token_shift);
 }
 
 /* ---- the value of a gene from its output ---- */

@@ -23,9 +23,9 @@ static cpt_status save_weights(const scgpt_weights *w, const char *path, cpt_err
     for (int32_t i = 0; ok && i < w->n_parameters; i++) {
         const scgpt_parameter *p = &w->parameters[i];
         const int64_t shape[2] = {p->rows, p->cols};
-        ok = cpt_tree_set(tree, root, p->name,
-                          cpt_tree_tensor(tree, CPT_F32, p->cols ? 2 : 1, shape,
-                                          w->values + p->offset));
+        ok = cpt_tree_set(
+            tree, root, p->name,
+            cpt_tree_tensor(tree, CPT_F32, p->cols ? 2 : 1, shape, w->values + p->offset));
     }
     cpt_status status = ok ? cpt_torch_write(path, root, e)
                            : cpt_fail(e, CPT_ERR_MEMORY, "%s: out of memory while saving", path);
@@ -48,8 +48,8 @@ static json_t *vocabulary_of(const cpt_model *m)
     json_t *v = json_object();
     bool ok = v != NULL;
     for (int32_t i = 0; ok && i < m->n_genes + SCGPT_SPECIAL; i++) {
-        const char *name = i < m->n_genes ? cpt_strings_get(&m->gene_names, i)
-                                          : special[i - m->n_genes];
+        const char *name =
+            i < m->n_genes ? cpt_strings_get(&m->gene_names, i) : special[i - m->n_genes];
         ok = !json_object_get(v, name) && json_object_set_new(v, name, json_integer(i)) == 0;
     }
     if (ok) return v;
@@ -74,8 +74,10 @@ cpt_status scgpt_save(const cpt_model *base, const char *folder, cpt_err *e)
     char path[PATH];
     cpt_status status;
     if (!m->trained)
-        return cpt_fail(e, CPT_ERR_UNSUPPORTED, "%s: this scGPT was loaded, not trained here; copy "
-                        "its folder instead", folder);
+        return cpt_fail(e, CPT_ERR_UNSUPPORTED,
+                        "%s: this scGPT was loaded, not trained here; copy "
+                        "its folder instead",
+                        folder);
     CPT_TRY(cpt_make_folder(folder, e));
     CPT_TRY(cpt_path_join(path, PATH, folder, "vocab.json", e));
     CPT_TRY(save_json(path, vocabulary_of(base), JSON_COMPACT, e));

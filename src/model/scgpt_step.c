@@ -52,13 +52,13 @@ struct scgpt_stepper {
     scgpt_weights *weights;
     cpt_scgpt_train_options options;
     scgpt_tables tables;
-    int n_threads;           /* at most SCGPT_LANES */
-    scgpt_block *blocks;     /* [n_threads] */
-    cpt_dropout *keys;       /* [n_threads][1 + 3 n_layers] */
-    int64_t lane_size;       /* layout.n, then query and value gradients */
-    float *lanes;            /* [SCGPT_LANES][lane_size] */
-    float *moments;          /* [2][layout.n] */
-    double *squares;         /* per chunk */
+    int n_threads;       /* at most SCGPT_LANES */
+    scgpt_block *blocks; /* [n_threads] */
+    cpt_dropout *keys;   /* [n_threads][1 + 3 n_layers] */
+    int64_t lane_size;   /* layout.n, then query and value gradients */
+    float *lanes;        /* [SCGPT_LANES][lane_size] */
+    float *moments;      /* [2][layout.n] */
+    double *squares;     /* per chunk */
     int64_t n_steps;
 };
 
@@ -253,10 +253,13 @@ double scgpt_stepper_update(scgpt_stepper *s, double rate)
     const double beta1 = 0.9, beta2 = 0.999, norm = norm_of(s), clip = s->options.clip;
     const int64_t n = s->weights->at.n, n_chunks = (n + CHUNK - 1) / CHUNK;
     const double t = (double)++s->n_steps;
-    const cpt_adam_step step = {
-        .rate = (float)(rate / (1 - pow(beta1, t))), .root = (float)(1 / sqrt(1 - pow(beta2, t))),
-        .beta1 = (float)beta1, .rest1 = (float)(1 - beta1), .beta2 = (float)beta2,
-        .rest2 = (float)(1 - beta2), .eps = (float)s->options.adam_eps};
+    const cpt_adam_step step = {.rate = (float)(rate / (1 - pow(beta1, t))),
+                                .root = (float)(1 / sqrt(1 - pow(beta2, t))),
+                                .beta1 = (float)beta1,
+                                .rest1 = (float)(1 - beta1),
+                                .beta2 = (float)beta2,
+                                .rest2 = (float)(1 - beta2),
+                                .eps = (float)s->options.adam_eps};
     const float scale = clip > 0 && norm > clip ? (float)(clip / (norm + 1e-6)) : 1;
 #pragma omp parallel for schedule(static) num_threads(s->n_threads) if (s->n_threads > 1)
     for (int64_t c = 0; c < n_chunks; c++) {

@@ -13,7 +13,7 @@ enum {
     SCGPT_LANES = 8,        /* parts of a minibatch that are summed on their own: threads used */
     SCGPT_BLOCK_CELLS = 64, /* at most */
     SCGPT_BLOCK_ROWS = 512, /* tokens that go through the network together, or one cell */
-    SCGPT_CLS_VALUE = SCGPT_BINS,     /* rows of the value table beyond the bins: <cls> */
+    SCGPT_CLS_VALUE = SCGPT_BINS, /* rows of the value table beyond the bins: <cls> */
     SCGPT_MASK_VALUE = SCGPT_BINS + 1,
     SCGPT_TABLE = SCGPT_BINS + 2
 };
@@ -45,12 +45,12 @@ typedef struct scgpt_losses {
 
 /* What all cells of a step share; made of the weights once per step. */
 typedef struct scgpt_tables {
-    float *token;       /* [n_tokens][width]: normalised embeddings */
+    float *token;                            /* [n_tokens][width]: normalised embeddings */
     float *value_hidden, *value_sum, *value; /* [SCGPT_TABLE][width]: after ReLU, before and after
                                                 the norm */
-    float *gate;        /* [n_genes][width]: sigmoid(gene2query token) */
-    float *query;       /* [n_genes][width]: W gate */
-    float *scratch;     /* [n_genes][width] */
+    float *gate;                             /* [n_genes][width]: sigmoid(gene2query token) */
+    float *query;                            /* [n_genes][width]: W gate */
+    float *scratch;                          /* [n_genes][width] */
     void *block;
 } scgpt_tables;
 cpt_status scgpt_tables_init(scgpt_tables *t, const scgpt_weights *w, cpt_err *e);
@@ -66,11 +66,11 @@ void scgpt_tables_back(const scgpt_tables *t, const scgpt_weights *w, double mas
 
 /* Activations of one layer; M rows are the ones that are wanted from it. */
 typedef struct scgpt_tape {
-    float *x;       /* [R][width] input */
-    float *chosen;  /* [M][width] rows of x that ask (x itself but in the last layer) */
-    float *kv;      /* [R][2 width] */
-    float *q;       /* [M][width] */
-    float *context; /* [M][width] */
+    float *x;          /* [R][width] input */
+    float *chosen;     /* [M][width] rows of x that ask (x itself but in the last layer) */
+    float *kv;         /* [R][2 width] */
+    float *q;          /* [M][width] */
+    float *context;    /* [M][width] */
     float *sum1, *mid; /* [M][width] before and after norm1 */
     float *hidden;     /* [M][hidden] after ReLU and dropout */
     float *sum2;       /* [M][width] */
@@ -79,23 +79,23 @@ typedef struct scgpt_tape {
 typedef struct scgpt_block {
     const scgpt_weights *weights;
     const scgpt_tables *tables;
-    float *grad;        /* [layout.n] added to; token rows' gradients at the embedding's place */
-    float *query_grad;  /* [n_genes][width] */
-    float *value_grad;  /* [SCGPT_TABLE][width] */
-    int32_t capacity;   /* rows */
+    float *grad;       /* [layout.n] added to; token rows' gradients at the embedding's place */
+    float *query_grad; /* [n_genes][width] */
+    float *value_grad; /* [SCGPT_TABLE][width] */
+    int32_t capacity;  /* rows */
     int32_t n_cells;
     int32_t cell_start[SCGPT_BLOCK_CELLS + 1]; /* rows of the cells */
     int32_t want_start[SCGPT_BLOCK_CELLS + 1]; /* among the wanted rows; the first is <cls> */
-    int32_t *ids, *value; /* [R] token, row of the value table */
-    int32_t *want;        /* [M] row numbers */
-    float *target;        /* [M] bins; of <cls> it means nothing */
+    int32_t *ids, *value;                      /* [R] token, row of the value table */
+    int32_t *want;                             /* [M] row numbers */
+    float *target;                             /* [M] bins; of <cls> it means nothing */
     const uint8_t *cell_targets[SCGPT_BLOCK_CELLS];
     bool drops;
-    cpt_dropout *keys;    /* [n_cells][1 + 3 n_layers]: value encoder; per layer attention, hidden,
-                             feed-forward */
-    scgpt_tape *tape;     /* [n_layers] */
-    float *out;           /* [M][width] of the last layer */
-    float *d_out, *d_x;   /* [R][width] */
+    cpt_dropout *keys;  /* [n_cells][1 + 3 n_layers]: value encoder; per layer attention, hidden,
+                           feed-forward */
+    scgpt_tape *tape;   /* [n_layers] */
+    float *out;         /* [M][width] of the last layer */
+    float *d_out, *d_x; /* [R][width] */
     float *d_kv, *d_q, *d_context, *d_hidden, *dropped; /* as their namesakes; dropped [R][width] */
     float *first, *second, *d_first, *d_second, *predicted; /* decoder: [M][width], [M] */
     float *cells, *d_cells, *mvc; /* [n_cells][width] twice, [n_cells][n_genes] */

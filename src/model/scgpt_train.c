@@ -1,8 +1,8 @@
 /* Training of a small scGPT: options, cells, masks, epochs, the learning rate.
  *
- * What is random - the split, the order of an epoch, which genes a long cell shows and which of them
- * are masked (per epoch and cell), dropout (per step and cell) - is drawn from streams keyed by
- * just that. Validation cells are masked alike in every epoch.
+ * What is random - the split, the order of an epoch, which genes a long cell shows and which of
+ * them are masked (per epoch and cell), dropout (per step and cell) - is drawn from streams keyed
+ * by just that. Validation cells are masked alike in every epoch.
  *
  * A cell is binned anew each time it is shown: sorting 200 counts is nothing beside taking them
  * through the network. Bins are those of the embedding (ties to the left), over all genes of the
@@ -25,9 +25,9 @@ void cpt_scgpt_train_options_init(cpt_scgpt_train_options *o)
     *o = (cpt_scgpt_train_options){.width = 128,
                                    .n_layers = 4,
                                    .n_heads = 4,
-                                   .max_tokens = 257,
-                                   .n_epochs = 15,
-                                   .batch_size = 64,
+                                   .max_tokens = 129,
+                                   .n_epochs = 10,
+                                   .batch_size = 8,
                                    .mask_ratio = 0.4,
                                    .mask_value = -1,
                                    .learning_rate = 1e-3,
@@ -53,15 +53,17 @@ static cpt_status check_sizes(const cpt_scgpt_train_options *o, cpt_err *e)
     if (o->width < 1 || o->width > 1 << 13 || o->n_heads < 1 || o->width % o->n_heads)
         return cpt_fail(e, CPT_ERR_USAGE,
                         "scGPT: the embedding's size %d must be a multiple of the number of heads "
-                        "%d, and at most 8192", o->width, o->n_heads);
+                        "%d, and at most 8192",
+                        o->width, o->n_heads);
     if (o->hidden < 0 || o->hidden > 1 << 15 || o->n_layers < 1 || o->n_layers > SCGPT_MAX_LAYERS)
         return cpt_fail(e, CPT_ERR_USAGE, "scGPT: %d layers, %d hidden units cannot be",
                         o->n_layers, o->hidden);
     if (o->max_tokens < 3 || o->max_tokens > 1 << 16)
-        return cpt_fail(e, CPT_ERR_USAGE, "scGPT: at most %d tokens per cell: 3 to 65536 are "
-                        "possible", o->max_tokens);
-    if (o->n_epochs < 1 || o->n_epochs >= 1 << 20 || o->batch_size < 1 ||
-        o->batch_size > 1 << 20)
+        return cpt_fail(e, CPT_ERR_USAGE,
+                        "scGPT: at most %d tokens per cell: 3 to 65536 are "
+                        "possible",
+                        o->max_tokens);
+    if (o->n_epochs < 1 || o->n_epochs >= 1 << 20 || o->batch_size < 1 || o->batch_size > 1 << 20)
         return cpt_fail(e, CPT_ERR_USAGE, "scGPT: %d epochs, %d cells per batch cannot be",
                         o->n_epochs, o->batch_size);
     return CPT_OK;
@@ -75,7 +77,8 @@ static cpt_status check_options(const cpt_counts *counts, const cpt_strings *gen
     if (!(o->mask_ratio > 0 && o->mask_ratio < 1) || !(o->dropout >= 0 && o->dropout < 1))
         return cpt_fail(e, CPT_ERR_USAGE,
                         "scGPT: mask ratio %g must be above 0 and below 1, dropout %g from 0 to "
-                        "below 1", o->mask_ratio, o->dropout);
+                        "below 1",
+                        o->mask_ratio, o->dropout);
     if (!(o->learning_rate > 0) || !(o->adam_eps > 0) || !(o->warmup >= 0 && o->warmup < 1) ||
         !(o->clip >= 0) || !(o->gep_weight >= 0) || !(o->mvc_weight >= 0) ||
         !(o->validation >= 0 && o->validation <= 0.5))
@@ -117,8 +120,7 @@ typedef struct trainer {
 static cpt_stream stream_of(const trainer *t, uint64_t kind, uint64_t epoch, uint64_t item)
 {
     cpt_stream s;
-    cpt_stream_init(&s, t->options->seed, CPT_RANDOM_SCGPT_TRAIN,
-                    kind << 62 | epoch << 40 | item);
+    cpt_stream_init(&s, t->options->seed, CPT_RANDOM_SCGPT_TRAIN, kind << 62 | epoch << 40 | item);
     return s;
 }
 
@@ -155,7 +157,8 @@ static cpt_status split(trainer *t, cpt_err *e)
     if (h->n_train < 2)
         CPT_TRY(cpt_fail(e, CPT_ERR_DATA,
                          "scGPT: %lld cells with counts of the chosen genes are too few to train "
-                         "on", (long long)n));
+                         "on",
+                         (long long)n));
     cpt_stream s;
     cpt_stream_init(&s, t->options->seed, CPT_RANDOM_SPLIT, 0);
     cpt_stream_shuffle_i64(&s, t->cells, n);
@@ -164,7 +167,6 @@ done:
 }
 
 /* ---- a minibatch ---- */
-
 
 /* Cell number `to` of the minibatch: its tokens are a random choice when there are too many, and of
  * them a share is masked. */
@@ -212,9 +214,9 @@ static cpt_status fill(trainer *t, int32_t n, const int64_t *rows, uint64_t epoc
 #pragma omp critical
             broken = rows[i] > broken ? rows[i] : broken;
         }
-    return broken < 0 ? CPT_OK
-                      : cpt_fail(e, CPT_ERR_DATA, "row %lld: a count is not finite",
-                                 (long long)broken);
+    return broken < 0
+               ? CPT_OK
+               : cpt_fail(e, CPT_ERR_DATA, "row %lld: a count is not finite", (long long)broken);
 }
 
 /* ---- epochs ---- */
@@ -272,8 +274,10 @@ static cpt_status train_epoch(trainer *t, cpt_scgpt_epoch *epoch, cpt_err *e)
         add_losses(&sum, &losses);
         t->n_done += n;
         if (!isfinite(norm))
-            return cpt_fail(e, CPT_ERR_DATA, "scGPT's loss is not finite in epoch %d; lower the "
-                            "learning rate (%g)", epoch->epoch, t->options->learning_rate);
+            return cpt_fail(e, CPT_ERR_DATA,
+                            "scGPT's loss is not finite in epoch %d; lower the "
+                            "learning rate (%g)",
+                            epoch->epoch, t->options->learning_rate);
         report(t, epoch, &sum);
     }
     epoch->gep = sum.gep / fmax(1, (double)sum.n_gep);
@@ -352,9 +356,12 @@ static cpt_status set_up(trainer *t, const cpt_strings *gene_names, cpt_err *e)
 {
     const cpt_scgpt_train_options *o = t->options;
     const int32_t n_genes = t->counts->n_genes;
-    const scgpt_shape shape = {.n_tokens = n_genes + SCGPT_SPECIAL, .width = o->width,
-                               .hidden = o->hidden ? o->hidden : o->width, .n_heads = o->n_heads,
-                               .n_layers = o->n_layers, .pad_value = -2};
+    const scgpt_shape shape = {.n_tokens = n_genes + SCGPT_SPECIAL,
+                               .width = o->width,
+                               .hidden = o->hidden ? o->hidden : o->width,
+                               .n_heads = o->n_heads,
+                               .n_layers = o->n_layers,
+                               .pad_value = -2};
     scgpt_weights *w = NULL;
     cpt_model *model = NULL;
     cpt_status status;
@@ -402,7 +409,10 @@ cpt_status cpt_scgpt_train(const cpt_counts *counts, const cpt_strings *gene_nam
                            cpt_scgpt_history *history, const cpt_context *ctx, cpt_err *e)
 {
     cpt_scgpt_history own = {0};
-    trainer t = {.counts = counts, .options = options, .ctx = ctx, .n_threads = cpt_threads(ctx),
+    trainer t = {.counts = counts,
+                 .options = options,
+                 .ctx = ctx,
+                 .n_threads = cpt_threads(ctx),
                  .history = history ? history : &own};
     cpt_scgpt_options defaults;
     cpt_status status;

@@ -18,29 +18,29 @@ typedef struct cpt_scgpt_train_options {
     int32_t hidden;     /* 0 = width, as in released models: d_hid */
     int32_t n_layers;   /* 4 */
     int32_t n_heads;    /* 4 */
-    int32_t max_tokens; /* 257, <cls> included; longer cells give a new random part every epoch */
-    int32_t n_epochs;   /* 15 */
-    int32_t batch_size; /* 64 cells */
+    int32_t max_tokens; /* 129, <cls> included; longer cells give a new random part every epoch */
+    int32_t n_epochs;   /* 10 */
+    int32_t batch_size; /* 8 cells: many small steps learn more than few large ones */
     double mask_ratio;  /* 0.4 of a cell's tokens, at least one */
     double mask_value;  /* -1 */
     double learning_rate, adam_eps; /* 1e-3, 1e-8 */
-    double warmup;      /* 0.05: share of the steps in which the rate rises; then it falls to 0 along
-                           half a cosine */
-    double clip;        /* 1: largest norm of all gradients together; 0 = no clipping */
-    double dropout;     /* 0; scGPT: 0.2. Not on the attention weights */
-    double gep_weight, mvc_weight;  /* 1, 1 */
-    cpt_scgpt_targets mvc_targets;  /* ALL */
-    double validation;  /* 0.05: share of the cells left out, at most 500 */
+    double warmup;  /* 0.05: share of the steps in which the rate rises; then it falls to 0 along
+                       half a cosine */
+    double clip;    /* 1: largest norm of all gradients together; 0 = no clipping */
+    double dropout; /* 0; scGPT: 0.2. Not on the attention weights */
+    double gep_weight, mvc_weight; /* 1, 1 */
+    cpt_scgpt_targets mvc_targets; /* ALL */
+    double validation;             /* 0.05: share of the cells left out, at most 500 */
     uint64_t seed;
 } cpt_scgpt_train_options;
 void cpt_scgpt_train_options_init(cpt_scgpt_train_options *o);
 
 /* Mean squared errors in bins. */
 typedef struct cpt_scgpt_epoch {
-    int32_t epoch; /* from 0 */
-    double rate;   /* of learning, at its end */
-    double gep, mvc, gradient_norm;          /* training; the norm is a mean, before clipping */
-    double gep_validation, mvc_validation;   /* NaN without validation cells */
+    int32_t epoch;                         /* from 0 */
+    double rate;                           /* of learning, at its end */
+    double gep, mvc, gradient_norm;        /* training; the norm is a mean, before clipping */
+    double gep_validation, mvc_validation; /* NaN without validation cells */
     double seconds;
 } cpt_scgpt_epoch;
 

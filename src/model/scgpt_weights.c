@@ -65,8 +65,8 @@ static void add(scgpt_weights *w, int64_t offset, int64_t rows, int64_t cols, in
                 scgpt_init init, const char *name)
 {
     scgpt_parameter *p = &w->parameters[w->n_parameters++];
-    *p = (scgpt_parameter){.offset = offset, .rows = rows, .cols = cols, .n_in = n_in,
-                           .init = init};
+    *p =
+        (scgpt_parameter){.offset = offset, .rows = rows, .cols = cols, .n_in = n_in, .init = init};
     snprintf(p->name, sizeof p->name, "%s", name);
 }
 
@@ -74,19 +74,22 @@ static void add_layer(scgpt_weights *w, int32_t layer)
 {
     const int64_t d = w->shape.width, f = w->shape.hidden;
     const scgpt_layout *l = &w->at;
-    const struct { const char *name; int64_t at, rows, cols, n_in; scgpt_init init; } parts[] = {
-        {"self_attn.Wqkv.weight", l->qkv_weight, 3 * d, d, d, SCGPT_INIT_XAVIER},
-        {"self_attn.Wqkv.bias", l->qkv_bias, 3 * d, 0, d, SCGPT_INIT_ZERO},
-        {"self_attn.out_proj.weight", l->out_weight, d, d, d, SCGPT_INIT_LINEAR},
-        {"self_attn.out_proj.bias", l->out_bias, d, 0, d, SCGPT_INIT_ZERO},
-        {"linear1.weight", l->up_weight, f, d, d, SCGPT_INIT_LINEAR},
-        {"linear1.bias", l->up_bias, f, 0, d, SCGPT_INIT_LINEAR},
-        {"linear2.weight", l->down_weight, d, f, f, SCGPT_INIT_LINEAR},
-        {"linear2.bias", l->down_bias, d, 0, f, SCGPT_INIT_LINEAR},
-        {"norm1.weight", l->gain1, d, 0, d, SCGPT_INIT_ONE},
-        {"norm1.bias", l->shift1, d, 0, d, SCGPT_INIT_ZERO},
-        {"norm2.weight", l->gain2, d, 0, d, SCGPT_INIT_ONE},
-        {"norm2.bias", l->shift2, d, 0, d, SCGPT_INIT_ZERO}};
+    const struct {
+        const char *name;
+        int64_t at, rows, cols, n_in;
+        scgpt_init init;
+    } parts[] = {{"self_attn.Wqkv.weight", l->qkv_weight, 3 * d, d, d, SCGPT_INIT_XAVIER},
+                 {"self_attn.Wqkv.bias", l->qkv_bias, 3 * d, 0, d, SCGPT_INIT_ZERO},
+                 {"self_attn.out_proj.weight", l->out_weight, d, d, d, SCGPT_INIT_LINEAR},
+                 {"self_attn.out_proj.bias", l->out_bias, d, 0, d, SCGPT_INIT_ZERO},
+                 {"linear1.weight", l->up_weight, f, d, d, SCGPT_INIT_LINEAR},
+                 {"linear1.bias", l->up_bias, f, 0, d, SCGPT_INIT_LINEAR},
+                 {"linear2.weight", l->down_weight, d, f, f, SCGPT_INIT_LINEAR},
+                 {"linear2.bias", l->down_bias, d, 0, f, SCGPT_INIT_LINEAR},
+                 {"norm1.weight", l->gain1, d, 0, d, SCGPT_INIT_ONE},
+                 {"norm1.bias", l->shift1, d, 0, d, SCGPT_INIT_ZERO},
+                 {"norm2.weight", l->gain2, d, 0, d, SCGPT_INIT_ONE},
+                 {"norm2.bias", l->shift2, d, 0, d, SCGPT_INIT_ZERO}};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
         char name[SCGPT_NAME];
         snprintf(name, sizeof name, "transformer_encoder.layers.%d.%s", layer, parts[i].name);
@@ -189,10 +192,14 @@ static void point_layer(const scgpt_weights *w, int32_t layer, scgpt_layer *l)
 {
     const scgpt_layout *at = &w->at;
     const float *p = w->values + at->layers + layer * at->layer_size;
-    *l = (scgpt_layer){.qkv_weight = p + at->qkv_weight, .qkv_bias = p + at->qkv_bias,
-                       .out_weight = p + at->out_weight, .out_bias = p + at->out_bias,
-                       .up_weight = p + at->up_weight, .up_bias = p + at->up_bias,
-                       .down_weight = p + at->down_weight, .down_bias = p + at->down_bias,
+    *l = (scgpt_layer){.qkv_weight = p + at->qkv_weight,
+                       .qkv_bias = p + at->qkv_bias,
+                       .out_weight = p + at->out_weight,
+                       .out_bias = p + at->out_bias,
+                       .up_weight = p + at->up_weight,
+                       .up_bias = p + at->up_bias,
+                       .down_weight = p + at->down_weight,
+                       .down_bias = p + at->down_bias,
                        .norm1 = {p + at->gain1, p + at->shift1},
                        .norm2 = {p + at->gain2, p + at->shift2}};
 }

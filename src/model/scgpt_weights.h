@@ -33,7 +33,7 @@ typedef enum scgpt_init {
 
 enum { SCGPT_NAME = 96 };
 typedef struct scgpt_parameter {
-    char name[SCGPT_NAME]; /* "transformer_encoder.layers.0.linear1.weight" */
+    char name[SCGPT_NAME];      /* "transformer_encoder.layers.0.linear1.weight" */
     int64_t offset, rows, cols; /* cols 0: a vector of `rows` */
     int64_t n_in;               /* of the linear map it belongs to */
     scgpt_init init;
@@ -57,7 +57,8 @@ void scgpt_weights_free(scgpt_weights *w);
 const scgpt_parameter *scgpt_weights_find(const scgpt_weights *w, const char *name);
 
 /* A model that computes with these weights, which it takes over: genes are tokens 0 .. n - 1. The
- * names are copied. When weights have changed, scgpt_finish makes what is derived from them anew. */
+ * names are copied. When weights have changed, scgpt_finish makes what is derived from them anew.
+ */
 cpt_status scgpt_model_of(scgpt_weights *w, const cpt_strings *gene_names, uint64_t seed,
                           cpt_model **out, cpt_err *e);
 

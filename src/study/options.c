@@ -41,7 +41,7 @@ static const cpt_option_info table[] = {
     {"likelihood", "model", CPT_OPTION_CHOICE, "nb", "nb|zinb", NONE,
      "scVI: count distribution (scvi-tools' own default is zinb; nb suits UMI counts)"},
     {"epochs", "model", CPT_OPTION_INTEGER, "60", "N", 0, 1e6,
-     "passes over the cells; scVI: 0 = scvi-tools' rule, 400 below 20,000 cells (scGPT: 15)"},
+     "passes over the cells; scVI: 0 = scvi-tools' rule, 400 below 20,000 cells (scGPT: 10)"},
     {"kl-warmup", "model", CPT_OPTION_INTEGER, "400", "N", 0, 1e6,
      "scVI: epochs until the KL term has full weight (as scvi-tools, also when epochs are fewer)"},
     {"early-stopping", "model", CPT_OPTION_FLAG, "no", "", NONE,
@@ -49,13 +49,13 @@ static const cpt_option_info table[] = {
     {"embsize", "model", CPT_OPTION_INTEGER, "128", "N", 1, 8192,
      "scGPT: size of the embedding, a multiple of the heads"},
     {"heads", "model", CPT_OPTION_INTEGER, "4", "N", 1, 256, "scGPT: attention heads"},
-    {"max-length", "model", CPT_OPTION_INTEGER, "257", "N", 3, 65536,
+    {"max-length", "model", CPT_OPTION_INTEGER, "129", "N", 3, 65536,
      "scGPT: tokens per cell in training, <cls> included; more genes are drawn anew each epoch"},
     {"mask-ratio", "model", CPT_OPTION_NUMBER, "0.4", "X", 0.01, 0.99,
      "scGPT: share of a cell's genes whose values are hidden and predicted"},
     {"mvc-weight", "model", CPT_OPTION_NUMBER, "1", "X", 0, 1e6,
      "scGPT: weight of predicting genes from the cell's embedding"},
-    {"batch-size", "model", CPT_OPTION_INTEGER, "64", "N", 1, 65536, "scGPT: cells per step"},
+    {"batch-size", "model", CPT_OPTION_INTEGER, "8", "N", 1, 65536, "scGPT: cells per step"},
     {"learning-rate", "model", CPT_OPTION_NUMBER, "0.001", "X", 1e-9, 1,
      "scGPT: highest learning rate of Adam"},
     {"dropout", "model", CPT_OPTION_NUMBER, "0", "X", 0, 0.9, "scGPT: dropout in training"},
@@ -163,7 +163,7 @@ enum { N_OPTIONS = sizeof table / sizeof *table };
 
 /* Defaults that are others when an scGPT is trained. */
 static const struct { const char *name, *fallback; } for_scgpt[] = {
-    {"genes", "1200"}, {"layers", "4"}, {"epochs", "15"}};
+    {"genes", "1200"}, {"layers", "4"}, {"epochs", "10"}};
 enum { N_FOR_SCGPT = sizeof for_scgpt / sizeof *for_scgpt };
 
 struct cpt_options {

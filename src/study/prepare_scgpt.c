@@ -1,8 +1,8 @@
 /* Trains scGPT by the options of group "model": chooses genes, names them, writes the history.
  *
  * The vocabulary of scGPT is gene symbols. Genes keep the name that they have in the file, so that
- * scGPT finds them there; those named by an Ensembl id get their current symbol, where it is known and
- * no other gene has it. */
+ * scGPT finds them there; those named by an Ensembl id get their current symbol, where it is known
+ * and no other gene has it. */
 #include "study/prepare.h"
 
 #include <jansson.h>
@@ -58,8 +58,10 @@ static cpt_status name_genes(const cpt_cells *cells, const int32_t *to_model, cp
         const json_t *owner = json_object_get(seen, name);
         if (owner && json_integer_value(owner) != j) name = id;
         if (is_special(name))
-            CPT_TRY(cpt_fail(e, CPT_ERR_DATA, "gene %d is called '%s' like a special token of scGPT; "
-                             "rename it", j, name));
+            CPT_TRY(cpt_fail(e, CPT_ERR_DATA,
+                             "gene %d is called '%s' like a special token of scGPT; "
+                             "rename it",
+                             j, name));
         json_object_set_new(seen, name, json_integer(j));
         CPT_TRY(cpt_strings_add(names, name, strlen(name), e));
     }
@@ -77,7 +79,8 @@ static void add_number(cpt_text *t, double x, char end)
 
 static void add_history(const cpt_scgpt_history *h, cpt_text *t)
 {
-    cpt_text_add(t, "epoch\tlearning_rate\tgep\tmvc\tgradient_norm\tgep_validation\tmvc_validation\n");
+    cpt_text_add(t,
+                 "epoch\tlearning_rate\tgep\tmvc\tgradient_norm\tgep_validation\tmvc_validation\n");
     for (int32_t i = 0; i < h->n; i++) {
         const cpt_scgpt_epoch *r = &h->epochs[i];
         cpt_text_addf(t, "%d\t%.6g\t", r->epoch, r->rate);

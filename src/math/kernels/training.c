@@ -39,8 +39,7 @@ static inline float moments(int64_t width, const float *row, float *inverse)
     const float mean = (float)(add_lanes(sums) / (double)width);
     for (int64_t i = 0; i < whole; i += LANES)
         for (int j = 0; j < LANES; j++) squares[j] += (row[i + j] - mean) * (row[i + j] - mean);
-    for (int64_t i = whole; i < width; i++)
-        squares[i - whole] += (row[i] - mean) * (row[i] - mean);
+    for (int64_t i = whole; i < width; i++) squares[i - whole] += (row[i] - mean) * (row[i] - mean);
     *inverse = (float)(1 / sqrt(add_lanes(squares) / (double)width + CPT_LAYER_NORM_EPS));
     return mean;
 }
@@ -68,8 +67,8 @@ static inline void norm_row_back(int64_t width, const float *restrict in,
         along[i - whole] += g[i] * (in[i] - mean);
     }
     const float g_mean = (float)(add_lanes(sums) / (double)width);
-    const float slope = (float)(add_lanes(along) * (double)inverse * (double)inverse /
-                                (double)width);
+    const float slope =
+        (float)(add_lanes(along) * (double)inverse * (double)inverse / (double)width);
 #pragma omp simd
     for (int64_t j = 0; j < width; j++) g[j] = (g[j] - g_mean - (in[j] - mean) * slope) * inverse;
 }
