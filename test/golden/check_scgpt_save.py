@@ -63,6 +63,7 @@ def main(cells, folder, embedded):
     names = adata.var["gene_symbol"] if "gene_symbol" in adata.var else adata.var_names
     ids = np.array([vocab.get(str(g), -1) for g in names])
     found = int((ids >= 0).sum())
+    assert found == len(vocab) - 3, f"{found} genes: take cells with current symbols in gene_symbol"
     worst = 0.0
     for i in range(min(N_CELLS, adata.n_obs)):
         row = counts[i].toarray()[0].astype(np.float32)
