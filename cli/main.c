@@ -129,8 +129,9 @@ static const cli_command commands[] = {
      "One line per label and gene\n"
      "on stdout.",
      "cells", cli_steer, steer_extras},
-    {"fit", "single steps", "CELLS --model scvi -o MODEL [options]", "train a model",
-     "Trains scVI on CELLS and writes MODEL/model.pt as scvi-tools saves it: SCVI.load opens it.",
+    {"fit", "single steps", "CELLS --model scvi|scgpt -o MODEL [options]", "train a model",
+     "Trains scVI on CELLS and writes MODEL/model.pt as scvi-tools saves it: SCVI.load opens it. Or "
+     "scGPT:\nMODEL/best_model.pt, args.json and vocab.json, which scGPT's own code loads.",
      "cells model", cli_fit, output_file},
     {"embed", "single steps", "CELLS --model MODEL -o FILE.h5ad [options] | STUDY --shard i/n",
      "embed cells with a model", "Writes an AnnData file with obsm X_embedding.", "cells model",

@@ -85,12 +85,14 @@ static cpt_status train_here(cpt_study *s, const cpt_cells *cells, cpt_err *e)
     cpt_model *model = NULL;
     cpt_text history = {0};
     cpt_status status;
-    CPT_TRY(cpt_prepare_scvi(cells, s->options, &model, &history, s->ctx, e));
-    CPT_TRY(cpt_study_path(s, "model.safetensors", path, sizeof path, e));
-    CPT_TRY(cpt_scvi_save_tensors(model, path, e));
+    CPT_TRY(cpt_prepare_train(cells, s->options, &model, &history, s->ctx, e));
+    const char *where = cpt_model_is_scvi(model) ? "model.safetensors" : "model";
+    CPT_TRY(cpt_study_path(s, where, path, sizeof path, e));
+    CPT_TRY(cpt_model_is_scvi(model) ? cpt_scvi_save_tensors(model, path, e)
+                                     : model->ops->save(model, path, e));
     CPT_TRY(cpt_study_path(s, "cache/history.tsv", path, sizeof path, e));
     CPT_TRY(cpt_write_file(path, cpt_text_str(&history), history.length, e));
-    CPT_TRY(record_model(s, model->ops->kind, "model.safetensors", true, model, e));
+    CPT_TRY(record_model(s, model->ops->kind, where, true, model, e));
 done:
     cpt_text_free(&history);
     cpt_model_free(model);
@@ -153,7 +155,7 @@ cpt_status cpt_stage_model(cpt_study *s, cpt_err *e)
     const char *name = cpt_options_text(s->options, "model");
     cpt_status status = cpt_study_cells(s, &cells, e);
     if (status) return status;
-    if (strcmp(name, "scvi") == 0) status = train_here(s, cells, e);
+    if (cpt_prepare_is_trained(name)) status = train_here(s, cells, e);
     else if (cpt_prepare_is_fixed(name)) status = take_fixed(s, cells, name, e);
     else status = load_model(s, name, e);
     return status ? status : report_coverage(s, e);

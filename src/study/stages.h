@@ -4,7 +4,7 @@
 
 #include "study/study.h"
 
-enum { CPT_STAGE_MAX_READS = 12, CPT_STAGE_MAX_OPTIONS = 24, CPT_STAGE_MAX_OUTPUTS = 16 };
+enum { CPT_STAGE_MAX_READS = 12, CPT_STAGE_MAX_OPTIONS = 32, CPT_STAGE_MAX_OUTPUTS = 16 };
 
 /* Piece i of n of a stage's work, i from 1: see shards.h. */
 typedef struct cpt_shard {

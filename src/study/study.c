@@ -182,6 +182,19 @@ static cpt_status set_given(cpt_study *s, const char *name, const char *value, c
                                         : cpt_options_set(s->options, name, value, e);
 }
 
+static bool trains_scgpt(const char *model)
+{
+    return model && strcmp(model, "scgpt") == 0;
+}
+
+/* Whether defaults are now others than when the options were recorded. */
+static bool defaults_changed(const json_t *recorded, const cpt_options *given)
+{
+    const char *before = json_string_value(json_object_get(recorded, "model"));
+    return before && given && cpt_options_given(given, "model") &&
+           trains_scgpt(before) != trains_scgpt(cpt_options_text(given, "model"));
+}
+
 /* Options recorded in the manifest fill in what was not given now. */
 static cpt_status merge_options(cpt_study *s, const cpt_options *given, cpt_err *e)
 {
@@ -189,9 +202,11 @@ static cpt_status merge_options(cpt_study *s, const cpt_options *given, cpt_err 
     size_t n;
     const cpt_option_info *list = cpt_option_list(&n);
     const json_t *recorded = json_object_get(s->manifest, "options");
+    const bool changed = defaults_changed(recorded, given);
     for (size_t i = 0; i < n && status == CPT_OK; i++) {
         const char *name = list[i].name;
-        const json_t *value = json_object_get(recorded, name);
+        const bool forget = changed && cpt_options_by_model(name);
+        const json_t *value = forget ? NULL : json_object_get(recorded, name);
         char number[64];
         if (given && cpt_options_given(given, name)) {
             if (list[i].kind == CPT_OPTION_LIST) {

@@ -142,4 +142,7 @@ cpt_status cpt_stage_evaluation(cpt_study *s, cpt_err *e);
 cpt_status cpt_stage_tables(cpt_study *s, cpt_err *e); /* cells.h5ad, concepts.h5ad, attribution.h5ad */
 cpt_status cpt_stage_report(cpt_study *s, cpt_err *e);
 
+/* Options whose default depends on the model that is trained (options.c). */
+bool cpt_options_by_model(const char *name);
+
 #endif
