@@ -251,10 +251,13 @@ done:
 
 static json_t *side_json(const cpt_compared *c)
 {
-    return json_pack("{s:s, s:s, s:s, s:s, s:I, s:i, s:i}", "name", c->name, "folder",
-                     c->study->folder, "model", cpt_text_str(&c->model->description), "dictionary",
-                     c->dictionary->ops->kind, "n_cells", (json_int_t)c->cells->n_cells,
-                     "n_concepts", c->u->n_concepts, "n_active", c->n_units);
+    size_t n = strlen(c->study->folder);
+    while (n > 1 && c->study->folder[n - 1] == '/') n--;
+    return json_pack("{s:s, s:s%, s:s, s:s, s:I, s:i, s:i}", "name", c->name, "folder",
+                     c->study->folder, n, "model", cpt_text_str(&c->model->description),
+                     "dictionary", c->dictionary->ops->kind, "n_cells",
+                     (json_int_t)c->cells->n_cells, "n_concepts", c->u->n_concepts, "n_active",
+                     c->n_units);
 }
 
 static json_t *sets_json(const cpt_common *c)
