@@ -38,6 +38,7 @@ case_compare() {
     said '"over_pairs"'
     said "a fixed embedding has none"
     said "it cannot encode the cells of"
+    expect 0 compare one/study seen other --null 3 --max-cells 100 -q
     expect 0 report one/study -v # a saved comparison makes no stage run again
     said "report: nothing has changed"
     rm -r one/study/comparisons # other cases compare studies byte by byte
