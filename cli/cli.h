@@ -73,6 +73,7 @@ int cli_merge(cli *c);
 int cli_enrich(cli *c);
 int cli_evaluate(cli *c);
 int cli_report(cli *c);
+int cli_serve(cli *c);
 int cli_export(cli *c);
 int cli_compare(cli *c);
 int cli_steer(cli *c);

@@ -1,5 +1,6 @@
 #include "study/stages.h"
 #include "study/evaluate.h"
+#include "study/index.h"
 
 #include <string.h>
 
@@ -107,6 +108,14 @@ static const cpt_stage stages[] = {
      {"attribution"},
      {"evaluation"},
      {"cache/evaluation/noise.json"}},
+    {"index",
+     cpt_stage_index,
+     2,
+     true,
+     {"cells", "embedding", "dictionary", "concepts", "attribution", "expression", "enrichment"},
+     {"label", "cutoff", "go", "annotation", "gmt", "markers", "aspects", "exclude-evidence",
+      "min-size", "max-size"},
+     {"cache/index/index.json"}},
     {"evaluation",
      cpt_stage_evaluation,
      3,
