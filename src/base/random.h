@@ -39,7 +39,9 @@ typedef enum cpt_random_purpose {
     CPT_RANDOM_EVALUATE,
     CPT_RANDOM_LINALG,       /* starting vectors of iterative eigensolvers */
     CPT_RANDOM_THIN,         /* annotations left out */
-    CPT_RANDOM_RELABEL       /* gene labels permuted: item = copy */
+    CPT_RANDOM_RELABEL,      /* gene labels permuted: item = copy */
+    CPT_RANDOM_REVIEW,       /* blind review: which units, which order, item names */
+    CPT_RANDOM_AGREEMENT     /* bootstrap and permutations of ratings: item = replicate */
 } cpt_random_purpose;
 
 typedef struct cpt_stream {
