@@ -19,7 +19,7 @@ static const cpt_stage stages[] = {
      true,
      {"cells"},
      {"model", "batch", "genes", "latent", "layers", "hidden", "likelihood", "epochs", "kl-warmup",
-      "early-stopping"},
+      "early-stopping", "gene-aliases", "ties", "tie-draws", "max-tokens", "overflow", "precision"},
      {"cache/model.json"}},
     {"embedding",
      cpt_stage_embedding,
