@@ -69,6 +69,8 @@ int cli_enrich(cli *c);
 int cli_evaluate(cli *c);
 int cli_report(cli *c);
 int cli_export(cli *c);
+int cli_notes(cli *c);
+int cli_review(cli *c);
 int cli_inspect(cli *c);
 int cli_simulate(cli *c);
 int cli_fetch(cli *c);

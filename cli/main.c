@@ -25,7 +25,7 @@ static const cli_extra enrich_extras[] = {
     {"genes", 0, "FILE", "one gene per line: over-representation", NULL},
     {"background", 0, "FILE", "universe for --genes; default: all genes with an annotation", NULL},
     {NULL, 0, NULL, NULL, NULL}};
-static const cli_extra export_extras[] = {{"what", 0, "WHAT", "concepts, genes or terms", NULL},
+static const cli_extra export_extras[] = {{"what", 0, "WHAT", "concepts, genes, terms or notes", NULL},
                                           {"format", 0, "FORMAT", "tsv (default) or json", NULL},
                                           {NULL, 0, NULL, NULL, NULL}};
 static const cli_extra simulate_extras[] = {{"output", 'o', "FILE", "h5ad to write", NULL},
@@ -65,8 +65,23 @@ static const cli_command commands[] = {
      "report.html for a colleague without the program",
      "Writes the self-contained report.html; runs whatever stage it needs and is missing.", "cells",
      cli_report, no_extras},
-    {"export", "a whole study", "STUDY --what concepts|genes|terms [--format tsv|json]",
-     "tables on stdout", "Writes one table of the study to stdout.", "", cli_export, export_extras},
+    {"export", "a whole study", "STUDY --what concepts|genes|terms|notes [--format tsv|json]",
+     "tables on stdout",
+     "Writes one table of the study to stdout. Notes as TSV are what holds now; as JSON everything "
+     "that was\n"
+     "said, for `conceptome notes` of another study.",
+     "", cli_export, export_extras},
+    {"notes", "a whole study", "STUDY [FILE...]", "merge what other experts said; who said how much",
+     "Adds the notes in each FILE, a notes.sqlite or what `export --what notes --format json` wrote, "
+     "to those of\n"
+     "STUDY. Nothing is lost or doubled: the same file again adds nothing. Then counts what is there.",
+     "", cli_notes, no_extras},
+    {"review", "a whole study", "STUDY [options]", "evidence for the blind review; agreement of experts",
+     "Runs the study's pipeline on the coordinates of the embedding and on random directions, which "
+     "the blind\n"
+     "review of `serve` mixes with the concepts (cache/controls). Prints the agreement of the ratings "
+     "given so far.",
+     "cells", cli_review, no_extras},
     {"fit", "single steps", "CELLS --model scvi -o MODEL [options]", "train a model",
      "Trains scVI on CELLS and writes MODEL/model.pt as scvi-tools saves it: SCVI.load opens it.",
      "cells model", cli_fit, output_file},

@@ -52,7 +52,7 @@ static int64_t say(cpt_notes *n, const char *author, int concept, const char *fi
 {
     cpt_err err;
     cpt_notes_result r;
-    const cpt_notes_change c = {author, keys[concept], field, value, -1};
+    const cpt_note_change c = {author, keys[concept], field, value, -1};
     assert_ok(cpt_notes_set(n, &c, &r, &err));
     assert_false(r.conflict);
     return r.revision;
@@ -66,7 +66,7 @@ static const char *value_of(cpt_notes *n, const char *author, const char *key, c
     json_t *list, *row;
     size_t i;
     value[0] = '\0';
-    assert_ok(cpt_notes_list(n, author, &list, &err));
+    assert_ok(cpt_notes_rows(n, author, &list, &err));
     for (int part = 0; part < 2; part++)
         json_array_foreach(json_object_get(list, part ? "earlier" : "rows"), i, row)
         {
@@ -84,7 +84,7 @@ static void undo(cpt_notes *n, const char *author, bool redo, const char *want)
     cpt_err err;
     int64_t revision;
     json_t *undone;
-    assert_ok(cpt_notes_undo(n, author, redo, &revision, &undone, &err));
+    assert_ok(cpt_notes_step_back(n, author, redo, &revision, &undone, &err));
     if (!want) assert_null(undone);
     else assert_string_equal(json_string_value(json_object_get(undone, "value")), want);
     json_decref(undone);
@@ -167,13 +167,13 @@ static void history_has_everything(void **state)
     say(n, "Ada", 1, "name", "other");
     undo(n, "Ada", false, "other");
     undo(n, "Ada", false, "two");
-    assert_ok(cpt_notes_history(n, keys[0], &h, &err));
+    assert_ok(cpt_notes_past(n, keys[0], &h, &err));
     const json_t *rows = json_object_get(h, "rows");
     assert_int_equal(json_array_size(rows), 2);
     assert_true(json_is_false(json_object_get(json_array_get(rows, 0), "undone")));
     assert_true(json_is_true(json_object_get(json_array_get(rows, 1), "undone")));
     json_decref(h);
-    assert_ok(cpt_notes_history(n, NULL, &h, &err));
+    assert_ok(cpt_notes_past(n, NULL, &h, &err));
     assert_int_equal(json_array_size(json_object_get(h, "rows")), 3);
     json_decref(h);
     cpt_notes_close(n);
@@ -185,9 +185,9 @@ static void saving_again_adds_nothing(void **state)
     int64_t before, after;
     cpt_notes *n = open_notes(path);
     int64_t first = say(n, "Ada", 0, "note", "text");
-    assert_ok(cpt_notes_count(n, &before, &err));
+    assert_ok(cpt_notes_revision(n, &before, &err));
     assert_int_equal(say(n, "Ada", 0, "note", "text"), first);
-    assert_ok(cpt_notes_count(n, &after, &err));
+    assert_ok(cpt_notes_revision(n, &after, &err));
     assert_int_equal(before, after);
     cpt_notes_close(n);
 }
@@ -199,17 +199,17 @@ static void second_tab_is_told(void **state)
     cpt_notes *n = open_notes(path);
     int64_t first = say(n, "Ada", 0, "note", "from tab one");
     int64_t second = say(n, "Ada", 0, "note", "from tab two");
-    const cpt_notes_change stale = {"Ada", keys[0], "note", "tab one goes on", first};
+    const cpt_note_change stale = {"Ada", keys[0], "note", "tab one goes on", first};
     assert_ok(cpt_notes_set(n, &stale, &r, &err));
     assert_true(r.conflict);
     assert_int_equal(r.revision, second);
     assert_string_equal(json_string_value(json_object_get(r.now, "value")), "from tab two");
     json_decref(r.now);
     assert_string_equal(value_of(n, "Ada", keys[0], "note"), "from tab two");
-    const cpt_notes_change seen = {"Ada", keys[0], "note", "both", second};
+    const cpt_note_change seen = {"Ada", keys[0], "note", "both", second};
     assert_ok(cpt_notes_set(n, &seen, &r, &err));
     assert_false(r.conflict);
-    const cpt_notes_change nothing_seen = {"Ada", keys[0], "note", "blind", 0};
+    const cpt_note_change nothing_seen = {"Ada", keys[0], "note", "blind", 0};
     assert_ok(cpt_notes_set(n, &nothing_seen, &r, &err));
     assert_true(r.conflict);
     json_decref(r.now);
@@ -225,7 +225,7 @@ static void words_never_move_to_another_concept(void **state)
     say(n, "Ada", 0, "name", "was c0");
     say(n, "Ada", 1, "name", "was c1");
     assert_ok(cpt_notes_set_concepts(n, 3, other_keys, about, NULL, &err));
-    assert_ok(cpt_notes_list(n, NULL, &list, &err));
+    assert_ok(cpt_notes_rows(n, NULL, &list, &err));
     const json_t *rows = json_object_get(list, "rows"), *earlier = json_object_get(list, "earlier");
     assert_int_equal(json_array_size(rows), 1); /* aa is now c2 */
     assert_int_equal(json_integer_value(json_object_get(json_array_get(rows, 0), "concept")), 2);
@@ -239,7 +239,7 @@ static void words_never_move_to_another_concept(void **state)
     json_decref(list);
     /* What a page that was opened before the run still sends is kept with the old concept. */
     cpt_notes_result r;
-    const cpt_notes_change late = {"Ada", keys[1], "note", "typed before the run", -1};
+    const cpt_note_change late = {"Ada", keys[1], "note", "typed before the run", -1};
     assert_ok(cpt_notes_set(n, &late, &r, &err));
     assert_true(r.earlier);
     assert_ok(
@@ -271,7 +271,7 @@ static void wrong_values_are_refused(void **state)
     cpt_notes_result r;
     cpt_notes *n = open_notes(path);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        const cpt_notes_change c = {cases[i].author, cases[i].key, cases[i].field, cases[i].value,
+        const cpt_note_change c = {cases[i].author, cases[i].key, cases[i].field, cases[i].value,
                                     -1};
         assert_int_equal(cpt_notes_set(n, &c, &r, &err), CPT_ERR_USAGE);
         if (!strstr(err.text, cases[i].message))
@@ -280,7 +280,7 @@ static void wrong_values_are_refused(void **state)
     char *huge = malloc((10 << 20) + 1);
     memset(huge, 'x', 10 << 20);
     huge[10 << 20] = '\0';
-    const cpt_notes_change c = {"Ada", keys[0], "note", huge, -1};
+    const cpt_note_change c = {"Ada", keys[0], "note", huge, -1};
     assert_int_equal(cpt_notes_set(n, &c, &r, &err), CPT_ERR_USAGE);
     assert_non_null(strstr(err.text, "at most 65536"));
     free(huge);
@@ -379,12 +379,12 @@ static void refuse(cpt_notes *n, const void *bytes, size_t size, const char *mes
     cpt_err err;
     cpt_notes_merged m;
     int64_t before, after;
-    assert_ok(cpt_notes_count(n, &before, &err));
+    assert_ok(cpt_notes_revision(n, &before, &err));
     cpt_status status = cpt_notes_import(n, "FILE", bytes, size, &m, &err);
     if (status == CPT_OK || !strstr(err.text, message))
         fail_msg("'%s' lacks '%s'", err.text, message);
     assert_int_equal(m.added, 0);
-    assert_ok(cpt_notes_count(n, &after, &err));
+    assert_ok(cpt_notes_revision(n, &after, &err));
     assert_int_equal(before, after);
 }
 
@@ -568,7 +568,7 @@ static void *write_many(void *data)
         cpt_err err;
         cpt_notes_result r;
         snprintf(text, sizeof text, "%s %d", w->author, i);
-        const cpt_notes_change c = {w->author, keys[i % 3], "note", text, -1};
+        const cpt_note_change c = {w->author, keys[i % 3], "note", text, -1};
         w->failures += cpt_notes_set(w->n, &c, &r, &err) != CPT_OK;
     }
     return NULL;
@@ -627,14 +627,14 @@ static void read_only_folder_is_read(void **state)
         if (cpt_notes_open_file(path, true, &n, &err)) _exit(1);
         if (cpt_notes_set_concepts(n, 3, keys, NULL, NULL, &err)) _exit(2);
         json_t *list;
-        if (cpt_notes_list(n, NULL, &list, &err) ||
+        if (cpt_notes_rows(n, NULL, &list, &err) ||
             json_array_size(json_object_get(list, "rows")) != 1)
             _exit(3);
         json_decref(list);
-        const cpt_notes_change c = {"Ada", keys[0], "name", "new", -1};
+        const cpt_note_change c = {"Ada", keys[0], "name", "new", -1};
         if (cpt_notes_set(n, &c, &r, &err) == CPT_OK) _exit(4);
         if (!strstr(err.text, "notes.sqlite") || !strstr(err.text, "writ")) _exit(5);
-        if (cpt_notes_list(n, NULL, &list, &err)) _exit(6); /* still readable after the refusal */
+        if (cpt_notes_rows(n, NULL, &list, &err)) _exit(6); /* still readable after the refusal */
         json_decref(list);
         cpt_notes_close(n);
         _exit(0);
@@ -662,7 +662,7 @@ static void full_disk_loses_nothing(void **state)
     for (int i = 0; i < 100 && status == CPT_OK; i++) {
         cpt_notes_result r;
         memset(text, 'a' + i % 26, sizeof text - 1);
-        const cpt_notes_change c = {"Ada", keys[i % 3], "note", text, -1};
+        const cpt_note_change c = {"Ada", keys[i % 3], "note", text, -1};
         status = cpt_notes_set(n, &c, &r, &err);
         saved += status == CPT_OK;
     }
@@ -698,7 +698,7 @@ static void kill_one(uint32_t seed)
             char text[64];
             cpt_notes_result r;
             snprintf(text, sizeof text, "%u %d", seed, i);
-            const cpt_notes_change c = {"Ada", keys[i % 3], "note", text, -1};
+            const cpt_note_change c = {"Ada", keys[i % 3], "note", text, -1};
             if (cpt_notes_set(n, &c, &r, &err)) _exit(2);
             if (write(channel[1], &i, sizeof i) != sizeof i) _exit(3);
         }

@@ -56,7 +56,7 @@ static cpt_status count_rows(cpt_notes *n, int64_t *revision, cpt_err *e)
                                revision, e);
 }
 
-cpt_status cpt_notes_count(cpt_notes *n, int64_t *revision, cpt_err *e)
+cpt_status cpt_notes_revision(cpt_notes *n, int64_t *revision, cpt_err *e)
 {
     cpt_status status = cpt_notes_lock(n, false, e);
     if (status == CPT_OK) status = count_rows(n, revision, e);
@@ -121,7 +121,7 @@ static cpt_status add_row(cpt_notes *n, const char *author, const char *kind, co
 }
 
 /* Compares with what holds; *same = nothing needs to be written. */
-static cpt_status compare_base(cpt_notes *n, const cpt_notes_change *c, cpt_notes_result *out,
+static cpt_status compare_base(cpt_notes *n, const cpt_note_change *c, cpt_notes_result *out,
                                bool *same, cpt_err *e)
 {
     sqlite3_stmt *st;
@@ -151,7 +151,7 @@ done:
     return status;
 }
 
-static cpt_status set_locked(cpt_notes *n, const cpt_notes_change *c, cpt_notes_result *out,
+static cpt_status set_locked(cpt_notes *n, const cpt_note_change *c, cpt_notes_result *out,
                              cpt_err *e)
 {
     bool same;
@@ -166,7 +166,7 @@ done:
     return cpt_notes_end(n, status, e);
 }
 
-cpt_status cpt_notes_set(cpt_notes *n, const cpt_notes_change *c, cpt_notes_result *out, cpt_err *e)
+cpt_status cpt_notes_set(cpt_notes *n, const cpt_note_change *c, cpt_notes_result *out, cpt_err *e)
 {
     *out = (cpt_notes_result){0};
     cpt_status status = cpt_notes_check_author(c->author, e);
@@ -223,8 +223,8 @@ done:
     return status;
 }
 
-cpt_status cpt_notes_undo(cpt_notes *n, const char *author, bool redo, int64_t *revision,
-                          json_t **undone, cpt_err *e)
+cpt_status cpt_notes_step_back(cpt_notes *n, const char *author, bool redo, int64_t *revision,
+                               json_t **undone, cpt_err *e)
 {
     *undone = NULL;
     *revision = 0;
@@ -284,7 +284,7 @@ static cpt_status list_rows(cpt_notes *n, const char *author, json_t *rows, json
     return status;
 }
 
-cpt_status cpt_notes_list(cpt_notes *n, const char *author, json_t **out, cpt_err *e)
+cpt_status cpt_notes_rows(cpt_notes *n, const char *author, json_t **out, cpt_err *e)
 {
     int64_t revision = 0;
     json_t *rows = json_array(), *earlier = json_array();
@@ -301,7 +301,7 @@ cpt_status cpt_notes_list(cpt_notes *n, const char *author, json_t **out, cpt_er
     return status ? status : *out ? CPT_OK : cpt_fail(e, CPT_ERR_MEMORY, "out of memory");
 }
 
-cpt_status cpt_notes_history(cpt_notes *n, const char *key, json_t **out, cpt_err *e)
+cpt_status cpt_notes_past(cpt_notes *n, const char *key, json_t **out, cpt_err *e)
 {
     sqlite3_stmt *st = NULL;
     bool more = true;
@@ -326,4 +326,19 @@ cpt_status cpt_notes_history(cpt_notes *n, const char *key, json_t **out, cpt_er
         status = cpt_fail(e, CPT_ERR_MEMORY, "out of memory");
     json_decref(rows);
     return status;
+}
+
+cpt_status cpt_notes_all_keys(cpt_notes *n, json_t **out, cpt_err *e)
+{
+    json_t *keys = json_array();
+    bool full = true;
+    *out = NULL;
+    cpt_status status = cpt_notes_lock(n, false, e);
+    for (int32_t c = 0; c < n->n_concepts; c++)
+        full &= json_array_append_new(keys, json_string(n->keys[c])) == 0;
+    if (status == CPT_OK && full)
+        *out = json_pack("{s:s, s:O}", "dictionary", n->dictionary, "keys", keys);
+    cpt_notes_unlock(n);
+    json_decref(keys);
+    return status ? status : *out ? CPT_OK : cpt_fail(e, CPT_ERR_MEMORY, "out of memory");
 }

@@ -36,8 +36,6 @@ enum {
     CPT_NOTES_MAX_IMPORT = 64 << 20
 };
 
-typedef struct cpt_notes cpt_notes;
-
 /* What is worth knowing of a concept once its dictionary is gone. Texts are borrowed. */
 typedef struct cpt_notes_about {
     const char *genes, *label, *cells; /* symbols joined by ','; "B cell (91 %)"; ids of the most
@@ -52,27 +50,20 @@ typedef cpt_status cpt_notes_about_fn(void *data, int32_t concept, cpt_notes_abo
 /* Writing creates the file. Reading accepts an absent file (no notes) and a read-only folder. Files
  * of a newer version, of another program, or with a schema that is not exactly ours are refused. */
 cpt_status cpt_notes_open_file(const char *path, bool write, cpt_notes **out, cpt_err *e);
-void cpt_notes_close(cpt_notes *n); /* accepts NULL */
 
 /* The concepts as they are now: keys [n_concepts], copied. Without this call every row counts as
  * earlier. `about` (may be NULL) is asked, under the lock, when a concept gets its first row. */
 cpt_status cpt_notes_set_concepts(cpt_notes *n, int32_t n_concepts,
                                   const char (*keys)[CPT_NOTES_KEY + 1], cpt_notes_about_fn *about,
                                   void *data, cpt_err *e);
-const char *
-cpt_notes_dictionary(const cpt_notes *n); /* one key for all keys; "" before the above */
+/* Something that lives as long as the notes, such as `data`; cpt_notes_close gives it to `release`. */
+void cpt_notes_adopt(cpt_notes *n, void *owned, void (*release)(void *owned));
+void *cpt_notes_owned(const cpt_notes *n);
+const char *cpt_notes_dictionary(const cpt_notes *n); /* a key of all keys; "" before the above */
 const char *cpt_notes_key(const cpt_notes *n, int32_t concept); /* NULL when out of range */
 int32_t cpt_notes_concept(const cpt_notes *n, const char *key); /* -1 = of an earlier dictionary */
 
 /* ---- writing: notes.c ---- */
-
-/* Grows with every row of any table; another process's rows count as well. */
-cpt_status cpt_notes_count(cpt_notes *n, int64_t *revision, cpt_err *e);
-
-typedef struct cpt_notes_change {
-    const char *author, *key, *field, *value; /* value "" clears */
-    int64_t base; /* revision of the row that the author saw, 0 = none, -1 = do not compare */
-} cpt_notes_change;
 
 typedef struct cpt_notes_result {
     int64_t revision; /* of the row that now says so; of the present one after a conflict */
@@ -83,21 +74,23 @@ typedef struct cpt_notes_result {
 } cpt_notes_result;
 
 /* Same value as now: nothing is written, so that a save may be repeated after a lost answer. */
-cpt_status cpt_notes_set(cpt_notes *n, const cpt_notes_change *change, cpt_notes_result *out,
+cpt_status cpt_notes_set(cpt_notes *n, const cpt_note_change *change, cpt_notes_result *out,
                          cpt_err *e);
 /* The author's last change, or the last undone one. *undone (new reference) = the row, NULL = there
  * is nothing to undo. */
-cpt_status cpt_notes_undo(cpt_notes *n, const char *author, bool redo, int64_t *revision,
-                          json_t **undone, cpt_err *e);
+cpt_status cpt_notes_step_back(cpt_notes *n, const char *author, bool redo, int64_t *revision,
+                               json_t **undone, cpt_err *e);
 
 /* ---- reading: notes.c. New references. ---- */
 
 /* {"revision", "dictionary", "rows": [...], "earlier": [...]}: what holds now, of one author or
  * (NULL) all. A row has concept (number; null when earlier), key, field, value, author, time,
  * revision; an earlier one also genes, label, was (its number then), cells. */
-cpt_status cpt_notes_list(cpt_notes *n, const char *author, json_t **out, cpt_err *e);
+cpt_status cpt_notes_rows(cpt_notes *n, const char *author, json_t **out, cpt_err *e);
+/* {"dictionary", "keys": [...]} */
+cpt_status cpt_notes_all_keys(cpt_notes *n, json_t **out, cpt_err *e);
 /* {"rows": [...]}: every change, oldest first, with "undone"; key NULL = of all concepts. */
-cpt_status cpt_notes_history(cpt_notes *n, const char *key, json_t **out, cpt_err *e);
+cpt_status cpt_notes_past(cpt_notes *n, const char *key, json_t **out, cpt_err *e);
 
 /* What holds now about each present concept, over all experts: for tables and the report. */
 typedef struct cpt_notes_opinion {

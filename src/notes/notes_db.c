@@ -439,6 +439,7 @@ void cpt_notes_close(cpt_notes *n)
 {
     if (!n) return;
     sqlite3_close(n->db);
+    if (n->release) n->release(n->owned);
     pthread_mutex_destroy(&n->lock);
     cpt_index_free(n->by_key);
     free(n->keys);
@@ -478,6 +479,17 @@ cpt_status cpt_notes_end(cpt_notes *n, cpt_status so_far, cpt_err *e)
 }
 
 /* ---- the concepts as they are now ---- */
+
+void cpt_notes_adopt(cpt_notes *n, void *owned, void (*release)(void *owned))
+{
+    n->owned = owned;
+    n->release = release;
+}
+
+void *cpt_notes_owned(const cpt_notes *n)
+{
+    return n->owned;
+}
 
 cpt_status cpt_notes_set_concepts(cpt_notes *n, int32_t n_concepts,
                                   const char (*keys)[CPT_NOTES_KEY + 1], cpt_notes_about_fn *about,

@@ -19,6 +19,8 @@ struct cpt_notes {
     char dictionary[CPT_NOTES_KEY + 1];
     cpt_notes_about_fn *about;
     void *about_data;
+    void *owned;
+    void (*release)(void *owned);
 };
 
 /* Locks; with `write` also makes the file where it is absent, or says why it cannot be written. To

@@ -98,7 +98,7 @@ cpt_status cpt_notes_summarise(cpt_notes *n, cpt_notes_opinions *out, cpt_err *e
     int64_t(*at)[3] = NULL;
     cpt_status status;
     *out = (cpt_notes_opinions){0};
-    CPT_TRY(cpt_notes_list(n, NULL, &list, e));
+    CPT_TRY(cpt_notes_rows(n, NULL, &list, e));
     const json_t *all = json_object_get(list, "rows");
     size_t m = json_array_size(all);
     CPT_TRY(cpt_alloc(&rows, m, sizeof *rows, e));

@@ -81,14 +81,16 @@ static const cpt_stage stages[] = {
      false,
      {"cells", "map", "concepts", "attribution", "expression", "enrichment"},
      {"label", "donor", "batch", "cutoff"},
-     {"cells.h5ad", "concepts.h5ad", "attribution.h5ad"}},
+     {"cells.h5ad", "concepts.h5ad", "attribution.h5ad"},
+     .notes = true},
     {"report",
      cpt_stage_report,
      1,
      false,
      {"tables", "evaluation"},
      {"label", "donor", "batch", "cutoff"},
-     {"report.html"}},
+     {"report.html"},
+     .notes = true},
 };
 enum { N_STAGES = sizeof stages / sizeof *stages };
 

@@ -14,6 +14,7 @@ typedef struct cpt_stage {
     const char *reads[CPT_STAGE_MAX_READS];   /* earlier stages */
     const char *options[CPT_STAGE_MAX_OPTIONS];
     const char *outputs[CPT_STAGE_MAX_OUTPUTS]; /* files or folders that must be there afterwards */
+    bool notes;                               /* shows what experts said: runs again when that changes */
 } cpt_stage;
 
 const cpt_stage *cpt_stage_list(size_t *n);

@@ -1,4 +1,5 @@
 #include "study/stages.h"
+#include "study/notes_study.h"
 #include "base/file.h"
 #include "base/memory.h"
 
@@ -407,8 +408,9 @@ static cpt_status stage_key(cpt_study *s, const cpt_stage *stage, char hex[65], 
         cpt_status status = hash_option(s, &h, stage->options[i], e);
         if (status) return status;
     }
+    cpt_status status = stage->notes ? cpt_study_hash_opinions(s, &h, e) : CPT_OK;
     cpt_sha256_hex(&h, hex);
-    return CPT_OK;
+    return status;
 }
 
 static bool stage_is_done(const cpt_study *s, const cpt_stage *stage, const char *key)
