@@ -71,7 +71,10 @@ static const cli_command commands[] = {
      "report.html for a colleague without the program",
      "Writes the self-contained report.html; runs whatever stage it needs and is missing.", "cells",
      cli_report, no_extras},
-<<<<<<< HEAD
+    {"serve", "a whole study", "STUDY [STUDY ...] [--port N]", "studies in a browser, on this machine",
+     "Opens the pages on http://127.0.0.1:8765/ and prints the address; Ctrl-C ends. Only this machine can\n"
+     "reach them unless --listen says otherwise. From another one: ssh -L 8765:localhost:8765 HOST.",
+     "", cli_serve, serve_extras},
     {"export", "a whole study", "STUDY --what concepts|genes|terms|notes [--format tsv|json]",
      "tables on stdout",
      "Writes one table of the study to stdout. Notes as TSV are what holds now; as JSON everything "
@@ -89,14 +92,6 @@ static const cli_command commands[] = {
      "review of `serve` mixes with the concepts (cache/controls). Prints the agreement of the ratings "
      "given so far.",
      "cells", cli_review, no_extras},
-=======
-    {"serve", "a whole study", "STUDY [STUDY ...] [--port N]", "studies in a browser, on this machine",
-     "Opens the pages on http://127.0.0.1:8765/ and prints the address; Ctrl-C ends. Only this machine can\n"
-     "reach them unless --listen says otherwise. From another one: ssh -L 8765:localhost:8765 HOST.",
-     "", cli_serve, serve_extras},
-    {"export", "a whole study", "STUDY --what concepts|genes|terms [--format tsv|json]",
-     "tables on stdout", "Writes one table of the study to stdout.", "", cli_export, export_extras},
->>>>>>> server
     {"fit", "single steps", "CELLS --model scvi -o MODEL [options]", "train a model",
      "Trains scVI on CELLS and writes MODEL/model.pt as scvi-tools saves it: SCVI.load opens it.",
      "cells model", cli_fit, output_file},

@@ -394,7 +394,7 @@ static cpt_status stage_key(cpt_study *s, const cpt_stage *stage, char hex[65], 
     cpt_sha256_init(&h);
     hash_text(&h, stage->name);
     snprintf(number, sizeof number, "%d %llu", stage->format,
-             stage->random ? (unsigned long long)s->ctx->seed : 0ULL);
+             stage->depends & CPT_STAGE_SEED ? (unsigned long long)s->ctx->seed : 0ULL);
     hash_text(&h, number);
     const char *input =
         json_string_value(json_object_get(json_object_get(s->manifest, "input"), "sha256"));
@@ -408,7 +408,7 @@ static cpt_status stage_key(cpt_study *s, const cpt_stage *stage, char hex[65], 
         cpt_status status = hash_option(s, &h, stage->options[i], e);
         if (status) return status;
     }
-    cpt_status status = stage->notes ? cpt_study_hash_opinions(s, &h, e) : CPT_OK;
+    cpt_status status = stage->depends & CPT_STAGE_NOTES ? cpt_study_hash_opinions(s, &h, e) : CPT_OK;
     cpt_sha256_hex(&h, hex);
     return status;
 }
