@@ -111,6 +111,10 @@ void cpt_notes_opinions_free(cpt_notes_opinions *o);
 /* Finds a concept's entry; NULL when nobody said anything. */
 const cpt_notes_opinion *cpt_notes_opinion_of(const cpt_notes_opinions *o, int32_t concept);
 
+/* UTF-8, at most `most` bytes, no control characters but (with `lines`) newline and tab. */
+cpt_status cpt_notes_check_text(const char *what, const char *text, size_t most, bool lines,
+                                cpt_err *e);
+
 /* ---- files: notes_export.c, notes_import.c ---- */
 
 /* Everything there is: changes, sessions, answers. Importing it elsewhere loses nothing. */

@@ -62,8 +62,4 @@ bool cpt_notes_is_hex(const char *text, size_t digits);
 /* ---- what may stand in a row: notes_check.c. `where` begins the message. ---- */
 cpt_status cpt_notes_check_author(const char *author, cpt_err *e);
 cpt_status cpt_notes_check_value(const char *field, const char *value, cpt_err *e);
-/* UTF-8, at most `most` bytes, no control characters but (with `lines`) newline and tab. */
-cpt_status cpt_notes_check_text(const char *what, const char *text, size_t most, bool lines,
-                                cpt_err *e);
-
 #endif

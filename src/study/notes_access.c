@@ -5,8 +5,10 @@
 #include "study/control_studies.h"
 #include "study/notes_study.h"
 #include "study/stages.h"
+#include "study/view.h"
 
 #include <limits.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,6 +25,12 @@ typedef struct origin {
     cpt_context ctx;
     char dictionary[65];          /* key of the stage "concepts" whose concepts are known */
     cpt_text genes, label, cells; /* of the concept described last */
+    pthread_mutex_t lock;         /* of the following */
+    struct known_units {
+        char made_by[65]; /* key of the stage "concepts" */
+        int32_t n;
+        char (*keys)[CPT_NOTES_KEY + 1];
+    } known[CPT_UNIT_KINDS];
 } origin;
 
 static const char *concepts_key(const cpt_study *s)
@@ -40,54 +48,69 @@ static void free_origin(void *data)
     cpt_text_free(&o->genes);
     cpt_text_free(&o->label);
     cpt_text_free(&o->cells);
+    for (int k = 0; k < CPT_UNIT_KINDS; k++) free(o->known[k].keys);
+    pthread_mutex_destroy(&o->lock);
     free(o);
 }
 
 /* ---- what is kept of a concept ---- */
 
-typedef struct active_cell {
-    float value;
-    int32_t cell;
-} active_cell;
-
-static int by_activation(const void *a, const void *b)
+static const char *text_of(const json_t *object, const char *key)
 {
-    const active_cell *x = a, *y = b;
-    if (x->value != y->value) return x->value > y->value ? -1 : 1;
-    return (x->cell > y->cell) - (x->cell < y->cell);
+    const char *text = json_string_value(json_object_get(object, key));
+    return text ? text : "";
 }
 
-static cpt_status describe_cells(cpt_study *s, int32_t concept, cpt_text *out, cpt_err *e)
+static void describe_label(const cpt_view *v, int32_t concept, cpt_text *out)
 {
-    const cpt_activations *u;
-    const cpt_cells *cells;
-    active_cell *list = NULL;
-    cpt_status status;
-    CPT_TRY(cpt_study_activations(s, &u, e));
-    CPT_TRY(cpt_study_cells(s, &cells, e));
-    int64_t first = u->by_concept.indptr[concept], n = u->by_concept.indptr[concept + 1] - first;
-    CPT_TRY(cpt_alloc(&list, (size_t)n, sizeof *list, e));
-    for (int64_t i = 0; i < n; i++)
-        list[i] = (active_cell){u->by_concept.values[first + i], u->by_concept.indices[first + i]};
-    qsort(list, (size_t)n, sizeof *list, by_activation);
-    for (int64_t i = 0; i < n && i < ABOUT_CELLS; i++)
-        cpt_text_addf(out, "%s%s", i ? "\n" : "", cpt_strings_get(&cells->cell_ids, list[i].cell));
-    status = cpt_text_status(out, e);
-done:
-    free(list);
-    return status;
+    char *text = NULL;
+    if (cpt_view_concept(v, concept, &text, NULL) != CPT_OK) return;
+    json_t *header = json_loads(text, 0, NULL);
+    cpt_text_add(out, text_of(header, "label"));
+    json_decref(header);
+    free(text);
 }
 
-static cpt_status describe_genes(cpt_study *s, int32_t concept, cpt_text *out, cpt_err *e)
+static void describe_genes(const cpt_view *v, int32_t concept, cpt_text *out)
 {
-    const cpt_universe *u;
-    int32_t genes[ABOUT_GENES];
-    cpt_status status = cpt_study_universe(s, &u, e);
-    if (status) return status;
-    int32_t n = cpt_study_top_genes(s, concept, ABOUT_GENES, genes);
-    for (int32_t i = 0; i < n; i++)
-        cpt_text_addf(out, "%s%s", i ? "," : "", cpt_strings_get(&u->symbols, genes[i]));
-    return cpt_text_status(out, e);
+    const cpt_gene_query query = {.limit = ABOUT_GENES};
+    char *text = NULL;
+    size_t i;
+    json_t *row;
+    if (cpt_view_genes(v, concept, &query, &text, NULL) != CPT_OK) return;
+    json_t *genes = json_loads(text, 0, NULL);
+    json_array_foreach(json_object_get(genes, "rows"), i, row)
+        cpt_text_addf(out, "%s%s", i ? "," : "", text_of(row, "symbol"));
+    json_decref(genes);
+    free(text);
+}
+
+static void describe_cells(const cpt_view *v, int32_t concept, cpt_text *out)
+{
+    int32_t *cells = NULL;
+    float *values = NULL;
+    int64_t n = 0;
+    if (cpt_view_ranked_cells(v, concept, &cells, &values, &n, NULL) == CPT_OK)
+        for (int64_t i = 0; i < n && i < ABOUT_CELLS; i++)
+            cpt_text_addf(out, "%s%s", i ? "\n" : "", cpt_strings_get(&v->cells->cell_ids, cells[i]));
+    free(cells);
+    free(values);
+}
+
+/* What a file of ours may hold: no control characters but newlines, and not too long. */
+static const char *safe(const cpt_text *t)
+{
+    const char *text = cpt_text_str(t);
+    return cpt_notes_check_text("about", text, CPT_NOTES_TEXT, true, NULL) == CPT_OK ? text : "";
+}
+
+static bool still_made_by(const origin *o)
+{
+    cpt_study *s;
+    if (cpt_study_open(o->folder, &o->ctx, &s, NULL) != CPT_OK) return false;
+    bool same = strcmp(concepts_key(s), o->dictionary) == 0;
+    cpt_study_close(s);
+    return same;
 }
 
 /* What cannot be read (a later stage is being computed, or the study was run again meanwhile) is
@@ -95,20 +118,17 @@ static cpt_status describe_genes(cpt_study *s, int32_t concept, cpt_text *out, c
 static cpt_status describe(void *data, int32_t concept, cpt_notes_about *about, cpt_err *e)
 {
     origin *o = data;
-    cpt_study *s;
+    cpt_view *v;
     cpt_text_free(&o->genes);
     cpt_text_free(&o->label);
     cpt_text_free(&o->cells);
-    if (cpt_study_open(o->folder, &o->ctx, &s, NULL) == CPT_OK) {
-        if (strcmp(concepts_key(s), o->dictionary) == 0) {
-            describe_genes(s, concept, &o->genes, NULL);
-            cpt_study_concept_label(s, concept, &o->label, NULL);
-            describe_cells(s, concept, &o->cells, NULL);
-        }
-        cpt_study_close(s);
+    if (still_made_by(o) && cpt_view_open(o->folder, &o->ctx, &v, NULL) == CPT_OK) {
+        describe_label(v, concept, &o->label);
+        describe_genes(v, concept, &o->genes);
+        describe_cells(v, concept, &o->cells);
+        cpt_view_close(v);
     }
-    *about = (cpt_notes_about){cpt_text_str(&o->genes), cpt_text_str(&o->label),
-                               cpt_text_str(&o->cells)};
+    *about = (cpt_notes_about){safe(&o->genes), safe(&o->label), safe(&o->cells)};
     return CPT_OK;
 }
 
@@ -144,7 +164,11 @@ cpt_status cpt_notes_open(const char *study, const cpt_context *ctx, cpt_notes *
     origin *o = calloc(1, sizeof *o);
     cpt_status status;
     *out = NULL;
-    if (!o || !(o->folder = cpt_strdup(study))) {
+    if (!o || pthread_mutex_init(&o->lock, NULL) != 0) {
+        free(o);
+        return cpt_fail(e, CPT_ERR_MEMORY, "out of memory");
+    }
+    if (!(o->folder = cpt_strdup(study))) {
         status = cpt_fail(e, CPT_ERR_MEMORY, "out of memory");
         goto done;
     }
@@ -158,7 +182,7 @@ cpt_status cpt_notes_open(const char *study, const cpt_context *ctx, cpt_notes *
     return CPT_OK;
 done:
     if (n) cpt_notes_close(n);
-    else if (o) free_origin(o);
+    else free_origin(o);
     return status;
 }
 
@@ -175,8 +199,8 @@ cpt_status cpt_notes_of_study(cpt_study *s, cpt_notes **out, cpt_err *e)
     cpt_status status;
     *out = NULL;
     CPT_TRY(cpt_study_path(s, "notes.sqlite", path, sizeof path, e));
-    if (!cpt_path_exists(path) || !has_concepts(s->folder)) return CPT_OK;
     CPT_TRY(cpt_notes_open_file(path, false, out, e));
+    if (!cpt_path_exists(path) || !has_concepts(s->folder)) goto done;
     CPT_TRY(cpt_study_concept_keys(s, &n_concepts, &keys, e));
     status = cpt_notes_set_concepts(*out, n_concepts, keys, NULL, NULL, e);
 done:
@@ -196,7 +220,7 @@ cpt_status cpt_study_opinions(cpt_study *s, cpt_notes_opinions *out, cpt_err *e)
     cpt_err own;
     *out = (cpt_notes_opinions){0};
     cpt_status status = cpt_notes_of_study(s, &n, &own);
-    if (status == CPT_OK && n) status = cpt_notes_summarise(n, out, &own);
+    if (status == CPT_OK) status = cpt_notes_summarise(n, out, &own);
     cpt_notes_close(n);
     if (status == CPT_OK) return CPT_OK;
     if (status == CPT_ERR_MEMORY) return cpt_fail(e, status, "%s", own.text);
@@ -428,34 +452,46 @@ cpt_status cpt_review_next(cpt_notes *n, const char *session, char **json, cpt_e
     return as_text(status, out, json, e);
 }
 
+/* Whether unit number `unit` of a kind is still the one with this key. Keys are computed once per
+ * run. */
+static cpt_status check_unit(origin *o, const cpt_review_item *item, cpt_err *e)
+{
+    struct known_units *known = &o->known[item->kind];
+    cpt_study *s = NULL;
+    cpt_status status = open_kind(o, item->kind, &s, e);
+    if (status) return status;
+    pthread_mutex_lock(&o->lock);
+    if (!known->keys || strcmp(known->made_by, concepts_key(s)) != 0) {
+        free(known->keys);
+        known->keys = NULL;
+        status = cpt_study_concept_keys(s, &known->n, &known->keys, e);
+        snprintf(known->made_by, sizeof known->made_by, "%s", concepts_key(s));
+    }
+    bool same = status == CPT_OK && item->unit < known->n &&
+                strcmp(known->keys[item->unit], item->key) == 0;
+    pthread_mutex_unlock(&o->lock);
+    cpt_study_close(s);
+    if (status || same) return status;
+    return cpt_fail(e, CPT_ERR_DATA,
+                    "the study was run again since this session began: its units are no more; "
+                    "begin a new session");
+}
+
 cpt_status cpt_review_evidence(cpt_notes *n, const char *session, const char *item, char *folder,
                                size_t capacity, int32_t *unit, cpt_err *e)
 {
     char path[PATH_MAX];
-    char(*keys)[CPT_NOTES_KEY + 1] = NULL;
     cpt_review_item found;
-    cpt_study *s = NULL;
-    const origin *o = cpt_notes_owned(n);
-    int32_t n_units = 0;
-    cpt_status status;
-    CPT_TRY(cpt_review_item_of(n, session, item, &found, e));
-    CPT_TRY(folder_of_kind(o, found.kind, path, e));
-    CPT_TRY(open_kind(o, found.kind, &s, e));
-    CPT_TRY(cpt_study_concept_keys(s, &n_units, &keys, e));
-    if (found.unit >= n_units || strcmp(keys[found.unit], found.key) != 0) {
-        status = cpt_fail(e, CPT_ERR_DATA,
-                          "the study was run again since this session began: its units are no "
-                          "more; begin a new session");
-        goto done;
-    }
-    *unit = found.unit;
+    origin *o = cpt_notes_owned(n);
+    cpt_status status = cpt_review_item_of(n, session, item, &found, e);
+    if (status == CPT_OK) status = check_unit(o, &found, e);
+    if (status == CPT_OK) status = folder_of_kind(o, found.kind, path, e);
+    if (status) return status;
     if (strlen(path) >= capacity)
-        status = cpt_fail(e, CPT_ERR_USAGE, "%s: the path is too long", path);
-    else memcpy(folder, path, strlen(path) + 1);
-done:
-    free(keys);
-    cpt_study_close(s);
-    return status;
+        return cpt_fail(e, CPT_ERR_USAGE, "%s: the path is too long", path);
+    memcpy(folder, path, strlen(path) + 1);
+    *unit = found.unit;
+    return CPT_OK;
 }
 
 cpt_status cpt_review_reply(cpt_notes *n, const char *session, const char *item,

@@ -299,7 +299,7 @@ static cpt_status export_notes(cpt_study *s, sink *k, cpt_err *e)
     cpt_notes *n;
     size_t i;
     cpt_status status = cpt_notes_of_study(s, &n, e);
-    if (status || !n) return status;
+    if (status) return status;
     status = k->json ? cpt_notes_dump(n, &list, e) : cpt_notes_rows(n, NULL, &list, e);
     for (int earlier = 0; status == CPT_OK && !k->json && earlier < 2; earlier++)
         json_array_foreach(json_object_get(list, earlier ? "earlier" : "rows"), i, row)
