@@ -77,6 +77,8 @@ int cli_serve(cli *c);
 int cli_export(cli *c);
 int cli_compare(cli *c);
 int cli_steer(cli *c);
+int cli_notes(cli *c);
+int cli_review(cli *c);
 int cli_inspect(cli *c);
 int cli_simulate(cli *c);
 int cli_fetch(cli *c);

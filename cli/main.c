@@ -35,7 +35,7 @@ static const cli_extra enrich_extras[] = {
     {"genes", 0, "FILE", "one gene per line: over-representation", NULL},
     {"background", 0, "FILE", "universe for --genes; default: all genes with an annotation", NULL},
     {NULL, 0, NULL, NULL, NULL}};
-static const cli_extra export_extras[] = {{"what", 0, "WHAT", "concepts, genes or terms", NULL},
+static const cli_extra export_extras[] = {{"what", 0, "WHAT", "concepts, genes, terms or notes", NULL},
                                           {"format", 0, "FORMAT", "tsv (default) or json", NULL},
                                           {NULL, 0, NULL, NULL, NULL}};
 static const cli_extra compare_extras[] = {
@@ -120,8 +120,23 @@ static const cli_command commands[] = {
      "Opens the pages on http://127.0.0.1:8765/ and prints the address; Ctrl-C ends. Only this machine can\n"
      "reach them unless --listen says otherwise. From another one: ssh -L 8765:localhost:8765 HOST.",
      "", cli_serve, serve_extras},
-    {"export", "a whole study", "STUDY --what concepts|genes|terms [--format tsv|json]",
-     "tables on stdout", "Writes one table of the study to stdout.", "", cli_export, export_extras},
+    {"export", "a whole study", "STUDY --what concepts|genes|terms|notes [--format tsv|json]",
+     "tables on stdout",
+     "Writes one table of the study to stdout. Notes as TSV are what holds now; as JSON everything "
+     "that was\n"
+     "said, for `conceptome notes` of another study.",
+     "", cli_export, export_extras},
+    {"notes", "a whole study", "STUDY [FILE...]", "merge what other experts said; who said how much",
+     "Adds the notes in each FILE, a notes.sqlite or what `export --what notes --format json` wrote, "
+     "to those of\n"
+     "STUDY. Nothing is lost or doubled: the same file again adds nothing. Then counts what is there.",
+     "", cli_notes, no_extras},
+    {"review", "a whole study", "STUDY [options]", "evidence for the blind review; agreement of experts",
+     "Runs the study's pipeline on the coordinates of the embedding and on random directions, which "
+     "the blind\n"
+     "review of `serve` mixes with the concepts (cache/controls). Prints the agreement of the ratings "
+     "given so far.",
+     "cells", cli_review, no_extras},
     {"compare", "beyond one study", "STUDY STUDY [...] [-o FOLDER] [options]",
      "which concepts of one study are which of another",
      "Matches the concepts of all pairs of studies: by decoder rows where the model is the same, "

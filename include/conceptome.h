@@ -298,6 +298,73 @@ cpt_status cpt_server_start(const cpt_server_options *o, const cpt_context *ctx,
 int cpt_server_port(const cpt_server *s);
 const char *cpt_server_address(const cpt_server *s); /* "http://127.0.0.1:8765/" */
 void cpt_server_stop(cpt_server *s);
+/* ---- notes: what experts said ------------------------------------------------------------------- */
+
+/* notes.sqlite of a study: the one file that cannot be computed again. Every change is a row that stays:
+ * author, time, undo. JSON texts (malloc'ed; free them) have the shapes of ui/src/api.ts. All functions may
+ * be called by many threads at once; several processes may have the notes of one study open. A call that
+ * writes returns CPT_OK only after the commit. */
+typedef struct cpt_notes cpt_notes;
+
+/* Needs no lock. A study without notes has none until something is said; a folder that cannot be written can
+ * be read. Rows belong to concepts by key, never by number: after a run that changed the dictionary old
+ * rows are listed as "earlier". */
+cpt_status cpt_notes_open(const char *study, const cpt_context *ctx, cpt_notes **out, cpt_err *e);
+void cpt_notes_close(cpt_notes *n); /* accepts NULL */
+/* After the study's generation has changed: learns which concepts there are now. */
+cpt_status cpt_notes_refresh(cpt_notes *n, cpt_err *e);
+/* Grows with everything written, by whatever process. */
+cpt_status cpt_notes_revision(cpt_notes *n, int64_t *revision, cpt_err *e);
+
+/* {"dictionary", "keys": [one per concept]}: what a change has to carry. */
+cpt_status cpt_notes_keys(cpt_notes *n, char **json, cpt_err *e);
+cpt_status cpt_notes_list(cpt_notes *n, const char *author, char **json, cpt_err *e); /* author NULL = all */
+cpt_status cpt_notes_history(cpt_notes *n, const char *key, char **json, cpt_err *e); /* key NULL = all */
+
+typedef struct cpt_note_change {
+    const char *author;
+    const char *key;   /* of the concept, as the author saw it */
+    const char *field; /* name, label, note, confidence (1-3), rating (1-5), done (1) */
+    const char *value; /* "" clears */
+    int64_t base;      /* revision of the row that the author saw, 0 = none; -1 = write in any case */
+} cpt_note_change;
+/* *conflict: another window of the author was faster; nothing is written and the JSON says what stands there. */
+cpt_status cpt_notes_save(cpt_notes *n, const cpt_note_change *c, bool *conflict, char **json, cpt_err *e);
+cpt_status cpt_notes_undo(cpt_notes *n, const char *author, char **json, cpt_err *e);
+cpt_status cpt_notes_redo(cpt_notes *n, const char *author, char **json, cpt_err *e);
+
+/* Everything, as JSON that cpt_notes_merge reads. */
+cpt_status cpt_notes_export(cpt_notes *n, char **json, cpt_err *e);
+/* Adds another expert's exported JSON or notes.sqlite, out of memory or from a file: a union, all or nothing;
+ * the same file again adds nothing. The file may be a stranger's. */
+cpt_status cpt_notes_merge(cpt_notes *n, const char *name, const void *bytes, size_t size, char **json,
+                           cpt_err *e);
+cpt_status cpt_notes_merge_file(cpt_notes *n, const char *path, char **json, cpt_err *e);
+
+/* ---- blind review (doc/methods.md) ---- */
+
+/* Computes what the review shows of neurons and random directions: the study's own pipeline on these
+ * dictionaries, under cache/controls. Nothing is done twice. */
+cpt_status cpt_review_prepare(const char *study, const cpt_options *options, const char *command,
+                              const cpt_context *ctx, cpt_err *e);
+/* A session of `items` items and a tenth of them again. CPT_ERR_DATA before cpt_review_prepare. */
+cpt_status cpt_review_start(cpt_notes *n, const char *author, int32_t items, uint64_t seed, char **json,
+                            cpt_err *e);
+cpt_status cpt_review_sessions(cpt_notes *n, char **json, cpt_err *e);
+/* {"item", "position", "of"} or {"done": true} */
+cpt_status cpt_review_next(cpt_notes *n, const char *session, char **json, cpt_err *e);
+/* Where the evidence of an item lies: a study folder to open as a view, and the number there. For the
+ * server's eyes only. CPT_ERR_DATA when the dictionary is not that of the session any more. */
+cpt_status cpt_review_evidence(cpt_notes *n, const char *session, const char *item, char *folder,
+                               size_t capacity, int32_t *unit, cpt_err *e);
+typedef struct cpt_review_answer {
+    int32_t rating, confidence; /* 1-5, 1-3 */
+    const char *label, *note;   /* may be "" */
+    double seconds;
+} cpt_review_answer;
+cpt_status cpt_review_reply(cpt_notes *n, const char *session, const char *item, const cpt_review_answer *a,
+                            char **json, cpt_err *e);
+cpt_status cpt_review_agreement(cpt_notes *n, char **json, cpt_err *e);
 
 /* ---- single steps on files ---------------------------------------------------------------------- */
 

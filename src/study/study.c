@@ -1,4 +1,5 @@
 #include "study/stages.h"
+#include "study/notes_study.h"
 #include "base/file.h"
 #include "base/memory.h"
 
@@ -414,7 +415,7 @@ cpt_status cpt_study_stage_key(cpt_study *s, const cpt_stage *stage, char hex[65
     cpt_sha256_init(&h);
     hash_text(&h, stage->name);
     snprintf(number, sizeof number, "%d %llu", stage->format,
-             stage->random ? (unsigned long long)s->ctx->seed : 0ULL);
+             stage->depends & CPT_STAGE_SEED ? (unsigned long long)s->ctx->seed : 0ULL);
     hash_text(&h, number);
     const char *input =
         json_string_value(json_object_get(json_object_get(s->manifest, "input"), "sha256"));
@@ -428,8 +429,9 @@ cpt_status cpt_study_stage_key(cpt_study *s, const cpt_stage *stage, char hex[65
         cpt_status status = hash_option(s, &h, stage->options[i], e);
         if (status) return status;
     }
+    cpt_status status = stage->depends & CPT_STAGE_NOTES ? cpt_study_hash_opinions(s, &h, e) : CPT_OK;
     cpt_sha256_hex(&h, hex);
-    return CPT_OK;
+    return status;
 }
 
 static bool stage_is_done(const cpt_study *s, const cpt_stage *stage, const char *key)
@@ -604,9 +606,9 @@ cpt_status cpt_study_advance_one(cpt_study *s, const char *name, cpt_err *e)
     const cpt_stage *stage = cpt_stage_find(name);
     char key[65];
     if (!stage) return cpt_fail(e, CPT_ERR_USAGE, "there is no stage '%s'", name);
-    cpt_status status = stage_key(s, stage, key, e);
+    cpt_status status = cpt_study_stage_key(s, stage, key, e);
     if (status || stage_is_done(s, stage, key)) return status;
-    return run_stage(s, stage, key, e);
+    return run_stage(s, stage, key, NULL, NULL, 0, e);
 }
 
 /* ---- options of a run that failed ---- */
@@ -692,7 +694,7 @@ cpt_status cpt_study_index(const char *study, const cpt_context *ctx, cpt_err *e
     const cpt_stage *stage = cpt_stage_find("index");
     cpt_status status = cpt_study_open(study, ctx, &s, e);
     if (status) return status;
-    status = stage_key(s, stage, key, e);
+    status = cpt_study_stage_key(s, stage, key, e);
     bool done = status == CPT_OK && stage_is_done(s, stage, key);
     cpt_study_close(s);
     if (status || done) return status;
