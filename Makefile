@@ -51,7 +51,7 @@ FLAGS_2 := -march=x86-64-v4 -mprefer-vector-width=512 -ffp-contract=fast
 KERNELS := $(wildcard src/math/kernels/*.c)
 SOURCES := $(filter-out $(KERNELS),$(wildcard src/*/*.c))
 OBJECTS := $(SOURCES:src/%.c=$(BUILD)/%.o) \
-           $(foreach l,$(LEVELS),$(KERNELS:src/%.c=$(BUILD)/%.level$(l).o))
+           $(foreach l,$(LEVELS),$(KERNELS:src/%.c=$(BUILD)/%.level$(l).o)) $(BUILD)/pages.o
 CLI_OBJECTS := $(patsubst cli/%.c,$(BUILD)/cli/%.o,$(wildcard cli/*.c))
 TESTS := $(patsubst test/%.c,$(BUILD)/test/%,$(wildcard test/test_*.c))
 BENCHES := $(patsubst bench/%.c,$(BUILD)/bench/%,$(wildcard bench/bench_*.c))
@@ -96,6 +96,15 @@ $(BUILD)/bench/%: bench/%.c $(BUILD)/libconceptome.a
 	@mkdir -p $(@D)
 	@echo "  CC   $@"
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -Wno-missing-prototypes $(LDFLAGS) -o $@ $< $(BUILD)/libconceptome.a $(LDLIBS)
+
+# The pages are compiled in: what `make ui` has left in ui/dist, or nothing.
+$(BUILD)/pages.c: scripts/embed_pages.sh $(wildcard ui/dist/index.html ui/dist/app.js ui/dist/app.css)
+	@mkdir -p $(@D)
+	@echo "  GEN  $@"
+	$(Q)sh scripts/embed_pages.sh ui/dist >$@.tmp && mv $@.tmp $@
+$(BUILD)/pages.o: $(BUILD)/pages.c
+	@echo "  CC   $<"
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -c -o $@ $<
 
 # One test program after the other; every one runs even when one fails.
 check-units: $(TESTS)

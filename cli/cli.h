@@ -68,6 +68,7 @@ int cli_attribute(cli *c);
 int cli_enrich(cli *c);
 int cli_evaluate(cli *c);
 int cli_report(cli *c);
+int cli_serve(cli *c);
 int cli_export(cli *c);
 int cli_inspect(cli *c);
 int cli_simulate(cli *c);

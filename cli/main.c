@@ -33,6 +33,12 @@ static const cli_extra simulate_extras[] = {{"output", 'o', "FILE", "h5ad to wri
                                             {"genes", 0, "G", "genes [3000]", NULL},
                                             {"programs", 0, "P", "planted gene programs [8]", NULL},
                                             {NULL, 0, NULL, NULL, NULL}};
+static const cli_extra serve_extras[] = {
+    {"port", 0, "N", "port [8765]; 0 = any free one", NULL},
+    {"listen", 0, "ADDR", "bind this address instead of 127.0.0.1 and ::1", NULL},
+    {"no-browser", 0, NULL, "do not open a browser", NULL},
+    {"ui-dir", 0, "DIR", "pages from a folder (for their development)", NULL},
+    {NULL, 0, NULL, NULL, NULL}};
 static const cli_extra no_extras[] = {{NULL, 0, NULL, NULL, NULL}};
 
 static const cli_command commands[] = {
@@ -65,6 +71,10 @@ static const cli_command commands[] = {
      "report.html for a colleague without the program",
      "Writes the self-contained report.html; runs whatever stage it needs and is missing.", "cells",
      cli_report, no_extras},
+    {"serve", "a whole study", "STUDY [STUDY ...] [--port N]", "studies in a browser, on this machine",
+     "Opens the pages on http://127.0.0.1:8765/ and prints the address; Ctrl-C ends. Only this machine can\n"
+     "reach them unless --listen says otherwise. From another one: ssh -L 8765:localhost:8765 HOST.",
+     "", cli_serve, serve_extras},
     {"export", "a whole study", "STUDY --what concepts|genes|terms [--format tsv|json]",
      "tables on stdout", "Writes one table of the study to stdout.", "", cli_export, export_extras},
     {"fit", "single steps", "CELLS --model scvi -o MODEL [options]", "train a model",

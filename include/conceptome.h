@@ -150,6 +150,109 @@ struct _IO_FILE;
 cpt_status cpt_study_export(const char *study, const char *what, const char *format,
                             struct _IO_FILE *out, cpt_err *e);
 
+/* ---- views: a finished study, looked into ------------------------------------------------------- */
+
+/* What a page or a script asks of a study, answered without loading it: vectors are read piece by
+ * piece, memory stays bounded whatever the study's size. No lock is taken; a view keeps showing the
+ * results it was opened on. All functions may be called by many threads at once on the same view.
+ *
+ * JSON texts (malloc'ed; free them) have the shapes of ui/src/api.ts, where every field is described;
+ * numbers are finite or null. A concept, cell, gene or name that does not exist is CPT_ERR_USAGE;
+ * results that a stage has not made yet are CPT_ERR_DATA, and the text names the stage. */
+typedef struct cpt_view cpt_view;
+
+/* Brings the index of a study up to date (stage "index": what a click needs and cannot be computed
+ * while one waits). Runs no other stage. CPT_ERR_LOCKED when another process works on the study. */
+cpt_status cpt_study_index(const char *study, const cpt_context *ctx, cpt_err *e);
+
+cpt_status cpt_view_open(const char *study, const cpt_context *ctx, cpt_view **out, cpt_err *e);
+void cpt_view_close(cpt_view *v);
+/* A text that changes when any result does; also without opening: 33 bytes. While a stage is being
+ * computed *running is its name (at most 31 bytes), else "". Reads study.json only. */
+const char *cpt_view_generation(const cpt_view *v);
+cpt_status cpt_study_generation(const char *study, char generation[33], char running[32], cpt_err *e);
+
+int64_t cpt_view_n_cells(const cpt_view *v);
+int32_t cpt_view_n_concepts(const cpt_view *v); /* 0 before the stage "concepts" */
+int32_t cpt_view_n_genes(const cpt_view *v);    /* of the universe */
+int32_t cpt_view_n_neurons(const cpt_view *v);  /* dimensions of the embedding */
+
+cpt_status cpt_view_study(const cpt_view *v, char **json, cpt_err *e);    /* without `id` */
+cpt_status cpt_view_concepts(const cpt_view *v, char **json, cpt_err *e); /* the landscape */
+cpt_status cpt_view_concept(const cpt_view *v, int32_t concept, char **json, cpt_err *e);
+
+typedef struct cpt_gene_query {
+    const char *order;     /* "attribution" (falling |mean|) or "expression" (falling score); NULL = first that is there */
+    const char *text;      /* part of a symbol or name; NULL or "" = all */
+    int64_t limit, offset; /* limit <= 0 = all */
+} cpt_gene_query;
+cpt_status cpt_view_genes(const cpt_view *v, int32_t concept, const cpt_gene_query *q, char **json, cpt_err *e);
+
+typedef struct cpt_term_query {
+    const char *ranking, *method, *collection; /* NULL or "" = all */
+    bool all;                                  /* with terms that another one stands for */
+} cpt_term_query;
+cpt_status cpt_view_terms(const cpt_view *v, int32_t concept, const cpt_term_query *q, char **json, cpt_err *e);
+cpt_status cpt_view_running(const cpt_view *v, int32_t concept, const char *term, const char *ranking,
+                            char **json, cpt_err *e);
+/* band: "prototypes", "high", "middle", "low" */
+cpt_status cpt_view_cells(const cpt_view *v, int32_t concept, const char *band, int64_t limit, char **json,
+                          cpt_err *e);
+cpt_status cpt_view_composition(const cpt_view *v, int32_t concept, const char *column, char **json, cpt_err *e);
+cpt_status cpt_view_similar(const cpt_view *v, int32_t concept, char **json, cpt_err *e);
+cpt_status cpt_view_trust(const cpt_view *v, int32_t concept, char **json, cpt_err *e);
+cpt_status cpt_view_cell(const cpt_view *v, int64_t cell, char **json, cpt_err *e);
+cpt_status cpt_view_gene(const cpt_view *v, int32_t gene, char **json, cpt_err *e);
+cpt_status cpt_view_term(const cpt_view *v, const char *term, char **json, cpt_err *e);
+cpt_status cpt_view_search(const cpt_view *v, const char *text, int64_t limit, char **json, cpt_err *e);
+cpt_status cpt_view_comparison(const cpt_view *v, const char *id, char **json, cpt_err *e);
+/* Two concepts, of one study or of two (va == vb is fine). */
+cpt_status cpt_view_pair(const cpt_view *va, int32_t a, const cpt_view *vb, int32_t b, char **json, cpt_err *e);
+
+/* Cells a against cells b, or against all others when n_b is 0; numbers in any order, doubles count
+ * once, a cell in both is an error. Can take seconds: the context's stop flag and progress are obeyed. */
+typedef struct cpt_selection {
+    const uint32_t *a, *b;
+    size_t n_a, n_b;
+} cpt_selection;
+cpt_status cpt_view_selection_concepts(const cpt_view *v, const cpt_selection *s, const cpt_context *ctx,
+                                       char **json, cpt_err *e);
+cpt_status cpt_view_selection_genes(const cpt_view *v, const cpt_selection *s, const cpt_context *ctx,
+                                    char **json, cpt_err *e);
+
+/* A vector as it goes over the wire, little-endian. */
+typedef struct cpt_vector {
+    void *bytes; /* free() it */
+    size_t size;
+    char type[8];    /* "u8" "u16" "u32" "f32" "sparse" (u32 cells[n], then f32 values[n]) */
+    char shape[32];  /* "9142x2" "1920" */
+    char range[128]; /* "low,high" per axis; "" = none */
+} cpt_vector;
+cpt_status cpt_view_umap(const cpt_view *v, cpt_vector *out, cpt_err *e);       /* u16 [cells][2], 65535 = not placed */
+cpt_status cpt_view_concept_map(const cpt_view *v, cpt_vector *out, cpt_err *e); /* f32 [concepts][2], NaN = dead */
+cpt_status cpt_view_activation(const cpt_view *v, int32_t concept, cpt_vector *out, cpt_err *e);
+cpt_status cpt_view_expression(const cpt_view *v, int32_t gene, cpt_vector *out, cpt_err *e); /* log1p CP10k */
+cpt_status cpt_view_column(const cpt_view *v, const char *name, cpt_vector *out, cpt_err *e);
+cpt_status cpt_view_neuron(const cpt_view *v, int32_t neuron, cpt_vector *out, cpt_err *e);
+
+/* ---- serving ------------------------------------------------------------------------------------ */
+
+typedef struct cpt_server_options {
+    const char *const *studies; /* folders */
+    size_t n_studies;
+    int port;             /* 0 = any free one */
+    const char *listen;   /* NULL = 127.0.0.1 and ::1; else one address to bind instead */
+    const char *ui_folder; /* NULL = the pages that are built in */
+} cpt_server_options;
+typedef struct cpt_server cpt_server;
+
+/* Starts serving in threads of its own and returns. *out is stopped and freed by cpt_server_stop, which
+ * lets answers that are under way finish. */
+cpt_status cpt_server_start(const cpt_server_options *o, const cpt_context *ctx, cpt_server **out, cpt_err *e);
+int cpt_server_port(const cpt_server *s);
+const char *cpt_server_address(const cpt_server *s); /* "http://127.0.0.1:8765/" */
+void cpt_server_stop(cpt_server *s);
+
 /* ---- single steps on files ---------------------------------------------------------------------- */
 
 /* Trains a model on cells (options of group "model") and saves it in its own ecosystem's format. */

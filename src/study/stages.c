@@ -1,4 +1,5 @@
 #include "study/stages.h"
+#include "study/index.h"
 
 #include <string.h>
 
@@ -68,6 +69,14 @@ static const cpt_stage stages[] = {
       "permutations", "gsea-p", "weight", "study-genes", "cutoff", "dag-tests", "weight01",
       "similarity", "redundancy", "markers"},
      {"enrichment.tsv.gz", "enrichment_corrections.tsv.gz", "cache/enrichment.json"}},
+    {"index",
+     cpt_stage_index,
+     1,
+     true,
+     {"cells", "embedding", "dictionary", "concepts", "attribution", "expression", "enrichment"},
+     {"label", "cutoff", "go", "annotation", "gmt", "markers", "aspects", "exclude-evidence",
+      "min-size", "max-size"},
+     {"cache/index/index.json"}},
     {"evaluation",
      cpt_stage_evaluation,
      2,

@@ -564,6 +564,16 @@ cpt_status cpt_study_advance(cpt_study *s, const char *last, bool force, cpt_err
     return CPT_OK;
 }
 
+cpt_status cpt_study_advance_one(cpt_study *s, const char *name, cpt_err *e)
+{
+    const cpt_stage *stage = cpt_stage_find(name);
+    char key[65];
+    if (!stage) return cpt_fail(e, CPT_ERR_USAGE, "there is no stage '%s'", name);
+    cpt_status status = stage_key(s, stage, key, e);
+    if (status || stage_is_done(s, stage, key)) return status;
+    return run_stage(s, stage, key, e);
+}
+
 /* ---- options of a run that failed ---- */
 
 static bool led_to_a_result(cpt_study *s, const char *option)
@@ -638,4 +648,23 @@ cpt_status cpt_study_stage(const char *study, const char *stage, const cpt_optio
                            bool force, const char *command, const cpt_context *ctx, cpt_err *e)
 {
     return work(study, NULL, stage, options, force, command, ctx, e);
+}
+
+/* Looks first without the lock: an index that is there must not need a folder that can be written. */
+cpt_status cpt_study_index(const char *study, const cpt_context *ctx, cpt_err *e)
+{
+    cpt_study *s;
+    char key[65];
+    const cpt_stage *stage = cpt_stage_find("index");
+    cpt_status status = cpt_study_open(study, ctx, &s, e);
+    if (status) return status;
+    status = stage_key(s, stage, key, e);
+    bool done = status == CPT_OK && stage_is_done(s, stage, key);
+    cpt_study_close(s);
+    if (status || done) return status;
+    status = cpt_study_begin(study, NULL, NULL, NULL, ctx, &s, e);
+    if (status) return status;
+    status = cpt_study_advance_one(s, "index", e);
+    cpt_study_close(s);
+    return status;
 }
