@@ -62,7 +62,7 @@ function Current() {
   if (failure.value && !s) return <main><Failed error={failure.value} what="study" /><p class="state">{info.value?.studies.map((h) => <a key={h.id} href={`#/${h.id}`}>{h.name}</a>)}</p></main>;
   if (!s || s.id !== here.study) return <main><Loading what="the study" /></main>;
   if (!page) return <main><Empty>There is no page “{here.page}”. <a href={href({ page: "landscape" })}>Landscape</a></Empty></main>;
-  return <main id="main" class={`page ${page.id}`}><page.View study={s} /></main>;
+  return <main id="main" class={`page page-${page.id}`}><page.View study={s} /></main>;
 }
 
 export function App() {

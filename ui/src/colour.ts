@@ -21,6 +21,8 @@ export const NEGATIVE: Record<Theme, string> = { light: "#1f6fb2", dark: "#6fb1e
 
 const INACTIVE: Record<Theme, RGB> = { light: [219, 222, 226], dark: [54, 59, 67] };
 
+const GROUND: Record<Theme, RGB> = { light: [255, 255, 255], dark: [21, 24, 28] }; // --ground of the style sheet
+
 const CATEGORIES: RGB[] = [
   [0, 114, 178], [230, 159, 0], [0, 158, 115], [204, 121, 167], [86, 180, 233], [213, 94, 0],
   [136, 34, 85], [153, 153, 51], [68, 170, 153], [51, 34, 136], [221, 204, 119], [170, 68, 153],
@@ -52,16 +54,20 @@ export function scaleColour(scale: Scale, t: number, theme: Theme): RGB {
   return between((scale === "sequential" ? SEQUENTIAL : DIVERGING)[theme], t);
 }
 
+export function groundColour(theme: Theme): RGB {
+  return GROUND[theme];
+}
+
 export function inactiveColour(theme: Theme): RGB {
   return INACTIVE[theme];
 }
 
 /** 256 RGBA entries: entry 0 for what lies below, then the scale or the categories. */
-export function palette(kind: Scale | "categories", theme: Theme): Uint8Array {
+export function palette(kind: Scale | "categories", theme: Theme, colours?: readonly RGB[]): Uint8Array {
   const out = new Uint8Array(256 * 4);
   for (let i = 0; i < 256; i++) {
     const c = i === 0 ? INACTIVE[theme]
-      : kind === "categories" ? categoryColour(i - 1, theme)
+      : kind === "categories" ? colours?.[i - 1] ?? categoryColour(i - 1, theme)
       : scaleColour(kind, (i - 1) / 254, theme);
     out.set([c[0], c[1], c[2], 255], 4 * i);
   }
@@ -71,7 +77,7 @@ export function palette(kind: Scale | "categories", theme: Theme): Uint8Array {
 /** What colours a map. */
 export type Colouring =
   | { kind: "values"; scale: Scale; values: Float32Array; low: number; high: number; title: string; unit: string; term?: string; zeroBelow: boolean }
-  | { kind: "categories"; codes: Uint16Array; names: string[]; title: string; only?: number };
+  | { kind: "categories"; codes: Uint16Array; names: string[]; title: string; only?: number; colours?: readonly RGB[] };
 
 export const NO_CODE = 65535;
 

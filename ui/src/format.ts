@@ -18,6 +18,7 @@ export function number(value: number | null | undefined, digits = 3): string {
   if (value === 0) return "0";
   const size = Math.abs(value);
   if (size >= 1e6 || size < 1e-4) return power(value, 2);
+  if (size >= 1000) return count(value);
   const decimals = Math.max(0, digits - 1 - Math.floor(Math.log10(size)));
   return minus(value.toFixed(Math.min(decimals, 6)));
 }

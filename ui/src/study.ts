@@ -18,6 +18,9 @@ export const changedOnDisk = signal(false);
 /** Expert names by concept, from the notes (set by the notes' part when there is one). */
 export const names = signal<ReadonlyMap<number, string>>(new Map());
 
+/** The best first; "concept" sorts by number. */
+export const DEFAULT_SORT = "-quality";
+
 const id = computed(() => place.value.study);
 
 /** The concepts of the landscape in its order: what j and k walk along. */
@@ -25,7 +28,7 @@ export const listed = computed<Uint32Array>(() => {
   const table = concepts.value;
   if (!table) return new Uint32Array(0);
   const kept = filterConcepts(table, query.value.q ?? "", names.value);
-  return sortConcepts(table, kept, query.value.sort ?? "");
+  return sortConcepts(table, kept, query.value.sort ?? DEFAULT_SORT);
 });
 
 export function url(path: string): string {

@@ -27,25 +27,22 @@ export function Legend({ colouring: c, onPick, note }: {
   if (c.kind === "values")
     return (
       <div class="legend" {...(c.term ? explain(c.term as Word) : {})}>
-        <div class="legend-title">{c.title}{c.unit && <span class="unit"> {c.unit}</span>}</div>
-        <div class="bar" ref={(el) => void (el && (el.style.background = `linear-gradient(to right, ${stops(c, shade).join(",")})`))} />
-        <div class="ends"><span>{number(c.low)}</span>{c.scale === "diverging" && <span>0</span>}<span>≥ {number(c.high)}</span></div>
-        {c.zeroBelow && <div class="grey"><i ref={(el) => void (el && (el.style.background = css(inactiveColour(shade))))} />{note ?? "inactive"}</div>}
+        <span class="legend-title">{c.title}{c.unit && <span class="unit"> {c.unit}</span>}</span>
+        <span class="unit">{number(c.low)}</span>
+        <span class="bar" ref={(el) => void (el && (el.style.background = `linear-gradient(to right, ${stops(c, shade).join(",")})`))} />
+        <span class="unit">≥ {number(c.high)}</span>
+        {c.zeroBelow && <span class="grey"><i ref={(el) => void (el && (el.style.background = css(inactiveColour(shade))))} />{note ?? "inactive"}</span>}
       </div>
     );
   const order = c.names.map((_, i) => i).filter((i) => n![i]! > 0);
   return (
-    <div class="legend categories">
-      <div class="legend-title">{c.title}</div>
-      <ul>
-        {order.slice(0, MOST).map((i) => (
-          <li key={i}>
-            <Swatch name={c.names[i]!} colour={css(categoryColour(i, shade))} n={n![i]!} pressed={c.only === i}
-              pick={onPick ? () => onPick(i) : undefined} />
-          </li>
-        ))}
-      </ul>
-      {order.length > MOST && <div class="unit">and {count(order.length - MOST)} more; colours repeat after 16</div>}
+    <div class="legend">
+      <span class="legend-title">{c.title}</span>
+      {order.slice(0, MOST).map((i) => (
+        <Swatch key={i} name={c.names[i]!} colour={css(c.colours?.[i] ?? categoryColour(i, shade))} n={n![i]!} pressed={c.only === i}
+          pick={onPick ? () => onPick(i) : undefined} />
+      ))}
+      {order.length > MOST && <span class="unit">and {count(order.length - MOST)} more; colours repeat after 16</span>}
     </div>
   );
 }
@@ -71,7 +68,7 @@ export function legendPicture(c: Colouring, shade: Theme, font: Record<string, s
   const order = c.names.map((_, i) => i).filter((i) => n[i]! > 0).slice(0, MOST);
   order.forEach((i, k) => {
     const tx = x + (k % 4) * 150, ty = y + 18 + Math.floor(k / 4) * 16;
-    parts.push(element("rect", { x: tx, y: ty - 8, width: 9, height: 9, fill: css(categoryColour(i, shade)) }), text(tx + 14, ty, `${c.names[i]} (${n[i]})`));
+    parts.push(element("rect", { x: tx, y: ty - 8, width: 9, height: 9, fill: css(c.colours?.[i] ?? categoryColour(i, shade)) }), text(tx + 14, ty, `${c.names[i]} (${n[i]})`));
   });
   return { parts, height: 12 + Math.ceil(order.length / 4) * 16 };
 }

@@ -1,6 +1,7 @@
 // Draws many points. Two renderers with one face: WebGL2 where there is one, else plain pixels.
 // A point's look is one byte, an index into a table of 256 colours; entry 0 is what lies below all
 // others (inactive, missing).
+import type { RGB } from "../colour";
 import type { View } from "./camera";
 import { glRenderer } from "./webgl";
 import { pixelRenderer } from "./pixels";
@@ -10,7 +11,7 @@ export interface Renderer {
   positions(xy: Uint16Array): void;
   /** `ordered`: higher indices lie above lower ones; else by position in the file. */
   values(index: Uint8Array, ordered: boolean): void;
-  palette(rgba: Uint8Array): void;
+  palette(rgba: Uint8Array, ground: RGB): void;
   /** `view` in device pixels, `size` the diameter of a point in device pixels. */
   draw(view: View, size: number): void;
   free(): void;

@@ -1,7 +1,7 @@
 // A map of points with its gestures (pan, zoom, pick, lasso), its legend and its export.
 import type { ComponentChildren } from "preact";
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
-import { looks, palette, type Colouring } from "../colour";
+import { groundColour, looks, palette, type Colouring } from "../colour";
 import { element, background, fileName, savePng, saveSvg } from "../export";
 import { go, query } from "../router";
 import { simplify } from "../selection";
@@ -86,6 +86,7 @@ export function MapView(props: MapProps) {
     const el = canvas.current!;
     const made = makeRenderer(el);
     renderer.current = made;
+    el.dataset["renderer"] = made.kind;
     const lost = (e: Event) => {
       e.preventDefault();
       setBroken((b) => b + 1);
@@ -103,7 +104,7 @@ export function MapView(props: MapProps) {
   useLayoutEffect(() => renderer.current?.values(bytes, colouring?.kind === "values"), [bytes, broken]);
   useLayoutEffect(() => {
     const kind = !colouring ? "sequential" : colouring.kind === "categories" ? "categories" : colouring.scale;
-    renderer.current?.palette(palette(kind, shade));
+    renderer.current?.palette(palette(kind, shade, colouring?.kind === "categories" ? colouring.colours : undefined), groundColour(shade));
   }, [colouring, shade, broken]);
 
   const [width, height] = size;
@@ -143,6 +144,19 @@ export function MapView(props: MapProps) {
 
   return (
     <div class={`map${props.lasso ? " lassoing" : ""}`}>
+      <div class="map-tools">
+        {props.tools}
+        <span class="spacer" />
+        <span class="choice" role="group" aria-label="Zoom">
+          <button type="button" aria-label="Zoom in" data-tip="Zoom in" onClick={() => zoomBy(1.6)}>+</button>
+          <button type="button" aria-label="Zoom out" data-tip="Zoom out" onClick={() => zoomBy(1 / 1.6)}>−</button>
+          <button type="button" aria-label="Show the whole map" data-tip="Show the whole map" onClick={() => setCamera(WHOLE)}>⤢</button>
+        </span>
+        <span class="choice" role="group" aria-label="Save the map">
+          <button type="button" data-tip="Save the map as PNG" onClick={() => void savePng(picture(), fileName(props.name, "map"))}>PNG</button>
+          <button type="button" data-tip="Save the map as SVG (points as an image, legend as text)" onClick={() => saveSvg(picture(), fileName(props.name, "map"))}>SVG</button>
+        </span>
+      </div>
       <div class="map-frame" ref={frame} {...hands} tabIndex={0} role="img" aria-label={props.label}
         onKeyDown={(e) => {
           if (e.target !== e.currentTarget) return;
@@ -164,17 +178,9 @@ export function MapView(props: MapProps) {
             return <circle key={i} class="ring" cx={x} cy={y} r={dot / 2 + 3} />;
           })}
         </svg>
+        {over >= 0 && props.hover && <div class="map-hover">{props.hover(over)}</div>}
       </div>
       {colouring && <Legend colouring={colouring} onPick={props.onLegend} note={props.note} />}
-      <div class="map-tools">
-        {props.tools}
-        <button type="button" aria-label="Zoom in" data-tip="Zoom in" onClick={() => zoomBy(1.6)}>+</button>
-        <button type="button" aria-label="Zoom out" data-tip="Zoom out" onClick={() => zoomBy(1 / 1.6)}>−</button>
-        <button type="button" aria-label="Show the whole map" data-tip="Show the whole map" onClick={() => setCamera(WHOLE)}>⤢</button>
-        <button type="button" data-tip="Save the map as PNG" onClick={() => void savePng(picture(), fileName(props.name, "map"))}>PNG</button>
-        <button type="button" data-tip="Save the map as SVG (points as an image, legend as text)" onClick={() => saveSvg(picture(), fileName(props.name, "map"))}>SVG</button>
-      </div>
-      {over >= 0 && props.hover && <div class="map-hover">{props.hover(over)}</div>}
     </div>
   );
 }

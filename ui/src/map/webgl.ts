@@ -21,7 +21,7 @@ void main() {
 }`;
 
 const FRAGMENT = `#version 300 es
-precision mediump float;
+precision highp float;
 precision highp int;
 flat in uint look;
 uniform sampler2D colours;
@@ -49,8 +49,21 @@ function program(gl: WebGL2RenderingContext): WebGLProgram | null {
   return gl.getProgramParameter(p!, gl.LINK_STATUS) ? p : null;
 }
 
+let works: boolean | null = null;
+
+/** Tried on a canvas of its own: one that has given out a WebGL context has no 2-D context any more. */
+function supported(): boolean {
+  if (works === null) {
+    const gl = document.createElement("canvas").getContext("webgl2");
+    works = gl !== null && program(gl) !== null;
+    gl?.getExtension("WEBGL_lose_context")?.loseContext();
+  }
+  return works;
+}
+
 export function glRenderer(canvas: HTMLCanvasElement): Renderer | null {
-  const gl = canvas.getContext("webgl2", { antialias: true, alpha: true, premultipliedAlpha: false });
+  if (!supported()) return null;
+  const gl = canvas.getContext("webgl2", { antialias: true, alpha: false });
   if (!gl) return null;
   const made = program(gl);
   if (!made) return null;
@@ -85,13 +98,13 @@ export function glRenderer(canvas: HTMLCanvasElement): Renderer | null {
       gl.enableVertexAttribArray(1);
       gl.vertexAttribIPointer(1, 1, gl.UNSIGNED_BYTE, 0, 0);
     },
-    palette(rgba) {
+    palette(rgba, ground) {
+      gl.clearColor(ground[0] / 255, ground[1] / 255, ground[2] / 255, 1);
       gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA, 256, 1, 0, gl.RGBA, gl.UNSIGNED_BYTE, rgba);
     },
     draw(v: View, size) {
       const w = canvas.width, h = canvas.height;
       gl.viewport(0, 0, w, h);
-      gl.clearColor(0, 0, 0, 0);
       gl.clear(gl.COLOR_BUFFER_BIT | gl.DEPTH_BUFFER_BIT);
       if (n === 0 || filled < n) return;
       gl.uniform4f(where.view, (2 * v.sx) / w, (-2 * v.sy) / h, (2 * v.ox) / w - 1, 1 - (2 * v.oy) / h);

@@ -119,16 +119,14 @@ function PairTables({ pair, name }: { pair: Pair; name: string }) {
   const terms: Column<TermLine>[] = [
     { key: "name", title: "Term", width: 220, grow: true, value: (t) => t.name, cell: (t) => <a href={href({ page: "term", id: t.term })} data-tip={t.term}>{t.name}</a> },
     { key: "ranking", title: "Ranking", width: 84, value: (t) => t.ranking },
-    { key: "a_q", title: "q in A", word: "term_q", width: 74, figure: true, value: (t) => t.a_q, cell: (t) => probability(t.a_q) },
-    { key: "b_q", title: "q in B", word: "term_q", width: 74, figure: true, value: (t) => t.b_q, cell: (t) => probability(t.b_q) },
+    { key: "a_q", title: "q in A", word: "term_q", width: 80, figure: true, value: (t) => t.a_q, cell: (t) => probability(t.a_q) },
+    { key: "b_q", title: "q in B", word: "term_q", width: 80, figure: true, value: (t) => t.b_q, cell: (t) => probability(t.b_q) },
   ];
   return (
     <>
-      <section class="half"><h3>Genes, strongest in either</h3>
-        <LocalTable main name={`${name}_genes`} caption="Attribution in both concepts" columns={genes} rows={pair.genes} id={(g) => g.symbol}
+      <section class="half"><LocalTable title="Genes, strongest in either" main name={`${name}_genes`} caption="Attribution in both concepts" columns={genes} rows={pair.genes} id={(g) => g.symbol}
           empty="No attribution to compare." tools={<span class="unit">beyond a fifth of the strongest: shared, opposed, A only, B only</span>} /></section>
-      <section class="half"><h3>Terms, q &lt; 0.05 in either</h3>
-        <LocalTable name={`${name}_terms`} caption="Terms of both concepts" columns={terms} rows={pair.terms} id={(t) => t.term + t.ranking} empty="No significant term in either." /></section>
+      <section class="half"><LocalTable title="Terms, q < 0.05 in either" name={`${name}_terms`} caption="Terms of both concepts" columns={terms} rows={pair.terms} id={(t) => t.term + t.ranking} empty="No significant term in either." /></section>
     </>
   );
 }

@@ -19,7 +19,7 @@ function columnsOf(rows: Row[], attributed: boolean): Column<Row>[] {
   const causal: Column<Row>[] = [
     { key: "bar", title: "Attribution", word: "attribution", width: 118, value: (r) => r.mean, cell: (r) => <SignedBar value={r.mean} most={most} /> },
     { key: "mean", title: "mean", word: "attribution", width: 62, figure: true, value: (r) => r.mean, cell: (r) => signed(r.mean) },
-    { key: "q", title: "q", word: "attribution_q", width: 72, figure: true, value: (r) => r.q, cell: (r) => probability(r.q) },
+    { key: "q", title: "q", word: "attribution_q", width: 80, figure: true, value: (r) => r.q, cell: (r) => probability(r.q) },
     { key: "rank", title: "rank", word: "rank", width: 54, figure: true, value: (r) => r.rank },
   ];
   return [
@@ -27,7 +27,7 @@ function columnsOf(rows: Row[], attributed: boolean): Column<Row>[] {
     { key: "label", title: "fits best", word: "best_fit", width: 96, value: (r) => concepts.value?.label[r.concept] },
     ...(attributed ? causal : []),
     { key: "logfc", title: "log2 fold", word: "logfc", width: 70, figure: true, value: (r) => r.logfc, cell: (r) => signed(r.logfc, 2) },
-    { key: "dge_q", title: "q (DE)", word: "dge_q", width: 72, figure: true, value: (r) => r.dge_q, cell: (r) => probability(r.dge_q) },
+    { key: "dge_q", title: "q (DE)", word: "dge_q", width: 80, figure: true, value: (r) => r.dge_q, cell: (r) => probability(r.dge_q) },
   ];
 }
 
@@ -52,12 +52,10 @@ function GenePage({ study }: PageProps) {
           <div class="columns">
             <div class="column"><CellMap study={study} colouring={colouring} loading={loading} error={error} camera="view" note={shown === null ? "no count" : "inactive"} label={`Map of cells by ${colouring?.title ?? gene.symbol}`} /></div>
             <div class="column">
-              <section class="half"><h3>Concepts</h3>
-                <LocalTable main name={`${study.id}_${gene.symbol}_concepts`} caption={`Concepts and their attribution to ${gene.symbol}`} columns={columnsOf(gene.concepts, study.attribution !== null)}
+              <section class="half"><LocalTable title="Concepts" main name={`${study.id}_${gene.symbol}_concepts`} caption={`Concepts and their attribution to ${gene.symbol}`} columns={columnsOf(gene.concepts, study.attribution !== null)}
                   rows={gene.concepts} id={(r) => r.concept} current={shown} onCurrent={(r) => go({ query: { color: `concept:${r.concept}` } }, true)}
                   onPick={(r) => go({ page: "concept", id: String(r.concept), query: { color: `gene:${gene.gene}` } })} tools={<span class="unit">a row colours the map</span>} /></section>
-              <section class="half"><h3>Terms found with it</h3>
-                <LocalTable name={`${study.id}_${gene.symbol}_terms`} caption={`Terms with ${gene.symbol} in the leading edge`} rows={gene.terms} id={(t) => t.term} first="-concepts"
+              <section class="half"><LocalTable title="Terms found with it" name={`${study.id}_${gene.symbol}_terms`} caption={`Terms with ${gene.symbol} in the leading edge`} rows={gene.terms} id={(t) => t.term} first="-concepts"
                   columns={[
                     { key: "name", title: "Term", width: 240, grow: true, value: (t) => t.name, cell: (t) => <TermLink term={t.term} name={t.name} /> },
                     { key: "term", title: "Id", width: 110, value: (t) => t.term },

@@ -6,7 +6,7 @@ import { filterConcepts } from "../filter";
 import { count, fixed, number, percent, probability } from "../format";
 import { useKeys } from "../keys";
 import { go, query } from "../router";
-import { categoryColumns, conceptName, concepts, listed, names } from "../study";
+import { categoryColumns, conceptName, concepts, DEFAULT_SORT, listed, names } from "../study";
 import { CellMap } from "../parts/cellmap";
 import { Choice, Select } from "../parts/choice";
 import { useColouring, parseSource } from "../parts/colouring";
@@ -24,20 +24,20 @@ function columns(t: Concepts, study: Study): Column<number>[] {
   const measured = (v: (number | null)[]) => v.some((x) => x !== null);
   const list: (Column<number> | false)[] = [
     { key: "concept", title: "Concept", word: "concept", width: names.value.size ? 150 : 68, value: (c) => c, cell: (c) => <ConceptLink concept={c} /> },
+    { key: "quality", title: "quality", word: "quality", width: 60, figure: true, value: (c) => t.quality[c], cell: (c) => fixed(t.quality[c], 2) },
+    { key: "flags", title: "Flags", word: "flags", width: 78, fixed: true, value: (c) => t.flags[c]?.join(","), cell: (c) => <FlagNames names={t.flags[c] ?? []} /> },
     { key: "label", title: "Best-fitting label", word: "best_fit", width: 128, value: (c) => t.label[c], n: (c) => t.active[c],
       cell: (c) => t.label[c] || <span class="unit">none</span> },
     { key: "share", title: "share", word: "label_share", width: 52, figure: true, value: (c) => t.label_share[c], n: (c) => t.active[c], cell: (c) => percent(t.label_share[c]) },
     { key: "frequency", title: "freq.", word: "frequency", width: 56, figure: true, value: (c) => t.frequency[c], n: (c) => t.active[c], cell: (c) => percent(t.frequency[c]) },
-    { key: "top_genes", title: "Top genes", word: "top_genes", width: 210, fixed: true, value: (c) => t.genes[c]?.join(","), cell: (c) => <span class="genes">{t.genes[c]?.join(" ")}</span> },
+    { key: "top_genes", title: "Top genes", word: "top_genes", width: 196, fixed: true, value: (c) => t.genes[c]?.join(","), cell: (c) => <span class="genes">{t.genes[c]?.join(" ")}</span> },
     { key: "term", title: "Top term", word: "top_term", width: 200, value: (c) => t.term[c]?.name,
       cell: (c) => { const m = t.term[c]; return m ? <TermLink term={m.id} name={m.name} /> : <span class="unit">none with q &lt; 0.05</span>; } },
-    { key: "q", title: "its q", word: "term_q", width: 68, figure: true, value: (c) => t.term[c]?.q, cell: (c) => probability(t.term[c]?.q) },
+    { key: "q", title: "its q", word: "term_q", width: 80, figure: true, value: (c) => t.term[c]?.q, cell: (c) => probability(t.term[c]?.q) },
     { key: "by", title: "found by", width: 118, fixed: true, value: (c) => t.term[c] && `${t.term[c].ranking}, ${t.term[c].method}` },
     attributed && { key: "genes", title: "attr. genes", word: "attributed", width: 74, figure: true, value: (c) => t.attributed[c] },
     attributed && { key: "terms", title: "terms attr.", word: "terms_attribution", width: 74, figure: true, value: (c) => t.terms_attribution[c] },
     { key: "dgeterms", title: "terms expr.", word: "terms_expression", width: 78, figure: true, value: (c) => t.terms_expression[c] },
-    { key: "quality", title: "quality", word: "quality", width: 60, figure: true, value: (c) => t.quality[c], cell: (c) => fixed(t.quality[c], 2) },
-    { key: "flags", title: "Flags", word: "flags", width: 120, fixed: true, value: (c) => t.flags[c]?.join(","), cell: (c) => <FlagNames names={t.flags[c] ?? []} /> },
     { key: "max", title: "max.", word: "max", width: 56, figure: true, value: (c) => t.max[c], cell: (c) => fixed(t.max[c], 2) },
     { key: "f1", title: "F1", word: "label_f1", width: 48, figure: true, value: (c) => t.label_f1[c], cell: (c) => fixed(t.label_f1[c], 2) },
     measured(t.distance) && { key: "distance", title: "distance", word: "distance", width: 64, figure: true, value: (c) => t.distance[c], cell: (c) => fixed(t.distance[c], 2) },
@@ -78,7 +78,7 @@ function Landscape({ study }: PageProps) {
   useKeys([
     { key: "Enter", does: "open the current concept", run: () => current >= 0 && go({ page: "concept", id: String(current) }) },
     { key: "c", does: "compare the current concept", run: () => current >= 0 && go({ page: "compare", query: { a: `${study.id}:${current}` } }) },
-    { key: "f", does: "filter concepts", run: () => document.querySelector<HTMLInputElement>(".landscape input.filter")?.focus() },
+    { key: "f", does: "filter concepts", run: () => document.querySelector<HTMLInputElement>(".page-landscape input.filter")?.focus() },
   ]);
   if (!table) return <Loading what="the concepts" />;
   const by = q.by ?? "label";
@@ -88,11 +88,11 @@ function Landscape({ study }: PageProps) {
       <div class="columns wide-left">
         <div class="column">
           <Table main sorted name={`${study.id}_concepts`} caption="Concepts. Arrow keys walk, Enter opens." columns={shownColumns} rows={list}
-            id={(c) => c} sort={q.sort ?? ""} onSort={(sort) => go({ query: { sort } })} current={current}
+            id={(c) => c} sort={q.sort ?? DEFAULT_SORT} onSort={(sort) => go({ query: { sort } })} current={current}
             onCurrent={(c) => go({ query: { at: String(c) } }, true)} onPick={(c) => go({ page: "concept", id: String(c) })}
             empty={<Empty>No concept matches “{q.q}”. <button type="button" onClick={() => go({ query: { q: null } })}>Clear the filter</button></Empty>}
             tools={<>
-              <Filter wide label="Filter concepts" hint="Filter: word, gene:CD3D, frequency>0.1, -flag:dead  ( f )" value={q.q ?? ""}
+              <Filter wide label="Filter concepts" hint="Filter concepts  ( f )" tip="Words, gene:CD3D, label:mono, frequency>0.1, -flag:dead; see Help" value={q.q ?? ""}
                 onChange={(v) => go({ query: { q: v } }, true)} delay={60} />
               {QUICK.map(([condition, title]) => {
                 const on = (q.q ?? "").split(" ").includes(condition);

@@ -25,6 +25,7 @@ type GeneRow = SelectionGenes["rows"][number];
 type Side = "a" | "b";
 
 const NONE = new Uint32Array(0);
+const SET_COLOURS = [[213, 94, 0], [0, 114, 178]] as const; // A orange, B blue, as everywhere
 
 function useCells(text: string, study: Study): { cells: Uint32Array; parts: Part[] } {
   const parts = useMemo(() => parseSelection(text), [text]);
@@ -61,7 +62,7 @@ function setColouring(n: number, a: Uint32Array, b: Uint32Array): Colouring {
   const codes = new Uint16Array(n).fill(NO_CODE);
   for (const i of b) codes[i] = 1;
   for (const i of a) codes[i] = 0;
-  return { kind: "categories", codes, names: b.length ? ["A", "B"] : ["A"], title: "Selected cells" };
+  return { kind: "categories", codes, names: b.length ? ["A", "B"] : ["A"], title: "Selected cells", colours: SET_COLOURS };
 }
 
 function replace(side: Side, value: string | null, what: string): void {
@@ -100,8 +101,8 @@ function ConceptsHigh({ data, study }: { data: SelectionConcepts; study: Study }
     { key: "share_b", title: "in B", word: "share_b", width: 52, figure: true, value: (r) => r.share_b, n: () => data.b, cell: (r) => percent(r.share_b) },
     { key: "mean_a", title: "mean A", word: "mean_a", width: 60, figure: true, value: (r) => r.mean_a, n: () => data.a, cell: (r) => fixed(r.mean_a, 3) },
     { key: "mean_b", title: "mean B", word: "mean_b", width: 60, figure: true, value: (r) => r.mean_b, n: () => data.b, cell: (r) => fixed(r.mean_b, 3) },
-    { key: "p", title: "p", word: "selection_p", width: 72, figure: true, value: (r) => r.p, cell: (r) => probability(r.p) },
-    { key: "q", title: "q", word: "selection_q", width: 72, figure: true, value: (r) => r.q, cell: (r) => probability(r.q) },
+    { key: "p", title: "p", word: "selection_p", width: 80, figure: true, value: (r) => r.p, cell: (r) => probability(r.p) },
+    { key: "q", title: "q", word: "selection_q", width: 80, figure: true, value: (r) => r.q, cell: (r) => probability(r.q) },
   ];
   const shown = parseSource(query.value.color ?? "");
   return <LocalTable main name={`${study.id}_selection_concepts`} caption="Concepts that are high in A" columns={columns} rows={data.rows} id={(r) => r.concept} first="-auroc"
@@ -119,8 +120,8 @@ function GenesHigh({ data, study }: { data: SelectionGenes; study: Study }) {
     { key: "score", title: "score", word: "score", width: 56, figure: true, value: (r) => r.score, cell: (r) => signed(r.score, 1) },
     { key: "share_a", title: "in A", word: "share_a", width: 52, figure: true, value: (r) => r.share_a, n: () => data.a, cell: (r) => percent(r.share_a) },
     { key: "share_b", title: "in B", word: "share_b", width: 52, figure: true, value: (r) => r.share_b, n: () => data.b, cell: (r) => percent(r.share_b) },
-    { key: "p", title: "p", word: "selection_p", width: 72, figure: true, value: (r) => r.p, cell: (r) => probability(r.p) },
-    { key: "q", title: "q", word: "selection_q", width: 72, figure: true, value: (r) => r.q, cell: (r) => probability(r.q) },
+    { key: "p", title: "p", word: "selection_p", width: 80, figure: true, value: (r) => r.p, cell: (r) => probability(r.p) },
+    { key: "q", title: "q", word: "selection_q", width: 80, figure: true, value: (r) => r.q, cell: (r) => probability(r.q) },
   ];
   const shown = parseSource(query.value.color ?? "");
   return <LocalTable main name={`${study.id}_selection_genes`} caption="Genes that differ between A and B" columns={columns} rows={data.rows} id={(r) => r.gene}

@@ -21,8 +21,8 @@ const columns: Column<Row>[] = [
   { key: "ranking", title: "Ranking", width: 84, value: (r) => r.ranking },
   { key: "method", title: "Method", width: 64, value: (r) => r.method },
   { key: "nes", title: "NES", word: "nes", width: 54, figure: true, value: (r) => r.nes, cell: (r) => fixed(r.nes, 2) },
-  { key: "p", title: "p", word: "term_p", width: 72, figure: true, value: (r) => r.p, cell: (r) => probability(r.p) },
-  { key: "q", title: "q", word: "term_q", width: 72, figure: true, value: (r) => r.q, cell: (r) => probability(r.q) },
+  { key: "p", title: "p", word: "term_p", width: 80, figure: true, value: (r) => r.p, cell: (r) => probability(r.p) },
+  { key: "q", title: "q", word: "term_q", width: 80, figure: true, value: (r) => r.q, cell: (r) => probability(r.q) },
   { key: "represented_by", title: "Under", width: 100, value: (r) => r.represented_by },
 ];
 

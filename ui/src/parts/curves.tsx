@@ -18,12 +18,12 @@ export function FaithfulnessCurve({ of: t, name }: { of: NonNullable<Trust["fait
         y={{ low: Math.min(0, ...values), high: Math.max(1, ...values), title: "share of the drop" }}>
         {(f) => curves.map(([key, v], i) => {
           const d = v.map((y, k) => (y === null ? "" : `${f.x(position(t.m[k]!)).toFixed(1)},${f.y(y).toFixed(1)}`)).filter(Boolean).join("L");
-          return <path key={key} class="curve" stroke={css(categoryColour(i, theme.value))} stroke-dasharray={DASH[i % DASH.length]} d={`M${d}`} />;
+          return <path key={key} class="line" stroke={css(categoryColour(i, theme.value))} stroke-dasharray={DASH[i % DASH.length]} d={`M${d}`} />;
         })}
       </Plot>
-      <ul class="keys">{curves.map(([key], i) => (
+      <ul class="curve-keys">{curves.map(([key], i) => (
         <li key={key}>
-          <svg width="26" height="8" aria-hidden="true"><path class="curve" stroke={css(categoryColour(i, theme.value))} stroke-dasharray={DASH[i % DASH.length]} d="M0,4H26" /></svg>
+          <svg width="26" height="8" aria-hidden="true"><path class="line" stroke={css(categoryColour(i, theme.value))} stroke-dasharray={DASH[i % DASH.length]} d="M0,4H26" /></svg>
           {key.replace(/_/g, " ")} <span class="unit" data-word="faithfulness">area {number(t.areas[key])}</span>
         </li>
       ))}</ul>

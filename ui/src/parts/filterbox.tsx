@@ -1,8 +1,8 @@
 // A field that filters what lies below it; the address follows when typing pauses.
 import { useEffect, useRef, useState } from "preact/hooks";
 
-export function Filter({ label, value, onChange, wide, delay = 120, onEnter, hint }: {
-  label: string; value: string; onChange: (v: string) => void; wide?: boolean; delay?: number; onEnter?: () => void; hint?: string;
+export function Filter({ label, value, onChange, wide, delay = 120, onEnter, hint, tip }: {
+  label: string; value: string; onChange: (v: string) => void; wide?: boolean; delay?: number; onEnter?: () => void; hint?: string; tip?: string;
 }) {
   const [text, setText] = useState(value);
   const sent = useRef(value);
@@ -22,7 +22,7 @@ export function Filter({ label, value, onChange, wide, delay = 120, onEnter, hin
     return () => clearTimeout(timer);
   }, [text]);
   return (
-    <input ref={input} class={wide ? "filter wide" : "filter"} type="search" aria-label={label} placeholder={hint ?? label}
+    <input ref={input} class={wide ? "filter wide" : "filter"} type="search" aria-label={label} data-tip={tip} placeholder={hint ?? label}
       value={text} spellcheck={false} autocomplete="off" onInput={(e) => setText(e.currentTarget.value)}
       onKeyDown={(e) => e.key === "Enter" && onEnter?.()} />
   );

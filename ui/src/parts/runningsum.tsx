@@ -11,7 +11,7 @@ export function RunningSum({ of: r, name }: { of: Running; name: string }) {
   const low = Math.min(0, ...values), high = Math.max(0, ...values), room = (high - low || 1) * 0.06;
   const what = r.ranking === "attribution" ? "attribution" : "differential expression";
   return (
-    <Plot name={name} height={210} foot={FOOT}
+    <Plot name={name} height={188} foot={FOOT}
       label={`Running enrichment score of ${r.name}: extreme ${fixed(r.es, 3)} at rank ${r.peak} of ${r.n}`}
       x={{ low: 0, high: r.n, title: `rank of ${count(r.n)} genes by ${what} (top first)` }}
       y={{ low: low - room, high: high + room, title: "running sum" }}>

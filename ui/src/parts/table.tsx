@@ -41,6 +41,7 @@ export interface TableProps<R> {
   current?: string | number | null;
   onCurrent?: (row: R) => void;
   onPick?: (row: R) => void;
+  title?: string;
   tools?: ComponentChildren;
   empty?: ComponentChildren;
   /** x exports this table. */
@@ -117,6 +118,7 @@ export function Table<R>(p: TableProps<R>) {
     }
   }
 
+  const least = p.columns.reduce((sum, c) => sum + c.width, 0);
   const from = Math.max(0, Math.floor(top / ROW) - SPARE);
   const to = Math.min(n, Math.ceil((top + height) / ROW) + SPARE);
   const shown: R[] = [];
@@ -125,6 +127,7 @@ export function Table<R>(p: TableProps<R>) {
   return (
     <div class="table-frame">
       <div class="table-tools">
+        {p.title && <h3>{p.title}</h3>}
         {p.tools}
         <span class="spacer" />
         <span class="rows">{count(n)} {n === 1 ? "row" : "rows"}</span>
@@ -132,7 +135,7 @@ export function Table<R>(p: TableProps<R>) {
       </div>
       <div class="table-scroll" ref={box} tabIndex={0} role="region" aria-label={p.caption}
         onScroll={(e) => setTop(e.currentTarget.scrollTop)} onKeyDown={walk}>
-        <table aria-rowcount={n + 1}>
+        <table aria-rowcount={n + 1} ref={(el) => void (el && (el.style.minWidth = `${least}px`))}>
           <caption class="hidden">{p.caption}</caption>
           <colgroup>{p.columns.map((c) => <col key={c.key} ref={(el) => void (el && (el.style.width = c.grow ? "auto" : `${c.width}px`))} />)}</colgroup>
           <thead>

@@ -15,18 +15,18 @@ type Row = Composition["rows"][number];
 const ratio = (r: Row) => (r.share > 0 && r.background > 0 ? Math.log2(r.share / r.background) : null);
 
 const columns: Column<Row>[] = [
-  { key: "value", title: "Value", width: 140, grow: true, value: (r) => r.value },
-  { key: "bar", title: "Share of active cells", word: "composition_share", width: 162, value: (r) => r.share, n: (r) => r.active,
-    cell: (r) => <ShareBar share={r.share} background={r.background} low={r.low} high={r.high} /> },
+  { key: "value", title: "Value", width: 120, grow: true, value: (r) => r.value },
+  { key: "bar", title: "Share of active cells", word: "composition_share", width: 132, value: (r) => r.share, n: (r) => r.active,
+    cell: (r) => <ShareBar share={r.share} background={r.background} low={r.low} high={r.high} width={118} /> },
   { key: "share", title: "share", word: "composition_share", width: 58, figure: true, value: (r) => r.share, cell: (r) => percent(r.share) },
-  { key: "low", title: "from", word: "wilson", width: 56, figure: true, value: (r) => r.low, cell: (r) => percent(r.low) },
-  { key: "high", title: "to", word: "wilson", width: 56, figure: true, value: (r) => r.high, cell: (r) => percent(r.high) },
+  { key: "interval", title: "95 %", word: "wilson", width: 92, figure: true, value: (r) => r.low, n: (r) => r.active,
+    cell: (r) => `${(r.low * 100).toFixed(1)}–${(r.high * 100).toFixed(1)}` },
   { key: "background", title: "of all", word: "background", width: 58, figure: true, value: (r) => r.background, cell: (r) => percent(r.background) },
   { key: "ratio", title: "log2 ratio", word: "enrichment_fold", width: 70, figure: true, value: ratio, cell: (r) => signed(ratio(r), 2) },
   { key: "active", title: "active", word: "active", width: 60, figure: true, value: (r) => r.active, cell: (r) => count(r.active) },
   { key: "cells", title: "cells", width: 60, figure: true, value: (r) => r.cells, cell: (r) => count(r.cells) },
-  { key: "p", title: "p", word: "composition_p", width: 72, figure: true, value: (r) => r.p, cell: (r) => probability(r.p) },
-  { key: "q", title: "q", word: "composition_q", width: 72, figure: true, value: (r) => r.q, cell: (r) => probability(r.q) },
+  { key: "p", title: "p", word: "composition_p", width: 80, figure: true, value: (r) => r.p, cell: (r) => probability(r.p) },
+  { key: "q", title: "q", word: "composition_q", width: 80, figure: true, value: (r) => r.q, cell: (r) => probability(r.q) },
 ];
 
 function CompositionTab({ concept, study }: TabProps) {
@@ -46,7 +46,7 @@ function CompositionTab({ concept, study }: TabProps) {
               <Select label="Column" value={column} options={choices.map((c) => [c, c] as const)}
                 onChange={(v) => go({ query: { column: v } })} />
               <button type="button" onClick={() => go({ query: { color: `column:${column}` } })}>colour the map</button>
-              <span class="unit">{count(data.active)} active of {count(data.cells)}; the tick is the share among all cells</span>
+              <span class="unit">{count(data.active)} active of {count(data.cells)}; tick: share of all</span>
             </>} />
         </div>
       )}

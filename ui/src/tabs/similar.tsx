@@ -15,7 +15,7 @@ type Near = { concept: number; cosine: number };
 type Matched = Similar["matched"][number];
 
 const name = (r: { concept: number }) => `c${r.concept}`;
-const conceptColumn = { key: "concept", title: "Concept", width: 150, grow: true, value: (r: { concept: number }) => r.concept,
+const conceptColumn = { key: "concept", title: "Concept", width: 110, grow: true, value: (r: { concept: number }) => r.concept,
   cell: (r: { concept: number }) => <ConceptLink concept={r.concept} genes /> };
 
 function SimilarTab({ concept, study }: TabProps) {
@@ -23,7 +23,7 @@ function SimilarTab({ concept, study }: TabProps) {
   const compare = (r: { concept: number }) => ({
     page: "compare", query: { a: `${study.id}:${concept}`, b: `${study.id}:${r.concept}` },
   });
-  const against = { key: "compare", title: "", width: 72, fixed: true, value: () => null,
+  const against = { key: "compare", title: "", width: 66, fixed: true, value: () => null,
     cell: (r: { concept: number }) => <a href={href(compare(r))} aria-label={`Compare with ${name(r)}`}>compare</a> };
   const coactive: Column<Coactive>[] = [
     conceptColumn,
@@ -53,17 +53,13 @@ function SimilarTab({ concept, study }: TabProps) {
     <Await from={from} what="similar concepts">
       {(data) => (
         <div class="panels">
-          <section><h3>Active in the same cells</h3>
-            <LocalTable main name={`${table}_coactive`} caption="Concepts active in the same cells" columns={coactive} rows={data.coactive} id={name}
+          <section><LocalTable title="Active in the same cells" main name={`${table}_coactive`} caption="Concepts active in the same cells" columns={coactive} rows={data.coactive} id={name}
               first="-jaccard" onPick={(r) => go(compare(r))} empty="No concept shares active cells." /></section>
-          <section><h3>Same genes</h3>
-            <LocalTable name={`${table}_same_genes`} caption="Concepts with alike attribution" columns={near("cosine_genes")} rows={data.genes} id={name}
+          <section><LocalTable title="Same genes" name={`${table}_same_genes`} caption="Concepts with alike attribution" columns={near("cosine_genes")} rows={data.genes} id={name}
               first="-cosine" onPick={(r) => go(compare(r))} empty="No attribution to compare." /></section>
-          <section><h3>Same direction</h3>
-            <LocalTable name={`${table}_same_direction`} caption="Concepts with alike decoder rows" columns={near("cosine_decoder")} rows={data.decoder} id={name}
+          <section><LocalTable title="Same direction" name={`${table}_same_direction`} caption="Concepts with alike decoder rows" columns={near("cosine_decoder")} rows={data.decoder} id={name}
               first="-cosine" onPick={(r) => go(compare(r))} /></section>
-          <section><h3>Matched in other studies</h3>
-            <LocalTable name={`${table}_matched`} caption="Matched concepts of other studies" columns={matched} rows={data.matched} id={(r) => `${r.comparison}${r.concept}`}
+          <section><LocalTable title="Matched in other studies" name={`${table}_matched`} caption="Matched concepts of other studies" columns={matched} rows={data.matched} id={(r) => `${r.comparison}${r.concept}`}
               empty={<>No comparison with another study: <code>conceptome compare STUDY OTHER</code> makes one.</>} /></section>
         </div>
       )}

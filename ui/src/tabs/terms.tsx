@@ -60,8 +60,8 @@ function TermList({ rows, concept, studyId, chosen, tools }: {
     { key: "overlap", title: "overlap", word: "overlap", width: 60, figure: true, value: (l) => l.row.overlap },
     { key: "size", title: "size", word: "size", width: 46, figure: true, value: (l) => l.row.size },
     { key: "nes", title: "NES", word: "nes", width: 52, figure: true, value: (l) => l.row.nes, cell: (l) => fixed(l.row.nes, 2) },
-    { key: "p", title: "p", word: "term_p", width: 70, figure: true, value: (l) => l.row.log10p, cell: (l) => probability(l.row.p, l.row.log10p) },
-    { key: "q", title: "q", word: "term_q", width: 70, figure: true, value: (l) => l.row.q, cell: (l) => probability(l.row.q) },
+    { key: "p", title: "p", word: "term_p", width: 80, figure: true, value: (l) => l.row.log10p, cell: (l) => probability(l.row.p, l.row.log10p) },
+    { key: "q", title: "q", word: "term_q", width: 80, figure: true, value: (l) => l.row.q, cell: (l) => probability(l.row.q) },
     { key: "ic", title: "IC", word: "ic", width: 42, figure: true, value: (l) => l.row.ic, cell: (l) => fixed(l.row.ic, 1) },
     { key: "genes", title: "Genes", width: 200, value: (l) => l.row.genes.join(","), fixed: true,
       cell: (l) => <span class="genes" data-tip={l.row.genes.join(" ")}>{l.row.genes.slice(0, 12).join(" ")}</span> },
@@ -103,9 +103,9 @@ function SideBySide({ rows, method, concept, studyId, tools }: {
     { key: "name", title: "Term", width: 240, grow: true, value: (b) => b.name, cell: (b) => <TermLink term={b.term} name={b.name} /> },
     { key: "side", title: "Found by", width: 90, value: side, cell: (b) => <span class={`side ${side(b)}`}>{side(b)}</span> },
     { key: "nes_attribution", title: "NES attr.", word: "nes", width: 70, figure: true, value: (b) => b.a?.nes, cell: (b) => fixed(b.a?.nes, 2) },
-    { key: "q_attribution", title: "q attr.", word: "term_q", width: 76, figure: true, value: (b) => b.a?.q, cell: (b) => probability(b.a?.q) },
+    { key: "q_attribution", title: "q attr.", word: "term_q", width: 80, figure: true, value: (b) => b.a?.q, cell: (b) => probability(b.a?.q) },
     { key: "nes_expression", title: "NES expr.", word: "nes", width: 74, figure: true, value: (b) => b.e?.nes, cell: (b) => fixed(b.e?.nes, 2) },
-    { key: "q_expression", title: "q expr.", word: "term_q", width: 76, figure: true, value: (b) => b.e?.q, cell: (b) => probability(b.e?.q) },
+    { key: "q_expression", title: "q expr.", word: "term_q", width: 80, figure: true, value: (b) => b.e?.q, cell: (b) => probability(b.e?.q) },
   ];
   return (
     <LocalTable main name={`${studyId}_c${concept}_terms_side_by_side`} caption="Terms by attribution against terms by expression" columns={columns}
@@ -157,7 +157,7 @@ function Terms({ concept, study }: TabProps) {
         onChange={(v) => go({ query: { method: v, term: null } })} />}
       {study.collections.length > 1 && <Select label="Collection" hideLabel value={collection}
         options={[["", "all collections"], ...study.collections.map((c) => [c, c] as const)]} onChange={(v) => go({ query: { collection: v || null } })} />}
-      <Filter label="Filter terms or a gene" value={q.tq ?? ""} onChange={(v) => go({ query: { tq: v } }, true)} />
+      <Filter label="Filter terms or a gene" hint="Term or gene" value={q.tq ?? ""} onChange={(v) => go({ query: { tq: v } }, true)} />
       {!side && <label class="check" {...explain("term_q")}><input type="checkbox" checked={weak} onChange={(e) => go({ query: { weak: e.currentTarget.checked ? "1" : null } })} /> also q ≥ 0.05</label>}
     </>
   );
