@@ -72,7 +72,7 @@ static const cpt_stage stages[] = {
      {"enrichment.tsv.gz", "enrichment_corrections.tsv.gz", "cache/enrichment.json"}},
     {"index",
      cpt_stage_index,
-     1,
+     2,
      true,
      {"cells", "embedding", "dictionary", "concepts", "attribution", "expression", "enrichment"},
      {"label", "cutoff", "go", "annotation", "gmt", "markers", "aspects", "exclude-evidence",
