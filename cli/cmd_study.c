@@ -196,7 +196,7 @@ int cli_export(cli *c)
     const char *what = cli_value(c, "what"), *format = cli_value(c, "format");
     int code = cli_operands(c, 1, 1);
     if (code) return code;
-    if (!what) return cli_usage(c, "--what concepts|genes|terms is missing");
+    if (!what) return cli_usage(c, "--what concepts|genes|terms|notes is missing");
     if (!format) format = c->json ? "json" : "tsv";
     if (cpt_study_export(c->operands[0], what, format, stdout, &err) != CPT_OK)
         return cli_fail(&err);

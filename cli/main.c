@@ -35,7 +35,7 @@ static const cli_extra enrich_extras[] = {
     {"genes", 0, "FILE", "one gene per line: over-representation", NULL},
     {"background", 0, "FILE", "universe for --genes; default: all genes with an annotation", NULL},
     {NULL, 0, NULL, NULL, NULL}};
-static const cli_extra export_extras[] = {{"what", 0, "WHAT", "concepts, genes or terms", NULL},
+static const cli_extra export_extras[] = {{"what", 0, "WHAT", "concepts, genes, terms or notes", NULL},
                                           {"format", 0, "FORMAT", "tsv (default) or json", NULL},
                                           {NULL, 0, NULL, NULL, NULL}};
 static const cli_extra compare_extras[] = {
@@ -62,6 +62,12 @@ static const cli_extra simulate_extras[] = {{"output", 'o', "FILE", "h5ad to wri
                                             {NULL, 0, NULL, NULL, NULL}};
 static const cli_extra evaluate_extras[] = {
     {"quick", 0, NULL, "the parts in brief, as `run` does them", NULL}, {NULL, 0, NULL, NULL, NULL}};
+static const cli_extra serve_extras[] = {
+    {"port", 0, "N", "port [8765]; 0 = any free one", NULL},
+    {"listen", 0, "ADDR", "bind this address instead of 127.0.0.1 and ::1", NULL},
+    {"no-browser", 0, NULL, "do not open a browser", NULL},
+    {"ui-dir", 0, "DIR", "pages from a folder (for their development)", NULL},
+    {NULL, 0, NULL, NULL, NULL}};
 static const cli_extra no_extras[] = {{NULL, 0, NULL, NULL, NULL}};
 
 static const cli_command commands[] = {
@@ -110,8 +116,27 @@ static const cli_command commands[] = {
      "report.html for a colleague without the program",
      "Writes the self-contained report.html; runs whatever stage it needs and is missing.", "cells",
      cli_report, no_extras},
-    {"export", "a whole study", "STUDY --what concepts|genes|terms [--format tsv|json]",
-     "tables on stdout", "Writes one table of the study to stdout.", "", cli_export, export_extras},
+    {"serve", "a whole study", "STUDY [STUDY ...] [--port N]", "studies in a browser, on this machine",
+     "Opens the pages on http://127.0.0.1:8765/ and prints the address; Ctrl-C ends. Only this machine can\n"
+     "reach them unless --listen says otherwise. From another one: ssh -L 8765:localhost:8765 HOST.",
+     "", cli_serve, serve_extras},
+    {"export", "a whole study", "STUDY --what concepts|genes|terms|notes [--format tsv|json]",
+     "tables on stdout",
+     "Writes one table of the study to stdout. Notes as TSV are what holds now; as JSON everything "
+     "that was\n"
+     "said, for `conceptome notes` of another study.",
+     "", cli_export, export_extras},
+    {"notes", "a whole study", "STUDY [FILE...]", "merge what other experts said; who said how much",
+     "Adds the notes in each FILE, a notes.sqlite or what `export --what notes --format json` wrote, "
+     "to those of\n"
+     "STUDY. Nothing is lost or doubled: the same file again adds nothing. Then counts what is there.",
+     "", cli_notes, no_extras},
+    {"review", "a whole study", "STUDY [options]", "evidence for the blind review; agreement of experts",
+     "Runs the study's pipeline on the coordinates of the embedding and on random directions, which "
+     "the blind\n"
+     "review of `serve` mixes with the concepts (cache/controls). Prints the agreement of the ratings "
+     "given so far.",
+     "cells", cli_review, no_extras},
     {"compare", "beyond one study", "STUDY STUDY [...] [-o FOLDER] [options]",
      "which concepts of one study are which of another",
      "Matches the concepts of all pairs of studies: by decoder rows where the model is the same, "

@@ -44,7 +44,9 @@ typedef enum cpt_random_purpose {
     CPT_RANDOM_STEER,        /* random directions: item = direction */
     CPT_RANDOM_PURITY,       /* cell labels permuted: item = permutation */
     CPT_RANDOM_STABILITY,    /* rows of random dictionaries: item = draw and row */
-    CPT_RANDOM_INTERVAL      /* bootstrap and sign flips of the evaluation: item = what */
+    CPT_RANDOM_INTERVAL,     /* bootstrap and sign flips of the evaluation: item = what */
+    CPT_RANDOM_REVIEW,       /* blind review: which units, which order, item names */
+    CPT_RANDOM_AGREEMENT     /* bootstrap and permutations of ratings: item = replicate */
 } cpt_random_purpose;
 
 typedef struct cpt_stream {

@@ -11,12 +11,17 @@ typedef struct cpt_shard {
     int32_t i, n;
 } cpt_shard;
 
+enum {
+    CPT_STAGE_SEED = 1, /* draws random numbers */
+    CPT_STAGE_NOTES = 2 /* shows what experts said: runs again when that changes */
+};
+
 typedef struct cpt_stage {
     const char *name;
     cpt_status (*run)(cpt_study *s, cpt_err *e);
-    int format;                             /* raised when the meaning of its outputs changes */
-    bool random;                            /* depends on the seed */
-    const char *reads[CPT_STAGE_MAX_READS]; /* earlier stages */
+    int format;                               /* raised when the meaning of its outputs changes */
+    unsigned depends;                         /* beside reads and options: CPT_STAGE_... */
+    const char *reads[CPT_STAGE_MAX_READS];   /* earlier stages */
     const char *options[CPT_STAGE_MAX_OPTIONS];
     const char *outputs[CPT_STAGE_MAX_OUTPUTS]; /* files or folders that must be there afterwards */
 } cpt_stage;

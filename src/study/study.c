@@ -1,4 +1,5 @@
 #include "study/stages.h"
+#include "study/notes_study.h"
 #include "base/file.h"
 #include "base/memory.h"
 
@@ -414,7 +415,7 @@ cpt_status cpt_study_stage_key(cpt_study *s, const cpt_stage *stage, char hex[65
     cpt_sha256_init(&h);
     hash_text(&h, stage->name);
     snprintf(number, sizeof number, "%d %llu", stage->format,
-             stage->random ? (unsigned long long)s->ctx->seed : 0ULL);
+             stage->depends & CPT_STAGE_SEED ? (unsigned long long)s->ctx->seed : 0ULL);
     hash_text(&h, number);
     const char *input =
         json_string_value(json_object_get(json_object_get(s->manifest, "input"), "sha256"));
@@ -428,8 +429,9 @@ cpt_status cpt_study_stage_key(cpt_study *s, const cpt_stage *stage, char hex[65
         cpt_status status = hash_option(s, &h, stage->options[i], e);
         if (status) return status;
     }
+    cpt_status status = stage->depends & CPT_STAGE_NOTES ? cpt_study_hash_opinions(s, &h, e) : CPT_OK;
     cpt_sha256_hex(&h, hex);
-    return CPT_OK;
+    return status;
 }
 
 static bool stage_is_done(const cpt_study *s, const cpt_stage *stage, const char *key)
@@ -599,6 +601,16 @@ cpt_status cpt_study_advance(cpt_study *s, const char *last, bool force, cpt_err
     return CPT_OK;
 }
 
+cpt_status cpt_study_advance_one(cpt_study *s, const char *name, cpt_err *e)
+{
+    const cpt_stage *stage = cpt_stage_find(name);
+    char key[65];
+    if (!stage) return cpt_fail(e, CPT_ERR_USAGE, "there is no stage '%s'", name);
+    cpt_status status = cpt_study_stage_key(s, stage, key, e);
+    if (status || stage_is_done(s, stage, key)) return status;
+    return run_stage(s, stage, key, NULL, NULL, 0, e);
+}
+
 /* ---- options of a run that failed ---- */
 
 static bool led_to_a_result(cpt_study *s, const char *option)
@@ -672,4 +684,23 @@ cpt_status cpt_study_stage(const char *study, const char *stage, const cpt_optio
                            bool force, const char *command, const cpt_context *ctx, cpt_err *e)
 {
     return work(study, NULL, stage, options, force, command, ctx, e);
+}
+
+/* Looks first without the lock: an index that is there must not need a folder that can be written. */
+cpt_status cpt_study_index(const char *study, const cpt_context *ctx, cpt_err *e)
+{
+    cpt_study *s;
+    char key[65];
+    const cpt_stage *stage = cpt_stage_find("index");
+    cpt_status status = cpt_study_open(study, ctx, &s, e);
+    if (status) return status;
+    status = cpt_study_stage_key(s, stage, key, e);
+    bool done = status == CPT_OK && stage_is_done(s, stage, key);
+    cpt_study_close(s);
+    if (status || done) return status;
+    status = cpt_study_begin(study, NULL, NULL, NULL, ctx, &s, e);
+    if (status) return status;
+    status = cpt_study_advance_one(s, "index", e);
+    cpt_study_close(s);
+    return status;
 }
