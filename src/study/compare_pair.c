@@ -226,7 +226,7 @@ static cpt_status compare_profiles(pair *p, int what, const cpt_context *ctx, cp
     cpt_status status;
     if (!from_a || !from_b || !fits_a || !fits_b) {
         snprintf(m->why, sizeof m->why, "%s has no %s", from_a && fits_a ? p->b->name : p->a->name,
-                 what == ATTRIBUTION ? "attribution (a fixed embedding has none)"
+                 what == ATTRIBUTION ? "attribution (not computed yet, or a fixed embedding)"
                                      : "differential expression");
         return CPT_OK;
     }
