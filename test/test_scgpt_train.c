@@ -451,8 +451,8 @@ static void test_refused(void **state)
     refuse(&d, &o, &ctx, CPT_ERR_USAGE, "dropout 1");
     o = small_options(), o.learning_rate = NAN;
     refuse(&d, &o, &ctx, CPT_ERR_USAGE, "learning rate nan");
-    o = small_options(), o.n_epochs = 0;
-    refuse(&d, &o, &ctx, CPT_ERR_USAGE, "0 epochs");
+    o = small_options(), o.n_epochs = -1;
+    refuse(&d, &o, &ctx, CPT_ERR_USAGE, "-1 epochs");
     o = small_options();
     d.values[3] = NAN;
     refuse(&d, &o, &ctx, CPT_ERR_DATA, "row 0: a count is not finite");
@@ -481,6 +481,10 @@ static void test_smallest(void **state)
     o.validation = 0;
     cpt_model_free(train(&d, &o, 2, &h));
     assert_true(isfinite(h.epochs[0].gep) && isnan(h.epochs[0].gep_validation));
+    cpt_scgpt_history_free(&h);
+    o.n_epochs = 0; /* the untrained network */
+    cpt_model_free(train(&d, &o, 2, &h));
+    assert_int_equal(h.n, 0);
     cpt_scgpt_history_free(&h);
     cpt_strings_free(&d.names);
 }

@@ -63,7 +63,7 @@ static cpt_status check_sizes(const cpt_scgpt_train_options *o, cpt_err *e)
                         "scGPT: at most %d tokens per cell: 3 to 65536 are "
                         "possible",
                         o->max_tokens);
-    if (o->n_epochs < 1 || o->n_epochs >= 1 << 20 || o->batch_size < 1 || o->batch_size > 1 << 20)
+    if (o->n_epochs < 0 || o->n_epochs >= 1 << 20 || o->batch_size < 1 || o->batch_size > 1 << 20)
         return cpt_fail(e, CPT_ERR_USAGE, "scGPT: %d epochs, %d cells per batch cannot be",
                         o->n_epochs, o->batch_size);
     return CPT_OK;

@@ -106,12 +106,15 @@ cpt_status cpt_prepare_scgpt(const cpt_cells *cells, const cpt_options *o, cpt_m
     CPT_TRY(name_genes(cells, to_model, &names, e));
     CPT_TRY(cpt_counts_init(&counts, &cells->by_cell, to_model, n_model, e));
     CPT_TRY(cpt_scgpt_train(&counts, &names, &t, out, &epochs, ctx, e));
-    const cpt_scgpt_epoch *last = &epochs.epochs[epochs.n - 1];
-    cpt_info(ctx,
-             "scGPT: %d genes, %d epochs on %lld cells, squared error of a bin %.1f (masked genes) "
-             "and %.1f (from the cell's embedding); validation %.1f and %.1f",
-             n_model, epochs.n, (long long)epochs.n_train, last->gep, last->mvc,
-             last->gep_validation, last->mvc_validation);
+    const cpt_scgpt_epoch *last = epochs.n ? &epochs.epochs[epochs.n - 1] : NULL;
+    if (!last) cpt_warn(ctx, "scGPT: 0 epochs: the network is untrained, of use as a control only");
+    else
+        cpt_info(
+            ctx,
+            "scGPT: %d genes, %d epochs on %lld cells, squared error of a bin %.1f (masked genes) "
+            "and %.1f (from the cell's embedding); validation %.1f and %.1f",
+            n_model, epochs.n, (long long)epochs.n_train, last->gep, last->mvc,
+            last->gep_validation, last->mvc_validation);
     add_history(&epochs, history);
     status = cpt_text_status(history, e);
 done:
