@@ -1,9 +1,10 @@
 /* A minibatch of scGPT's training over threads, and Adam.
  *
- * The cells are dealt to 1, 2, 4 or 8 lanes, by the number of tokens alone, each a run of neighbours in the minibatch; a lane is
+ * The cells are dealt to 1, 2, 4 or 8 lanes, each a run of neighbours in the minibatch; a lane is
  * worked through by one thread, block by block, and adds to gradients of its own. The lanes' sums
- * are added up in their order. Nothing depends on which thread had which lane, so the same seed
- * gives the same bytes for any number of threads; more than SCGPT_LANES of them are of no use here.
+ * are added up in their order. How many lanes there are depends on the number of tokens, and
+ * nothing on which thread had which lane, so the same seed gives the same bytes for any number of
+ * threads; with 8 cells of 128 genes more than 4 threads are of no use.
  *
  * Adam as torch.optim.Adam without weight decay, after clipping the norm of all gradients together
  * as torch.nn.utils.clip_grad_norm_ does (times clip / (norm + 1e-6) when the norm is larger). */
@@ -55,7 +56,7 @@ struct scgpt_stepper {
     int n_threads;       /* at most SCGPT_LANES */
     scgpt_block *blocks; /* [n_threads] */
     cpt_dropout *keys;   /* [n_threads][1 + 3 n_layers] */
-    int n_lanes;             /* of the present minibatch */
+    int n_lanes;         /* of the present minibatch */
     int64_t lane_size;   /* layout.n, then query and value gradients */
     float *lanes;        /* [SCGPT_LANES][lane_size] */
     float *moments;      /* [2][layout.n] */

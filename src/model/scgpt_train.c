@@ -26,7 +26,7 @@ void cpt_scgpt_train_options_init(cpt_scgpt_train_options *o)
                                    .n_layers = 4,
                                    .n_heads = 4,
                                    .max_tokens = 129,
-                                   .n_epochs = 10,
+                                   .n_epochs = 8,
                                    .batch_size = 8,
                                    .mask_ratio = 0.4,
                                    .mask_value = -1,
