@@ -437,6 +437,7 @@ static void refuse(const made_up *d, const cpt_scgpt_train_options *o, const cpt
 static void test_refused(void **state)
 {
     (void)state;
+    cpt_err err;
     made_up d;
     cpt_scgpt_train_options o;
     const cpt_context ctx = {.n_threads = 1};
@@ -460,6 +461,21 @@ static void test_refused(void **state)
     const volatile int stop = 1;
     const cpt_context stopped = {.n_threads = 1, .stop = &stop};
     refuse(&d, &o, &stopped, CPT_ERR_INTERRUPTED, "");
+    const cpt_strings names = d.names;
+    d.names = (cpt_strings){0};
+    for (int j = 0; j < GENES; j++) {
+        const char *name = j == 30 ? "G7" : cpt_strings_get(&names, j);
+        assert_ok(cpt_strings_add(&d.names, name, strlen(name), &err));
+    }
+    refuse(&d, &o, &ctx, CPT_ERR_DATA, "two genes are called 'G7'");
+    cpt_strings_free(&d.names);
+    for (int j = 0; j < GENES; j++) {
+        const char *name = j == 30 ? "<pad>" : cpt_strings_get(&names, j);
+        assert_ok(cpt_strings_add(&d.names, name, strlen(name), &err));
+    }
+    refuse(&d, &o, &ctx, CPT_ERR_DATA, "like a special token");
+    cpt_strings_free(&d.names);
+    d.names = names;
     d.csr.n_rows = 1;
     refuse(&d, &o, &ctx, CPT_ERR_DATA, "1 cells with counts of the chosen genes are too few");
     cpt_strings_free(&d.names);

@@ -93,6 +93,37 @@ static cpt_status check_options(const cpt_counts *counts, const cpt_strings *gen
     return CPT_OK;
 }
 
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* Names become keys of vocab.json. */
+static cpt_status check_names(const cpt_strings *genes, cpt_err *e)
+{
+    const char **sorted = NULL;
+    cpt_status status;
+    CPT_TRY(cpt_alloc(&sorted, (size_t)genes->n, sizeof *sorted, e));
+    for (int64_t i = 0; i < genes->n; i++) sorted[i] = cpt_strings_get(genes, i);
+    qsort(sorted, (size_t)genes->n, sizeof *sorted, by_text);
+    for (int64_t i = 0; i < genes->n; i++) {
+        const size_t n = strlen(sorted[i]);
+        if (i > 0 && strcmp(sorted[i], sorted[i - 1]) == 0)
+            CPT_TRY(cpt_fail(e, CPT_ERR_DATA,
+                             "two genes are called '%s'; scGPT needs a name for "
+                             "each: make them unique",
+                             sorted[i]));
+        if (n >= 2 && sorted[i][0] == '<' && sorted[i][n - 1] == '>')
+            CPT_TRY(cpt_fail(e, CPT_ERR_DATA,
+                             "a gene is called '%s', like a special token of "
+                             "scGPT; rename it",
+                             sorted[i]));
+    }
+done:
+    free(sorted);
+    return status;
+}
+
 /* ---- one run ---- */
 
 /* What one thread fills a minibatch with. */
@@ -420,6 +451,7 @@ cpt_status cpt_scgpt_train(const cpt_counts *counts, const cpt_strings *gene_nam
     *t.history = (cpt_scgpt_history){0};
     cpt_blas_single_thread();
     CPT_TRY(check_options(counts, gene_names, options, e));
+    CPT_TRY(check_names(gene_names, e));
     CPT_TRY(split(&t, e));
     CPT_TRY(set_up(&t, gene_names, e));
     cpt_info(ctx,
