@@ -41,7 +41,7 @@ static const cpt_option_info table[] = {
     {"likelihood", "model", CPT_OPTION_CHOICE, "nb", "nb|zinb", NONE,
      "scVI: count distribution (scvi-tools' own default is zinb; nb suits UMI counts)"},
     {"epochs", "model", CPT_OPTION_INTEGER, "60", "N", 0, 1e6,
-     "passes over the cells; scVI: 0 = scvi-tools' rule, 400 below 20,000 cells (scGPT: 10)"},
+     "passes over the cells; 0 = scvi-tools' rule, 400 below 20,000 cells (scGPT: 8; 0 = untrained)"},
     {"kl-warmup", "model", CPT_OPTION_INTEGER, "400", "N", 0, 1e6,
      "scVI: epochs until the KL term has full weight (as scvi-tools, also when epochs are fewer)"},
     {"early-stopping", "model", CPT_OPTION_FLAG, "no", "", NONE,
@@ -168,7 +168,7 @@ enum { N_OPTIONS = sizeof table / sizeof *table };
 
 /* Defaults that are others when an scGPT is trained. */
 static const struct { const char *name, *fallback; } for_scgpt[] = {
-    {"genes", "1200"}, {"layers", "4"}, {"epochs", "10"}};
+    {"genes", "1200"}, {"layers", "4"}, {"epochs", "8"}};
 enum { N_FOR_SCGPT = sizeof for_scgpt / sizeof *for_scgpt };
 
 struct cpt_options {
