@@ -19,7 +19,7 @@
 
 enum { K = 64, DIM = 512, LABELS = 30, DONORS = 12, TERMS = 400, TERM_GENES = 60, ROWS = 60, PROTOTYPES = 32 };
 
-static char folder[2048];
+static char folder[4096];
 static int64_t n_cells = 300000;
 static int32_t n_concepts = 10000, n_genes = 20000;
 
@@ -35,7 +35,7 @@ static void die(const cpt_err *e)
 
 static const char *path_of(const char *name)
 {
-    static char path[4096];
+    static char path[8192];
     snprintf(path, sizeof path, "%s/%s", folder, name);
     return path;
 }
@@ -93,7 +93,7 @@ static void write_cells(void)
         fprintf(table, "%s\tGENE%d\tsymbol\n", name, g);
     }
     fclose(table);
-    char target[4096];
+    char target[8192];
     snprintf(target, sizeof target, "%s/cache/cells", folder);
     cpt_cells_writer *w = cpt_cells_writer_new(target, &err);
     if (!w) die(&err);
@@ -338,7 +338,7 @@ static void write_dictionary(void)
 
 static void write_manifest(void)
 {
-    char text[8192];
+    char text[16384];
     static const char *const stages[] = {"cells", "model", "embedding", "map", "dictionary", "concepts", "attribution", "expression", "enrichment"};
     int n = snprintf(text, sizeof text,
                      "{\"format\": 1, \"conceptome\": \"%s\", \"options\": {\"label\": \"cell_type\", \"donor\": \"donor\", \"aspects\": \"none\", "

@@ -364,15 +364,17 @@ static void test_others_listed_or_not(void **state)
         cpt_status (*ask)(const cpt_view *, const cpt_selection *, const cpt_context *, char **, cpt_err *) =
             what ? cpt_view_selection_genes : cpt_view_selection_concepts;
         assert_ok(ask(view, &rest, &ctx, &json, &err));
-        json_t *x = json_object_get(parsed(json), "rows");
+        json_t *first = parsed(json), *x = json_object_get(first, "rows");
         assert_ok(ask(view, &listed, &ctx, &json, &err));
-        json_t *y = json_object_get(parsed(json), "rows");
+        json_t *second = parsed(json), *y = json_object_get(second, "rows");
         assert_int_equal(json_array_size(x), json_array_size(y));
         for (size_t i = 0; i < json_array_size(x); i++) {
             const json_t *p = json_array_get(x, i), *q = json_array_get(y, i);
             assert_near(real(p, "p"), real(q, "p"), 1e-6);
             assert_near(real(p, what ? "score" : "auroc"), real(q, what ? "score" : "auroc"), 1e-5);
         }
+        json_decref(first);
+        json_decref(second);
     }
 }
 

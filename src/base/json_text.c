@@ -1,6 +1,7 @@
 #include "base/json_text.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -83,9 +84,10 @@ void cpt_jot_text(cpt_jot *j, const char *s)
 
 static void add_number(cpt_jot *j, double x, int digits)
 {
+    char text[40];
     before_value(j);
-    if (isfinite(x)) cpt_text_addf(&j->text, "%.*g", digits, x);
-    else cpt_text_add(&j->text, "null");
+    if (!isfinite(x)) cpt_text_add_bytes(&j->text, "null", 4);
+    else cpt_text_add_bytes(&j->text, text, (size_t)snprintf(text, sizeof text, "%.*g", digits, x));
 }
 
 void cpt_jot_number(cpt_jot *j, double x)
@@ -100,8 +102,9 @@ void cpt_jot_exact(cpt_jot *j, double x)
 
 void cpt_jot_integer(cpt_jot *j, int64_t x)
 {
+    char text[24];
     before_value(j);
-    cpt_text_addf(&j->text, "%lld", (long long)x);
+    cpt_text_add_bytes(&j->text, text, (size_t)snprintf(text, sizeof text, "%lld", (long long)x));
 }
 
 void cpt_jot_bool(cpt_jot *j, bool x)

@@ -480,7 +480,7 @@ static cpt_status put_rows_by_term(table *t, cpt_err *e)
     cpt_status status;
     CPT_TRY(cpt_alloc(&first, (size_t)n + 1, sizeof *first, e));
     CPT_TRY(cpt_alloc(&rows, t->n_found, sizeof *rows, e));
-    qsort(t->found, t->n_found, sizeof *t->found, by_term);
+    if (t->n_found) qsort(t->found, t->n_found, sizeof *t->found, by_term);
     for (size_t i = 0; i < t->n_found; i++) {
         rows[i] = t->found[i].row;
         first[t->found[i].term + 1]++;

@@ -127,6 +127,15 @@ done:
     return status;
 }
 
+static cpt_status count_categories(const cpt_view *v, const cpt_column *c, int64_t **out, cpt_err *e)
+{
+    if (!c) return CPT_OK;
+    cpt_status status = cpt_alloc(out, (size_t)c->categories.n, sizeof **out, e);
+    for (int64_t i = 0; i < v->cells->n_cells && status == CPT_OK; i++)
+        if (c->codes[i] >= 0 && cpt_view_is_usable(v, i)) (*out)[c->codes[i]]++;
+    return status;
+}
+
 static cpt_status open_activations(cpt_view *v, cpt_err *e)
 {
     char path[PATH_LIMIT];
@@ -139,6 +148,8 @@ static cpt_status open_activations(cpt_view *v, cpt_err *e)
     CPT_TRY(cpt_npy_open_as(path, CPT_BOOL, 1, (int64_t[]){v->cells->n_cells}, &v->usable, e));
     const unsigned char *usable = v->usable.data;
     for (int64_t i = 0; i < v->cells->n_cells; i++) v->n_usable += usable[i] != 0;
+    CPT_TRY(count_categories(v, v->donor, &v->donor_cells, e));
+    CPT_TRY(count_categories(v, v->batch, &v->batch_cells, e));
     v->have_activations = true;
 done:
     return status;
@@ -352,6 +363,8 @@ void cpt_view_close(cpt_view *v)
     cpt_index_free(v->term_numbers);
     free(v->gene_of_column);
     free(v->places);
+    free(v->donor_cells);
+    free(v->batch_cells);
     free(v->landscape);
     free(v->faithful);
     cpt_study_close(v->study);

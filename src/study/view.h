@@ -37,6 +37,7 @@ struct cpt_view {
 
     int32_t n_concepts, n_genes, dim;
     int64_t n_usable;
+    int64_t *donor_cells, *batch_cells; /* usable cells per category; NULL without the column */
     cpt_rows by_cell, by_concept, counts_by_cell, counts_by_gene;
     cpt_npy usable, umap;
     cpt_array embedding;

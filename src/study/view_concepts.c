@@ -51,20 +51,16 @@ static cpt_flag *new_flag(cpt_concept_facts *f, const char *name)
         if (flag_) snprintf(flag_->text, sizeof flag_->text, __VA_ARGS__);                         \
     } while (0)
 
-/* Does one category of a column hold most active cells without holding as many of all? */
-static cpt_status flag_concentrated(const cpt_view *v, int32_t concept, const cpt_column *c, cpt_concept_facts *f,
-                                    cpt_err *e)
+/* Does one category of a column hold most active cells without holding as many of all? cells [n]: the active
+ * ones; total: usable cells per category. */
+static cpt_status flag_concentrated(const cpt_column *c, const int64_t *total, int64_t n, const int32_t *cells,
+                                    cpt_concept_facts *f, cpt_err *e)
 {
-    int32_t *cells = NULL;
-    float *values = NULL;
-    int64_t n, *inside = NULL, *total = NULL, n_in = 0, n_all = 0;
-    cpt_status status = CPT_OK;
-    if (!c || c->categories.n == 0 || f->active < RARE) return CPT_OK;
-    CPT_TRY(cpt_rows_read(&v->by_concept, concept, &cells, &values, &n, e));
-    CPT_TRY(cpt_alloc(&inside, (size_t)c->categories.n, sizeof *inside, e));
-    CPT_TRY(cpt_alloc(&total, (size_t)c->categories.n, sizeof *total, e));
-    for (int64_t i = 0; i < v->cells->n_cells; i++)
-        if (c->codes[i] >= 0 && cpt_view_is_usable(v, i)) total[c->codes[i]]++, n_all++;
+    int64_t *inside, n_in = 0, n_all = 0;
+    if (!c || !total || n < RARE) return CPT_OK;
+    cpt_status status = cpt_alloc(&inside, (size_t)c->categories.n, sizeof *inside, e);
+    if (status) return status;
+    for (int64_t k = 0; k < c->categories.n; k++) n_all += total[k];
     for (int64_t k = 0; k < n; k++)
         if (c->codes[cells[k]] >= 0) inside[c->codes[cells[k]]]++, n_in++;
     for (int64_t k = 0; k < c->categories.n && n_in > 0; k++) {
@@ -73,12 +69,8 @@ static cpt_status flag_concentrated(const cpt_view *v, int32_t concept, const cp
             ADD_FLAG(f, "concentrated", "%.0f %% of the active cells are of %s %s, which has %.0f %% of all cells",
                      100 * share, c->name, cpt_strings_get(&c->categories, k), 100 * background);
     }
-done:
-    free(cells);
-    free(values);
     free(inside);
-    free(total);
-    return status;
+    return CPT_OK;
 }
 
 /* What takes an evaluation to know; what this file measures itself is passed over. */
@@ -110,9 +102,17 @@ static cpt_status add_flags(const cpt_view *v, int32_t concept, cpt_concept_fact
         ADD_FLAG(f, "dense", "active in %.0f %% of the cells (limit %.0f %%)", 100 * f->frequency, 100 * DENSE);
     else if (f->active < RARE)
         ADD_FLAG(f, "rare", "active in %lld cells (limit %d)", (long long)f->active, RARE);
-    cpt_status status = flag_concentrated(v, concept, v->donor, f, e);
-    if (status == CPT_OK) status = flag_concentrated(v, concept, v->batch, f, e);
     flag_evaluated(v, concept, f);
+    if (f->active < RARE || (!v->donor && !v->batch)) return CPT_OK;
+    int32_t *cells;
+    float *values;
+    int64_t n;
+    cpt_status status = cpt_rows_read(&v->by_concept, concept, &cells, &values, &n, e);
+    if (status) return status;
+    status = flag_concentrated(v->donor, v->donor_cells, n, cells, f, e);
+    if (status == CPT_OK) status = flag_concentrated(v->batch, v->batch_cells, n, cells, f, e);
+    free(cells);
+    free(values);
     return status;
 }
 
