@@ -1,12 +1,14 @@
-/* make_large_study - the caches of a study of 300,000 cells x 10,000 concepts x 20,000 genes, made up.
+/* make_large_study - the caches of a study of 300,000 cells x 10,000 concepts x 20,000 genes, made
+ * up.
  *
  *     build/bench/make_large_study FOLDER [CELLS CONCEPTS GENES]
  *     build/conceptome serve FOLDER
  *
  * For measuring the server: a real study of this size takes a cluster. Everything the index and the
- * server read is there, with plausible distributions (64 active concepts per cell of skewed frequency, 600 to
- * 1,400 genes per cell, sparse attributions, 60 terms per concept); nothing in it means anything. About
- * 20 GB at full size. */
+ * server read is there, with plausible distributions (64 active concepts per cell of skewed
+ * frequency, 600 to 1,400 genes per cell, sparse attributions, 60 terms per concept); nothing in it
+ * means anything. What is only copied out (intervals, p) is zeros in files with holes. About 13 GB
+ * at full size. */
 #include "base/memory.h"
 #include "base/random.h"
 #include "io/cells.h"
@@ -16,8 +18,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-enum { K = 64, DIM = 512, LABELS = 30, DONORS = 12, TERMS = 400, TERM_GENES = 60, ROWS = 60, PROTOTYPES = 32 };
+enum {
+    K = 64,
+    DIM = 512,
+    LABELS = 30,
+    DONORS = 12,
+    TERMS = 400,
+    TERM_GENES = 60,
+    ROWS = 60,
+    PROTOTYPES = 32
+};
 
 static char folder[4096];
 static int64_t n_cells = 300000;
@@ -104,7 +116,8 @@ static void write_cells(void)
         cpt_stream s;
         cpt_stream_init(&s, 1, CPT_RANDOM_TEST, (uint64_t)i);
         int32_t n = draw(&s, 600 + (int32_t)cpt_stream_below(&s, 900), n_genes, 2, columns);
-        for (int32_t k = 0; k < n; k++) counts[k] = (float)(1 + (int)(-2 * log(1 - cpt_stream_uniform(&s))));
+        for (int32_t k = 0; k < n; k++)
+            counts[k] = (float)(1 + (int)(-2 * log(1 - cpt_stream_uniform(&s))));
         MUST(cpt_cells_writer_row(w, n, columns, counts, &err));
     }
     static const char *const names[2] = {"cell_type", "donor"};
@@ -116,7 +129,8 @@ static void write_cells(void)
             snprintf(name, sizeof name, "%s %d", names[c], k);
             MUST(cpt_strings_add(&column.categories, name, strlen(name), &err));
         }
-        for (int64_t i = 0; i < n_cells; i++) codes[i] = (int32_t)(c ? i % DONORS : i * LABELS / n_cells);
+        for (int64_t i = 0; i < n_cells; i++)
+            codes[i] = (int32_t)(c ? i % DONORS : i * LABELS / n_cells);
         MUST(cpt_cells_writer_column(w, 'o', &column, n_cells, &err));
         free(codes);
     }
@@ -129,7 +143,8 @@ static void write_cells(void)
 
 static void write_embedding(void)
 {
-    float *x = array((size_t)n_cells * DIM, sizeof *x), *map = array(2 * (size_t)n_cells, sizeof *map);
+    float *x = array((size_t)n_cells * DIM, sizeof *x),
+          *map = array(2 * (size_t)n_cells, sizeof *map);
     for (int64_t i = 0; i < n_cells; i++) {
         cpt_stream s;
         cpt_stream_init(&s, 2, CPT_RANDOM_TEST, (uint64_t)i);
@@ -146,17 +161,21 @@ static void write_embedding(void)
 
 static void write_activations(void)
 {
-    int64_t *by_cell = array((size_t)n_cells + 1, sizeof *by_cell), *by_concept = array((size_t)n_concepts + 1, sizeof *by_concept),
+    int64_t *by_cell = array((size_t)n_cells + 1, sizeof *by_cell),
+            *by_concept = array((size_t)n_concepts + 1, sizeof *by_concept),
             *next = array((size_t)n_concepts + 1, sizeof *next);
-    int32_t *concepts = array((size_t)n_cells * K, sizeof *concepts), *cells = array((size_t)n_cells * K, sizeof *cells);
-    float *values = array((size_t)n_cells * K, sizeof *values), *turned = array((size_t)n_cells * K, sizeof *turned);
+    int32_t *concepts = array((size_t)n_cells * K, sizeof *concepts),
+            *cells = array((size_t)n_cells * K, sizeof *cells);
+    float *values = array((size_t)n_cells * K, sizeof *values),
+          *turned = array((size_t)n_cells * K, sizeof *turned);
     uint8_t *usable = array((size_t)n_cells, 1);
     int64_t n = 0;
     memset(usable, 1, (size_t)n_cells);
     for (int64_t i = 0; i < n_cells; i++) {
         cpt_stream s;
         cpt_stream_init(&s, 3, CPT_RANDOM_TEST, (uint64_t)i);
-        int32_t kept = draw(&s, K, n_concepts, 2.5, concepts + n), shift = (int32_t)(i * LABELS / n_cells) * 331;
+        int32_t kept = draw(&s, K, n_concepts, 2.5, concepts + n),
+                shift = (int32_t)(i * LABELS / n_cells) * 331;
         for (int32_t k = 0; k < kept; k++) concepts[n + k] = (concepts[n + k] + shift) % n_concepts;
         qsort(concepts + n, (size_t)kept, sizeof *concepts, ascending);
         for (int32_t k = 0; k < kept; k++) {
@@ -191,12 +210,38 @@ static void write_activations(void)
 
 /* ---- genes ---- */
 
-enum { F32_SIGNED, F32_SHARE, F64_P, I32_PAIRS };
+enum { F32_SIGNED, F64_P, I32_PAIRS, HOLE_F32, HOLE_F64 };
+
+/* A matrix of zeros that takes no space on disk: for what is only copied out. */
+static void write_hole(const char *name, bool f64)
+{
+    char header[256];
+    memset(header, ' ', sizeof header);
+    memcpy(header, "\x93NUMPY\x01\x00", 8);
+    header[8] = (char)(sizeof header - 10);
+    header[9] = 0;
+    int n = snprintf(header + 10, sizeof header - 10,
+                     "{'descr': '<f%d', 'fortran_order': False, 'shape': (%d, %d), }", f64 ? 8 : 4,
+                     n_concepts, n_genes);
+    header[10 + n] = ' ';
+    header[sizeof header - 1] = '\n';
+    FILE *f = fopen(path_of(name), "wb");
+    fwrite(header, 1, sizeof header, f);
+    fflush(f);
+    if (ftruncate(fileno(f), (off_t)sizeof header + (off_t)n_concepts * n_genes * (f64 ? 8 : 4)) !=
+        0)
+        exit(1);
+    fclose(f);
+}
 
 static void write_matrix(const char *name, int kind)
 {
     cpt_err err;
     cpt_npy_writer w;
+    if (kind >= HOLE_F32) {
+        write_hole(name, kind == HOLE_F64);
+        return;
+    }
     const int64_t shape[2] = {n_concepts, n_genes};
     const cpt_dtype type = kind == F64_P ? CPT_F64 : kind == I32_PAIRS ? CPT_I32 : CPT_F32;
     double *row = array((size_t)n_genes, sizeof *row);
@@ -208,8 +253,9 @@ static void write_matrix(const char *name, int kind)
             double u = (x >> 8) / 16777216.0;
             if (kind == F64_P) row[g] = u * u + 1e-12;
             else if (kind == I32_PAIRS) ((int32_t *)row)[g] = (int32_t)(u * PROTOTYPES);
-            else if (kind == F32_SHARE) ((float *)row)[g] = (float)u;
-            else ((float *)row)[g] = u < 0.7 ? 0 : (float)((u - 0.85) * (u - 0.85) * (u - 0.85) * 20);
+            else
+                ((float *)row)[g] =
+                    u < 0.7 ? 0 : (float)((u - 0.85) * (u - 0.85) * (u - 0.85) * 20);
         }
         MUST(cpt_npy_append(&w, row, n_genes, &err));
     }
@@ -222,11 +268,14 @@ static void write_genes(void)
     static const struct {
         const char *name;
         int kind;
-    } files[] = {{"attribution/mean", F32_SIGNED}, {"attribution/low", F32_SIGNED}, {"attribution/high", F32_SIGNED},
-                 {"attribution/sd", F32_SHARE}, {"attribution/n", I32_PAIRS}, {"attribution/same_sign", F32_SHARE},
-                 {"attribution/p", F64_P}, {"attribution/q", F64_P}, {"expression/logfc", F32_SIGNED},
-                 {"expression/score", F32_SIGNED}, {"expression/p", F64_P}, {"expression/log10p", F64_P}, {"expression/q", F64_P},
-                 {"expression/share_in", F32_SHARE}, {"expression/share_out", F32_SHARE}};
+    } files[] = {{"attribution/mean", F32_SIGNED},  {"attribution/low", HOLE_F32},
+                 {"attribution/high", HOLE_F32},    {"attribution/sd", HOLE_F32},
+                 {"attribution/n", I32_PAIRS},      {"attribution/same_sign", HOLE_F32},
+                 {"attribution/p", HOLE_F64},       {"attribution/q", F64_P},
+                 {"expression/logfc", F32_SIGNED},  {"expression/score", F32_SIGNED},
+                 {"expression/p", HOLE_F64},        {"expression/log10p", HOLE_F64},
+                 {"expression/q", F64_P},           {"expression/share_in", HOLE_F32},
+                 {"expression/share_out", HOLE_F32}};
     cpt_err err;
     char name[128];
     MUST(cpt_make_folder(path_of("cache/attribution"), &err));
@@ -272,9 +321,10 @@ static void write_sets(void)
 
 static void write_enrichment(void)
 {
-    static const char header[] =
-        "concept\tunit_kind\tranking\tmethod\tcollection\tterm\tname\tsize\toverlap\tes\tnes\tp\tlog10p\tq\tlog2err\t"
-        "leading_edge\tic\trepresented_by\n";
+    static const char header[] = "concept\tunit_"
+                                 "kind\tranking\tmethod\tcollection\tterm\tname\tsize\toverlap\tes"
+                                 "\tnes\tp\tlog10p\tq\tlog2err\t"
+                                 "leading_edge\tic\trepresented_by\n";
     cpt_err err;
     cpt_gzip_member *members = array((size_t)n_concepts, sizeof *members);
     for (int32_t c = 0; c < n_concepts; c++) {
@@ -283,9 +333,13 @@ static void write_enrichment(void)
             for (int k = 0; k < ROWS / 2; k++) {
                 int term = (c * 31 + k * 13) % TERMS;
                 double p = 0.0001 * (k + 1);
-                cpt_text_addf(&t, "c%d\tconcept\t%s\tgsea\tsets\tSET_%04d\tSET_%04d\t%d\t20\t0.5\t1.5\t%g\t%g\t%g\tNA\t", c,
-                              r ? "expression" : "attribution", term, term, TERM_GENES, p, log10(p), p * 10);
-                for (int g = 0; g < 20; g++) cpt_text_addf(&t, "%sGENE%d", g ? "," : "", (term * 97 + g * 131) % n_genes);
+                cpt_text_addf(&t,
+                              "c%d\tconcept\t%s\tgsea\tsets\tSET_%04d\tSET_%04d\t%d\t20\t0.5\t1."
+                              "5\t%g\t%g\t%g\tNA\t",
+                              c, r ? "expression" : "attribution", term, term, TERM_GENES, p,
+                              log10(p), p * 10);
+                for (int g = 0; g < 20; g++)
+                    cpt_text_addf(&t, "%sGENE%d", g ? "," : "", (term * 97 + g * 131) % n_genes);
                 cpt_text_add(&t, "\tNA\t\n");
             }
         MUST(cpt_gzip_member_make(&t, &members[c], &err));
@@ -307,15 +361,20 @@ static void write_dictionary(void)
 {
     cpt_err err;
     char text[512], head[512];
-    uint64_t sizes[4] = {(uint64_t)DIM * (uint64_t)n_concepts, (uint64_t)n_concepts, (uint64_t)DIM * (uint64_t)n_concepts, DIM}, at[5] = {0};
+    uint64_t sizes[4] = {(uint64_t)DIM * (uint64_t)n_concepts, (uint64_t)n_concepts,
+                         (uint64_t)DIM * (uint64_t)n_concepts, DIM},
+             at[5] = {0};
     MUST(cpt_make_folder(path_of("dictionary"), &err));
     for (int i = 0; i < 4; i++) at[i + 1] = at[i] + 4 * sizes[i];
     int n = snprintf(head, sizeof head,
-                     "{\"W_enc\":{\"dtype\":\"F32\",\"shape\":[%d,%d],\"data_offsets\":[%llu,%llu]},\"b_enc\":{\"dtype\":\"F32\",\"shape\":[%d],"
-                     "\"data_offsets\":[%llu,%llu]},\"W_dec\":{\"dtype\":\"F32\",\"shape\":[%d,%d],\"data_offsets\":[%llu,%llu]},\"b_dec\":{"
+                     "{\"W_enc\":{\"dtype\":\"F32\",\"shape\":[%d,%d],\"data_offsets\":[%llu,%llu]}"
+                     ",\"b_enc\":{\"dtype\":\"F32\",\"shape\":[%d],"
+                     "\"data_offsets\":[%llu,%llu]},\"W_dec\":{\"dtype\":\"F32\",\"shape\":[%d,%d],"
+                     "\"data_offsets\":[%llu,%llu]},\"b_dec\":{"
                      "\"dtype\":\"F32\",\"shape\":[%d],\"data_offsets\":[%llu,%llu]}}",
-                     DIM, n_concepts, (unsigned long long)at[0], (unsigned long long)at[1], n_concepts, (unsigned long long)at[1],
-                     (unsigned long long)at[2], n_concepts, DIM, (unsigned long long)at[2], (unsigned long long)at[3], DIM,
+                     DIM, n_concepts, (unsigned long long)at[0], (unsigned long long)at[1],
+                     n_concepts, (unsigned long long)at[1], (unsigned long long)at[2], n_concepts,
+                     DIM, (unsigned long long)at[2], (unsigned long long)at[3], DIM,
                      (unsigned long long)at[3], (unsigned long long)at[4]);
     while (n % 8) head[n++] = ' ';
     uint64_t length = (uint64_t)n;
@@ -330,8 +389,10 @@ static void write_dictionary(void)
     }
     fclose(f);
     snprintf(text, sizeof text,
-             "{\"architecture\": \"topk\", \"k\": %d, \"d_in\": %d, \"d_sae\": %d, \"dtype\": \"float32\", \"device\": \"cpu\", "
-             "\"apply_b_dec_to_input\": true, \"normalize_activations\": \"none\", \"rescale_acts_by_decoder_norm\": false}",
+             "{\"architecture\": \"topk\", \"k\": %d, \"d_in\": %d, \"d_sae\": %d, \"dtype\": "
+             "\"float32\", \"device\": \"cpu\", "
+             "\"apply_b_dec_to_input\": true, \"normalize_activations\": \"none\", "
+             "\"rescale_acts_by_decoder_norm\": false}",
              K, DIM, n_concepts);
     write_text("dictionary/cfg.json", text);
 }
@@ -339,21 +400,30 @@ static void write_dictionary(void)
 static void write_manifest(void)
 {
     char text[16384];
-    static const char *const stages[] = {"cells", "model", "embedding", "map", "dictionary", "concepts", "attribution", "expression", "enrichment"};
+    static const char *const stages[] = {"cells",       "model",      "embedding",
+                                         "map",         "dictionary", "concepts",
+                                         "attribution", "expression", "enrichment"};
     int n = snprintf(text, sizeof text,
-                     "{\"format\": 1, \"conceptome\": \"%s\", \"options\": {\"label\": \"cell_type\", \"donor\": \"donor\", \"aspects\": \"none\", "
-                     "\"gmt\": [\"%s/sets.gmt\"], \"model\": \"obsm:X\"}, \"stages\": {", CPT_VERSION, folder);
+                     "{\"format\": 1, \"conceptome\": \"%s\", \"options\": {\"label\": "
+                     "\"cell_type\", \"donor\": \"donor\", \"aspects\": \"none\", "
+                     "\"gmt\": [\"%s/sets.gmt\"], \"model\": \"obsm:X\"}, \"stages\": {",
+                     CPT_VERSION, folder);
     for (size_t i = 0; i < sizeof stages / sizeof *stages; i++)
-        n += snprintf(text + n, sizeof text - (size_t)n, "%s\"%s\": {\"state\": \"done\", \"key\": \"made-up-%zu\", \"outputs\": {}}", i ? ", " : "",
-                      stages[i], i);
+        n += snprintf(text + n, sizeof text - (size_t)n,
+                      "%s\"%s\": {\"state\": \"done\", \"key\": \"made-up-%zu\", \"outputs\": {}}",
+                      i ? ", " : "", stages[i], i);
     snprintf(text + n, sizeof text - (size_t)n, "}}");
     write_text("study.json", text);
-    write_text("cache/model.json", "{\"kind\": \"fixed\", \"path\": \"cache/embedding.npy\", \"description\": \"made up\"}");
-    write_text("cache/dictionary.json", "{\"kind\": \"topk\", \"validation\": {\"r2_feature\": 0.5}}");
+    write_text(
+        "cache/model.json",
+        "{\"kind\": \"fixed\", \"path\": \"cache/embedding.npy\", \"description\": \"made up\"}");
+    write_text("cache/dictionary.json",
+               "{\"kind\": \"topk\", \"validation\": {\"r2_feature\": 0.5}}");
     write_text("cache/attribution/summary.json", "{\"present\": true}");
     write_text("cache/expression/summary.json", "{}");
     write_text("cache/enrichment.json", "{\"sets_tested\": {\"sets\": 400}}");
-    write_text("evaluation.json", "{\"noise_floor\": {\"abs_mean_attribution\": {\"q95\": 0.004}}}");
+    write_text("evaluation.json",
+               "{\"noise_floor\": {\"abs_mean_attribution\": {\"q95\": 0.004}}}");
 }
 
 int main(int argc, char **argv)

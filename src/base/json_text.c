@@ -31,7 +31,11 @@ void cpt_jot_close(cpt_jot *j, char bracket)
 static size_t character_length(const char *s)
 {
     unsigned char c = (unsigned char)*s;
-    size_t n = c < 0x80 ? 1 : c >= 0xC2 && c < 0xE0 ? 2 : (c & 0xF0) == 0xE0 ? 3 : (c & 0xF8) == 0xF0 ? 4 : 0;
+    size_t n = c < 0x80                ? 1
+               : c >= 0xC2 && c < 0xE0 ? 2
+               : (c & 0xF0) == 0xE0    ? 3
+               : (c & 0xF8) == 0xF0    ? 4
+                                       : 0;
     for (size_t i = 1; i < n; i++)
         if (((unsigned char)s[i] & 0xC0) != 0x80) return 0;
     return n && cpt_utf8_valid(s, n) ? n : 0;
