@@ -28,7 +28,7 @@ typedef struct exchange {
 } exchange;
 
 static const char CSP[] =
-    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' "
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' "
     "data: blob:; connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'";
 enum { GZIP_FROM = 1024, GZIP_LEVEL = 1, BODY_FIRST = 64 << 10 };
