@@ -150,6 +150,7 @@ static cpt_status learn_concepts(cpt_notes *n, origin *o, cpt_err *e)
     cpt_status status = cpt_study_open(o->folder, &o->ctx, &s, e);
     if (status == CPT_OK && has_concepts(o->folder))
         status = cpt_study_concept_keys(s, &n_concepts, &keys, e);
+    if (status == CPT_OK) snprintf(o->dictionary, sizeof o->dictionary, "%s", concepts_key(s));
     if (status == CPT_OK && keys)
         status = cpt_notes_set_concepts(n, n_concepts, keys, describe, o, e);
     free(keys);
