@@ -3,8 +3,9 @@
  *
  *     build/bench/bench_scgpt [threads] [tokens] [FOLDER]
  *
- * The folder is made when it is not there (205 MB, default /dev/shm/conceptome-bench-scgpt) and can
- * be given to the peer: bench/peers/scgpt_peer.py FOLDER. The floor is the time of the
+ * What the folder lacks is made (205 MB, default /dev/shm/conceptome-bench-scgpt): a folder with the
+ * published vocab.json and args.json gets weights of their size. It can be given to the peer:
+ * bench/peers/scgpt_peer.py FOLDER. The floor is the time of the
  * multiply-adds that the full network has, at the rate of one large f32 product on the same
  * threads. Everything is given twice, as time on the clock and as processor time; on a busy machine
  * only the second means anything, and that with one thread (waiting threads spin). */
@@ -338,12 +339,11 @@ int main(int argc, char **argv)
     cpt_err err;
     cpt_model *m;
     cpt_counts counts;
+    need(cpt_make_folder(folder, &err), &err);
+    snprintf(path, sizeof path, "%s/best_model.pt", folder);
+    if (!cpt_path_exists(path)) write_checkpoint(folder);
     snprintf(path, sizeof path, "%s/vocab.json", folder);
-    if (!cpt_path_exists(path)) {
-        need(cpt_make_folder(folder, &err), &err);
-        write_checkpoint(folder);
-        write_settings(folder);
-    }
+    if (!cpt_path_exists(path)) write_settings(folder);
     const double before = resident_mb(), from = now(), from_cpu = cpu();
     need(cpt_model_open(folder, &m, NULL, &err), &err);
     printf("open: clock %.2f s, CPU %.2f s, %.1f MB beside the map\n", now() - from,

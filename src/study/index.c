@@ -108,7 +108,10 @@ static cpt_status open_concepts(const opening *o, int64_t n_cells, int32_t n, cp
     cpt_status status;
     CPT_TRY(map(o, "universe.npy", CPT_I32, -1, 0, &f->universe, e));
     CPT_TRY(file_path(o, "totals.npy", path, e));
-    if (cpt_path_exists(path)) CPT_TRY(map(o, "totals.npy", CPT_F64, n_cells, 0, &f->totals, e));
+    if (cpt_path_exists(path)) {
+        CPT_TRY(map(o, "totals.npy", CPT_F64, n_cells, 0, &f->totals, e));
+        CPT_TRY(map(o, "gene_sums.npy", CPT_F64, f->universe.n_items, 3, &f->gene_sums, e));
+    }
     CPT_TRY(map(o, "facts.npy", CPT_F64, n, CPT_N_FACTS, &f->facts, e));
     CPT_TRY(map(o, "best_row.npy", CPT_I64, n, 0, &f->best_row, e));
     CPT_TRY(map(o, "conceptmap.npy", CPT_F32, n, 2, &f->concept_map, e));
@@ -184,7 +187,7 @@ static void close_lists(cpt_lists *l)
 
 void cpt_index_close(cpt_index_files *f)
 {
-    cpt_npy *const maps[] = {&f->universe, &f->totals, &f->facts, &f->top_genes, &f->best_row, &f->concept_map,
+    cpt_npy *const maps[] = {&f->universe, &f->totals, &f->gene_sums, &f->facts, &f->top_genes, &f->best_row, &f->concept_map,
                              &f->term_numbers, &f->rows_first};
     cpt_array *const arrays[] = {&f->ranked_cells, &f->ranked_values, &f->neurons, &f->coactive,
                                  &f->coactive_numbers, &f->genes_like, &f->genes_cosine, &f->decoder_like,

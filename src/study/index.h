@@ -4,6 +4,8 @@
  * enrichment with p <= 0.05, E genes of their leading edges):
  *   universe            i32 [G]      column of the input
  *   totals              f64 [cells]  counts of a cell over all genes of the input
+ *   gene_sums           f64 [G][3]   over usable cells: sum and sum of squares of log1p(count / total * 1e4),
+ *                       cells with a count
  *   ranked.{cells,values}  i32, f32 [nnz]  cells of a concept by falling activation, equal ones by number;
  *                       rows start where those of activations_by_concept do
  *   facts               f64 [F][8]   see CPT_FACT_*
@@ -32,7 +34,7 @@
 #include "study/study.h"
 #include "study/view_array.h"
 
-enum { CPT_INDEX_VERSION = 1, CPT_TOP_GENES = 10, CPT_SIMILAR = 20, CPT_GENE_CONCEPTS = 200 };
+enum { CPT_INDEX_VERSION = 2, CPT_TOP_GENES = 10, CPT_SIMILAR = 20, CPT_GENE_CONCEPTS = 200 };
 enum {
     CPT_FACT_MAX, CPT_FACT_MEAN, CPT_FACT_ATTRIBUTED, CPT_FACT_LABEL, CPT_FACT_SHARE, CPT_FACT_F1,
     CPT_FACT_AUROC, CPT_FACT_DISTANCE, CPT_FACT_TERMS_ATTRIBUTION, CPT_FACT_TERMS_EXPRESSION, CPT_N_FACTS
@@ -55,7 +57,7 @@ typedef struct cpt_lists {
 typedef struct cpt_index_files {
     json_t *head;
     bool have_terms, have_rows, have_coactive, have_genes_like, have_decoder_like, have_gene_concepts;
-    cpt_npy universe, totals, facts, top_genes, best_row, concept_map;
+    cpt_npy universe, totals, gene_sums, facts, top_genes, best_row, concept_map;
     cpt_array ranked_cells, ranked_values, neurons;
     cpt_array coactive, coactive_numbers, genes_like, genes_cosine, decoder_like, decoder_cosine;
     cpt_lists gene_concepts, gene_terms, term_parents, term_children, term_genes, edges, term_rows;

@@ -45,6 +45,29 @@ cpt_status cpt_index_put_strings(const cpt_index_job *job, const char *name, con
 
 /* ---- cells ---- */
 
+/* What "this selection against all others" takes of the others. */
+static cpt_status put_gene_sums(const cpt_index_job *job, const cpt_csr *by_gene, const double *totals, cpt_err *e)
+{
+    static const double SCALE = 1e4;
+    double *sums;
+    cpt_status status = cpt_alloc(&sums, 3 * (size_t)job->universe->n, sizeof *sums, e);
+    for (int32_t g = 0; g < job->universe->n && status == CPT_OK; g++) {
+        int32_t column = job->universe->columns[g];
+        for (int64_t k = by_gene->indptr[column]; k < by_gene->indptr[column + 1]; k++) {
+            int32_t cell = by_gene->indices[k];
+            if (!job->u->usable[cell] || !(by_gene->values[k] > 0) || !(totals[cell] > 0)) continue;
+            double x = log1p((double)by_gene->values[k] / totals[cell] * SCALE);
+            sums[3 * g] += x;
+            sums[3 * g + 1] += x * x;
+            sums[3 * g + 2]++;
+        }
+        status = cpt_check_stop(job->s->ctx, e);
+    }
+    if (status == CPT_OK) status = cpt_index_put(job, "gene_sums", CPT_F64, job->universe->n, 3, sums, e);
+    free(sums);
+    return status;
+}
+
 static cpt_status put_totals(const cpt_index_job *job, cpt_err *e)
 {
     const cpt_cells *cells;
@@ -56,7 +79,8 @@ static cpt_status put_totals(const cpt_index_job *job, cpt_err *e)
     for (int64_t i = 0; i < cells->n_cells; i++)
         for (int64_t k = cells->by_cell.indptr[i]; k < cells->by_cell.indptr[i + 1]; k++)
             totals[i] += cells->by_cell.values[k];
-    status = cpt_index_put(job, "totals", CPT_F64, cells->n_cells, 0, totals, e);
+    CPT_TRY(cpt_index_put(job, "totals", CPT_F64, cells->n_cells, 0, totals, e));
+    status = put_gene_sums(job, &cells->by_gene, totals, e);
 done:
     free(totals);
     return status;

@@ -208,7 +208,9 @@ static cpt_status open_index(cpt_view *v, cpt_err *e)
 {
     cpt_status status = CPT_OK;
     if (!v->have_activations || !present(v, "cache/index/index.json")) return CPT_OK;
-    CPT_TRY(cpt_index_open(v->folder, v->cells->n_cells, v->n_concepts, &v->index, e));
+    status = cpt_index_open(v->folder, v->cells->n_cells, v->n_concepts, &v->index, e);
+    if (status == CPT_ERR_UNSUPPORTED) return CPT_OK; /* of another version: as if it were not there */
+    if (status) return status;
     if (v->index.ranked_cells.rows != v->by_concept.indices.rows) {
         cpt_index_close(&v->index); /* of other activations: as if it were not there */
         return CPT_OK;
@@ -274,6 +276,22 @@ done:
     return status;
 }
 
+/* evaluation.json lists concepts by name; they are asked for by number. */
+static cpt_status open_evaluation(cpt_view *v, cpt_err *e)
+{
+    size_t i;
+    json_t *item;
+    int64_t c;
+    cpt_status status = cpt_alloc(&v->faithful, (size_t)v->n_concepts, sizeof *v->faithful, e);
+    if (status) return status;
+    json_array_foreach(json_object_get(json_object_get(v->evaluation, "faithfulness"), "concepts"), i, item)
+    {
+        const char *name = json_string_value(json_object_get(item, "concept"));
+        if (name && name[0] == 'c' && cpt_parse_i64(name + 1, &c) && c >= 0 && c < v->n_concepts) v->faithful[c] = item;
+    }
+    return CPT_OK;
+}
+
 static cpt_status copy_name(cpt_view *v, const char *folder, cpt_err *e)
 {
     v->folder = cpt_strdup(folder);
@@ -300,9 +318,11 @@ cpt_status cpt_view_open(const char *folder, const cpt_context *ctx, cpt_view **
     v->dictionary = read_json(v, "cache/dictionary.json");
     v->enrichment = read_json(v, "cache/enrichment.json");
     v->evaluation = read_json(v, "evaluation.json");
+    CPT_TRY(cpt_view_open_comparisons(v, e));
     CPT_TRY(open_map(v, e));
     CPT_TRY(open_embedding(v, e));
     CPT_TRY(open_activations(v, e));
+    CPT_TRY(open_evaluation(v, e));
     CPT_TRY(open_index(v, e));
     if (v->have_index) status = open_genes(v, e);
 done:
@@ -314,7 +334,8 @@ done:
 void cpt_view_close(cpt_view *v)
 {
     if (!v) return;
-    json_t *const texts[] = {v->model, v->dictionary, v->enrichment, v->evaluation, v->attribution_summary};
+    json_t *const texts[] = {v->model, v->dictionary, v->enrichment, v->evaluation, v->attribution_summary,
+                             v->comparisons};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) json_decref(texts[i]);
     close_rows(&v->by_cell);
     close_rows(&v->by_concept);
@@ -332,6 +353,7 @@ void cpt_view_close(cpt_view *v)
     free(v->gene_of_column);
     free(v->places);
     free(v->landscape);
+    free(v->faithful);
     cpt_study_close(v->study);
     free(v->folder);
     free(v->name);

@@ -51,6 +51,9 @@ struct cpt_view {
     double place_low[2], place_high[2];
     int64_t n_placed;
 
+    json_t *comparisons;     /* comparisons/ID.json by id */
+    const json_t **faithful; /* [n_concepts] of evaluation.json's faithfulness, NULL = not examined */
+
     pthread_mutex_t lock; /* of landscape */
     char *landscape;      /* JSON of the table of concepts, made once */
 };
@@ -75,13 +78,16 @@ bool cpt_view_is_usable(const cpt_view *v, int64_t cell);
 void cpt_view_put_columns(const cpt_view *v, cpt_jot *j, int64_t cell, bool all);
 void cpt_view_put_term(const cpt_view *v, cpt_jot *j, int64_t row); /* TermShort of an enrichment row; -1 = null */
 
-void cpt_view_put_comparisons(const cpt_view *v, cpt_jot *j); /* Comparison[] */
+/* ---- view_compare.c ---- */
+cpt_status cpt_view_open_comparisons(cpt_view *v, cpt_err *e);
+void cpt_view_put_comparisons(const cpt_view *v, cpt_jot *j);               /* Comparison[] */
+void cpt_view_put_matched(const cpt_view *v, cpt_jot *j, int32_t concept); /* Similar.matched */
 
 /* ---- what was measured about one concept: landscape, header and trust say the same ---- */
 enum { CPT_MAX_FLAGS = 12 };
 typedef struct cpt_flag {
     const char *name;
-    char text[256];
+    char text[384];
 } cpt_flag;
 typedef struct cpt_concept_facts {
     double frequency, max, mean, label_share, label_f1, label_auroc, distance, stability, faithfulness, quality;

@@ -19,23 +19,20 @@ enum { RARE = 10, BINS = 40, FULL_GENES = 10, LANDSCAPE_GENES = 5 };
 
 /* ---- numbers of evaluation.json, by concept ---- */
 
-/* Entry `concept` of an array of numbers somewhere in evaluation.json; NaN when absent. */
-static double evaluated(const cpt_view *v, const char *const *path, int32_t concept)
+/* Mean cosine with the matched decoder rows of other seeds. */
+static double stability(const cpt_view *v, int32_t concept)
 {
-    const json_t *at = v->evaluation;
-    for (; *path; path++) at = json_object_get(at, *path);
-    const json_t *x = json_array_get(at, (size_t) concept);
+    const json_t *decoder = json_object_get(json_object_get(v->evaluation, "stability"), "decoder");
+    const json_t *x = json_array_get(json_object_get(decoder, "by_concept"), (size_t) concept);
     return json_is_number(x) ? json_number_value(x) : NAN;
 }
 
-static double stability(const cpt_view *v, int32_t concept)
-{
-    return evaluated(v, (const char *const[]){"stability", "by_concept", "cosine", NULL}, concept);
-}
-
+/* Area under the drop when genes are replaced in order of attribution. */
 static double faithfulness(const cpt_view *v, int32_t concept)
 {
-    return evaluated(v, (const char *const[]){"faithfulness", "by_concept", "attribution", NULL}, concept);
+    const json_t *own = v->faithful ? v->faithful[concept] : NULL;
+    const json_t *x = json_object_get(json_object_get(own, "area"), "attribution");
+    return json_is_number(x) ? json_number_value(x) : NAN;
 }
 
 /* ---- flags ---- */
@@ -84,18 +81,26 @@ done:
     return status;
 }
 
+/* What takes an evaluation to know; what this file measures itself is passed over. */
 static void flag_evaluated(const cpt_view *v, int32_t concept, cpt_concept_facts *f)
 {
+    static const struct {
+        const char *name, *number; /* of the concept's entry */
+    } known[] = {{"confounded", "pair_rest"}, {"fragile", NULL}, {"unstable", "stability"}};
+    const json_t *flags = json_object_get(v->evaluation, "flags");
+    const json_t *own = json_array_get(json_object_get(flags, "concepts"), (size_t) concept);
     size_t i;
     json_t *flag;
-    const json_t *flags = json_array_get(json_object_get(json_object_get(v->evaluation, "flags"), "by_concept"),
-                                         (size_t) concept);
-    json_array_foreach((json_t *)(uintptr_t)flags, i, flag)
-    {
-        const char *name = json_string_value(json_object_get(flag, "name")),
-                   *text = json_string_value(json_object_get(flag, "text"));
-        if (name && text) ADD_FLAG(f, name, "%s", text);
-    }
+    json_array_foreach(json_object_get(own, "flags"), i, flag)
+        for (size_t k = 0; k < sizeof known / sizeof *known; k++) {
+            const char *name = json_string_value(flag), *rule;
+            if (!name || strcmp(name, known[k].name) != 0) continue;
+            rule = json_string_value(json_object_get(json_object_get(flags, "rules"), name));
+            const json_t *x = known[k].number ? json_object_get(own, known[k].number) : NULL;
+            if (json_is_number(x))
+                ADD_FLAG(f, known[k].name, "%s; here %.3g", rule ? rule : "", json_number_value(x));
+            else ADD_FLAG(f, known[k].name, "%s", rule ? rule : "");
+        }
 }
 
 static cpt_status add_flags(const cpt_view *v, int32_t concept, cpt_concept_facts *f, cpt_err *e)
