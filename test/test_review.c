@@ -169,7 +169,7 @@ static bool next(cpt_notes *n, const char *session, char item[CPT_REVIEW_ITEM + 
 {
     cpt_err err;
     json_t *out;
-    assert_ok(cpt_review_open_item(n, session, &out, &err));
+    assert_ok(cpt_review_open_item(n, session, -1, &out, &err));
     const char *name = json_string_value(json_object_get(out, "item"));
     if (name) snprintf(item, CPT_REVIEW_ITEM + 1, "%s", name);
     else assert_true(json_is_true(json_object_get(out, "done")));
@@ -214,6 +214,12 @@ static void sessions_go_on_where_they_were(void **state)
     const json_t *row = json_array_get(json_object_get(list, "rows"), 0);
     assert_int_equal(json_integer_value(json_object_get(row, "answered")), 9);
     assert_int_equal(json_integer_value(json_object_get(row, "items")), 22);
+    json_decref(list);
+    assert_ok(cpt_review_open_item(n, session, 9, &list, &err)); /* the ninth was skipped */
+    assert_int_equal(json_integer_value(json_object_get(list, "position")), 10);
+    json_decref(list);
+    assert_ok(cpt_review_open_item(n, session, 21, &list, &err)); /* and comes again at the end */
+    assert_int_equal(json_integer_value(json_object_get(list, "position")), 9);
     json_decref(list);
     rate_all(n, session, 1, 0, 100);
     assert_false(next(n, session, item));
@@ -283,7 +289,7 @@ static void wrong_answers_are_refused(void **state)
         if (!strstr(err.text, cases[i].message))
             fail_msg("'%s' lacks '%s'", err.text, cases[i].message);
     }
-    assert_int_equal(cpt_review_open_item(n, "nowhere", &out, &err), CPT_ERR_USAGE);
+    assert_int_equal(cpt_review_open_item(n, "nowhere", -1, &out, &err), CPT_ERR_USAGE);
     free(session);
     cpt_notes_close(n);
 }
