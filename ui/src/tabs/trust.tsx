@@ -42,12 +42,14 @@ function TrustTab({ concept, head, study }: TabProps) {
           <section><h3>Stability over seeds</h3>
             {t.stability ? <p>Mean matched cosine <b {...explain("stability", t.stability.cosine, t.stability.n)}>{fixed(t.stability.cosine, 3)}</b>
               {t.stability.sd !== null && <> ± {fixed(t.stability.sd, 3)}</>} over {t.stability.n} comparisons;
-              random directions reach {fixed(t.stability.null_mean, 3)}.</p>
+              random directions reach {fixed(t.stability.null_mean, 3)}.
+              {t.stability.activation !== null && <> The activations correlate with their matches at <b>{fixed(t.stability.activation, 3)}</b>;
+                random dictionaries reach {fixed(t.stability.activation_null_mean, 3)}.</>}</p>
               : <p class="unit">Not measured in this study (<code>conceptome evaluate --stability</code>).</p>}
           </section>
           <section><h3>Noise floor</h3>
-            {t.noise ? <><p>{count(t.noise.above)} genes rise above the cut-off of {number(t.noise.cutoff)}. Random directions reach, by quantile:</p>
-              <Facts of={t.noise.quantiles} /></> : <p class="unit">Not measured in this study.</p>}
+            {t.noise ? <><p>{count(t.noise.above)} genes lie beyond 95 % of the noise. Absolute attributions that random directions reach, by quantile (the study's cut-off is {number(t.noise.cutoff)}):</p>
+              <Facts of={Object.fromEntries(Object.entries(t.noise.quantiles).map(([k, v]) => [`${k.replace(/^q/, "")} %`, v]))} /></> : <p class="unit">Not measured in this study.</p>}
           </section>
           {t.fragile && <section><h3>Incomplete annotation</h3><Facts of={t.fragile} /></section>}
           {t.controls && <section><h3>Controls</h3><Facts of={t.controls} /></section>}
