@@ -12,7 +12,7 @@ const PAGES = ["landscape", "concept/0/genes", "concept/0/terms", "concept/0/cel
 
 for (const theme of ["light", "dark"] as const) {
   test(`accessible in the ${theme} theme`, async ({ page, server }) => {
-    test.setTimeout(60_000);
+    test.setTimeout(120_000);
     await page.emulateMedia({ colorScheme: theme, reducedMotion: "reduce" });
     for (const path of PAGES) {
       await open(page, server, `${study}/${path}`);

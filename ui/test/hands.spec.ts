@@ -102,12 +102,11 @@ test("the brush keeps a range and the link keeps the brush", async ({ page, serv
   await page.mouse.move(box.x + box.width * 0.9, box.y + 30, { steps: 5 });
   await page.mouse.up();
   await expect(page).toHaveURL(/range=/);
-  await expect(page.locator(".brush-row")).toContainText("active cells between");
+  await expect(page.locator(".brush-row")).toContainText(/^\d+.* active cells between/);
   const said = await page.locator(".brush-row").innerText();
   const copy = await context.newPage();
   await copy.goto(page.url());
-  await expect(copy.locator(".brush-row")).toContainText("active cells between");
-  expect(await copy.locator(".brush-row").innerText()).toBe(said);
+  await expect(copy.locator(".brush-row")).toHaveText(said.replace(/\n/g, ""));
   await page.keyboard.press("u");
   await expect(page).not.toHaveURL(/range=/);
 });

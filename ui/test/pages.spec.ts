@@ -21,7 +21,7 @@ for (const study of studies) {
     void troubles;
     await open(page, server, `${study}/concept/1`);
     await expect(page.locator("h1")).toHaveText("c1");
-    await expect(page.locator("svg.histogram rect").first()).toBeVisible();
+    await expect(page.locator("svg.histogram")).toBeVisible();
     for (const name of ["Genes", "Terms", "Cells", "Composition", "Similar", "Trust"]) {
       await page.getByRole("tab", { name }).click();
       await expect(page.getByRole("tab", { name })).toHaveAttribute("aria-selected", "true");

@@ -64,9 +64,9 @@ test("orders put what is not defined last, both ways", () => {
 test("10,000 concepts are filtered and sorted in less than 100 ms", () => {
   const t = table(10_000);
   filterConcepts(t, "warm", NAMES);
-  const start = performance.now();
+  const start = process.cpuUsage(); // processor time: other work on the machine does not count
   const kept = sortConcepts(t, filterConcepts(t, "gene quality>0.1 -flag:dense", NAMES), "-share");
-  const ms = performance.now() - start;
+  const used = process.cpuUsage(start), ms = (used.user + used.system) / 1000;
   expect(kept.length).toBeGreaterThan(7000);
   console.log(`    filter and sort of 10,000: ${ms.toFixed(1)} ms`);
   expect(ms).toBeLessThan(100);

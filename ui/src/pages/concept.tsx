@@ -81,7 +81,7 @@ function Left({ head, study }: { head: Concept; study: Study }) {
   const values = useMemo(() => (activation.data && !activation.stale ? dense(activation.data, study.cells) : null), [activation.data, activation.stale]);
   const keep = useMemo(() => within(values, range), [values, range]);
   const scaleEnd = useMemo(() => (values ? positiveQuantile(values, 0.99) : head.max || 1), [values]);
-  const kept = keep ? keep.reduce((a, b) => a + b, 0) : head.active;
+  const kept = keep ? keep.reduce((a, b) => a + b, 0) : null; // unknown until the activations are there
 
   function brush(next: Range | null): void {
     const before = query.peek().range ?? null;
