@@ -1,3 +1,4 @@
+#include "server/desk.h"
 #include "server/http.h"
 #include "server/server.h"
 
@@ -51,8 +52,15 @@ static void info(const cpt_request *r, cpt_answer *a)
 static void state(const cpt_request *r, cpt_answer *a)
 {
     char running[32];
+    cpt_notes *notes;
+    cpt_err e;
+    int64_t revision = 0;
     cpt_hosted_running(r->study, running);
-    json_t *root = json_pack("{s:s, s:i, s:o}", "generation", cpt_view_generation(r->view), "notes_revision", 0,
+    /* Notes that cannot be opened say so where they are asked for; the page must go on. */
+    if (cpt_desk_notes(cpt_hosted_desk(r->study), cpt_view_generation(r->view), &r->ctx, &notes, &e) == CPT_OK)
+        cpt_notes_revision(notes, &revision, &e);
+    json_t *root = json_pack("{s:s, s:I, s:o}", "generation", cpt_view_generation(r->view), "notes_revision",
+                             (json_int_t)revision,
                              "running", *running ? json_string(running) : json_null());
     cpt_answer_json(a, json_dumps(root, JSON_COMPACT));
     json_decref(root);

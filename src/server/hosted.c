@@ -1,4 +1,5 @@
 #include "server/hosted.h"
+#include "server/desk.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -18,6 +19,7 @@ struct cpt_lease {
 
 struct cpt_hosted {
     char *folder, *id;
+    cpt_desk *desk;
     pthread_mutex_t lock;
     cpt_lease *current;
     bool looking; /* a thread is looking for changes */
@@ -155,10 +157,12 @@ cpt_status cpt_hosted_new(const char *folder, cpt_hosted *const *others, size_t 
 {
     cpt_hosted *h = calloc(1, sizeof *h);
     *out = NULL;
-    if (!h || !(h->folder = strdup(folder)) || !(h->id = make_id(folder, others, n_others))) {
+    if (!h || !(h->folder = strdup(folder)) || !(h->id = make_id(folder, others, n_others)) ||
+        !(h->desk = cpt_desk_new(folder))) {
         e->code = CPT_ERR_MEMORY;
         snprintf(e->text, sizeof e->text, "out of memory");
         if (h) free(h->folder);
+        if (h) free(h->id);
         free(h);
         return CPT_ERR_MEMORY;
     }
@@ -177,6 +181,7 @@ cpt_status cpt_hosted_new(const char *folder, cpt_hosted *const *others, size_t 
 void cpt_hosted_free(cpt_hosted *h)
 {
     if (!h) return;
+    cpt_desk_free(h->desk);
     drop(h->current);
     pthread_mutex_destroy(&h->lock);
     free(h->folder);
@@ -192,4 +197,9 @@ const char *cpt_hosted_id(const cpt_hosted *h)
 const char *cpt_hosted_folder(const cpt_hosted *h)
 {
     return h->folder;
+}
+
+cpt_desk *cpt_hosted_desk(cpt_hosted *h)
+{
+    return h->desk;
 }

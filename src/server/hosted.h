@@ -13,6 +13,7 @@ void cpt_hosted_free(cpt_hosted *h); /* no request may be using it */
 
 const char *cpt_hosted_id(const cpt_hosted *h);
 const char *cpt_hosted_folder(const cpt_hosted *h);
+struct cpt_desk *cpt_hosted_desk(cpt_hosted *h); /* desk.h: notes and blind review */
 
 /* The current view, kept alive until it is given back. Looks at most once a second whether the study has
  * changed, and opens the new one then; requests that hold the old one keep it. While a stage runs the old

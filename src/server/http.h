@@ -75,5 +75,7 @@ cpt_match cpt_route_find(cpt_request *r, const cpt_route **out);
 
 extern const cpt_route cpt_study_routes[];
 extern const size_t cpt_n_study_routes;
+extern const cpt_route cpt_notes_routes[]; /* handlers_notes.c */
+extern const size_t cpt_n_notes_routes;
 
 #endif

@@ -9,7 +9,7 @@
 static const struct {
     const cpt_route *routes;
     const size_t *n;
-} tables[] = {{cpt_study_routes, &cpt_n_study_routes}};
+} tables[] = {{cpt_study_routes, &cpt_n_study_routes}, {cpt_notes_routes, &cpt_n_notes_routes}};
 
 /* The next segment of a pattern, "" at the end. */
 static size_t next_segment(const char **pattern, const char **start)

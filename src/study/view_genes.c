@@ -13,6 +13,7 @@
 /* Rows of one concept; those of matrices that are absent are NULL. */
 typedef struct gene_rows {
     void *attribution[CPT_VIEW_ATTRIBUTION], *expression[CPT_VIEW_EXPRESSION];
+    int32_t *differing, *higher; /* pairs in which the counts differ; in which the prototype's is higher */
 } gene_rows;
 
 static float f32(const void *row, int32_t g)
@@ -39,6 +40,52 @@ static void free_rows(gene_rows *r)
 {
     for (int i = 0; i < CPT_VIEW_ATTRIBUTION; i++) free(r->attribution[i]);
     for (int i = 0; i < CPT_VIEW_EXPRESSION; i++) free(r->expression[i]);
+    free(r->differing);
+    free(r->higher);
+}
+
+/* ---- in which cell of a pair a gene is higher ---- */
+
+/* Both rows ascend by column. */
+static cpt_status count_pair(const cpt_view *v, const int64_t cells[2], gene_rows *r, cpt_err *e)
+{
+    int32_t *columns[2] = {NULL, NULL};
+    float *counts[2] = {NULL, NULL};
+    int64_t n[2] = {0, 0}, at[2] = {0, 0};
+    cpt_status status = CPT_OK;
+    for (int i = 0; i < 2; i++)
+        CPT_TRY(cpt_rows_read(&v->counts_by_cell, cells[i], &columns[i], &counts[i], &n[i], e));
+    while (at[0] < n[0] || at[1] < n[1]) {
+        int32_t a = at[0] < n[0] ? columns[0][at[0]] : INT32_MAX, b = at[1] < n[1] ? columns[1][at[1]] : INT32_MAX;
+        int32_t column = a < b ? a : b, g = v->gene_of_column[column];
+        float x = a == column ? counts[0][at[0]++] : 0, y = b == column ? counts[1][at[1]++] : 0;
+        if (g < 0 || x == y) continue;
+        r->differing[g]++;
+        r->higher[g] += x > y;
+    }
+done:
+    for (int i = 0; i < 2; i++) {
+        free(columns[i]);
+        free(counts[i]);
+    }
+    return status;
+}
+
+static cpt_status count_pairs(const cpt_view *v, int32_t concept, gene_rows *r, cpt_err *e)
+{
+    enum { PAIR_COLUMNS = 7 };
+    cpt_status status;
+    if (!v->have_pairs || !v->have_counts) return CPT_OK;
+    const int64_t *first = v->pairs_first.data;
+    const double *pairs = v->pairs.data;
+    CPT_TRY(cpt_alloc(&r->differing, (size_t)v->n_genes, sizeof *r->differing, e));
+    CPT_TRY(cpt_alloc(&r->higher, (size_t)v->n_genes, sizeof *r->higher, e));
+    for (int64_t k = first[concept]; k < first[concept + 1]; k++) {
+        const int64_t cells[2] = {(int64_t)pairs[k * PAIR_COLUMNS], (int64_t)pairs[k * PAIR_COLUMNS + 1]};
+        CPT_TRY(count_pair(v, cells, r, e));
+    }
+done:
+    return status;
 }
 
 static void put_gene_row(const cpt_view *v, cpt_jot *j, const gene_rows *r, int32_t g)
@@ -53,7 +100,8 @@ static void put_gene_row(const cpt_view *v, cpt_jot *j, const gene_rows *r, int3
     cpt_jot_put_number(j, "same_sign", (double)f32(r->attribution[A_SAME_SIGN], g));
     cpt_jot_put_number(j, "p", f64(r->attribution[A_P], g));
     cpt_jot_put_number(j, "q", f64(r->attribution[A_Q], g));
-    cpt_jot_put_number(j, "higher", NAN);
+    bool known = r->differing && r->differing[g] > 0;
+    cpt_jot_put_number(j, "higher", known ? (double)r->higher[g] / (double)r->differing[g] : NAN);
     cpt_jot_put_number(j, "logfc", (double)f32(r->expression[X_LOGFC], g));
     cpt_jot_put_number(j, "score", (double)f32(r->expression[X_SCORE], g));
     cpt_jot_put_number(j, "dge_p", f64(r->expression[X_P], g));
@@ -98,7 +146,7 @@ done:
 
 cpt_status cpt_view_genes(const cpt_view *v, int32_t concept, const cpt_gene_query *q, char **json, cpt_err *e)
 {
-    gene_rows rows = {{0}, {0}};
+    gene_rows rows = {.differing = NULL};
     int32_t *order = NULL, n = 0;
     cpt_jot j = {0};
     cpt_status status;
@@ -111,6 +159,7 @@ cpt_status cpt_view_genes(const cpt_view *v, int32_t concept, const cpt_gene_que
     }
     if (v->have_attribution) CPT_TRY(read_rows(v->attribution, CPT_VIEW_ATTRIBUTION, concept, rows.attribution, e));
     if (v->have_expression) CPT_TRY(read_rows(v->expression, CPT_VIEW_EXPRESSION - 1, concept, rows.expression, e));
+    CPT_TRY(count_pairs(v, concept, &rows, e));
     CPT_TRY(order_genes(v, &rows, by_attribution, q->text, &order, &n, e));
     int64_t first = q->offset > 0 ? q->offset : 0, last = q->limit > 0 && q->limit < n - first ? first + q->limit : n;
     cpt_jot_open(&j, '{');
