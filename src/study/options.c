@@ -46,7 +46,8 @@ static const cpt_option_info table[] = {
      "scVI: stop when the validation ELBO has not improved for 45 epochs"},
     /* dictionary */
     {"dictionary", "dictionary", CPT_OPTION_TEXT, "topk", "NAME", NONE,
-     "topk, pca, ica, nmf, neurons, random, or the folder of a trained dictionary"},
+     "topk, batchtopk, matryoshka, pca, ica, nmf, neurons, random, or the folder of a trained "
+     "dictionary"},
     {"preset", "dictionary", CPT_OPTION_CHOICE, "", "overcomplete|openai|sae-lens", NONE,
      "training recipe of that implementation instead of ours"},
     {"expansion", "dictionary", CPT_OPTION_INTEGER, "0", "E", 0, 4096,
@@ -54,7 +55,10 @@ static const cpt_option_info table[] = {
     {"concepts", "dictionary", CPT_OPTION_INTEGER, "0", "F", 0, 1e6,
      "number of concepts, instead of an expansion"},
     {"k", "dictionary", CPT_OPTION_INTEGER, "0", "K", 0, 4096,
-     "active concepts per cell; 0 = by dimension, at most half of it"},
+     "active concepts per cell (batchtopk, matryoshka: on average); 0 = by dimension, at most half "
+     "of it"},
+    {"groups", "dictionary", CPT_OPTION_TEXT, "", "SHARES", NONE,
+     "matryoshka: shares of the concepts in its groups, which sum to 1; default 1/8,1/8,1/4,1/2"},
     {"dictionary-epochs", "dictionary", CPT_OPTION_INTEGER, "0", "N", 0, 1e6,
      "passes over the embedding; 0 = 20 to 200 so that at least 5,000 steps are made"},
     {"ema", "dictionary", CPT_OPTION_FLAG, "no", "", NONE,

@@ -35,7 +35,7 @@ static const cpt_stage stages[] = {
      true,
      {"embedding"},
      {"dictionary", "preset", "expansion", "concepts", "k", "dictionary-epochs", "ema",
-      "validation", "donor"},
+      "validation", "donor", "groups"},
      {"dictionary/cfg.json", "cache/dictionary.json", "cache/split.npy"}},
     {"concepts",
      cpt_stage_concepts,
