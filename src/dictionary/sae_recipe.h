@@ -66,7 +66,7 @@ typedef struct cpt_sae_recipe {
     /* SELECT_BATCH: inference keeps what is above a threshold, the moving average (double) of the
      * smallest active value of each batch, from step threshold_start (from 0) on. */
     double threshold_keep;    /* average = keep * average + (1 - keep) * value */
-    int64_t threshold_start;  /* -1 = step 1,000, or a fifth of all steps when that is earlier */
+    int64_t threshold_start;  /* -1 = 1,000, or a fifth of all steps if less; then keep = 1 - 1 / that, too */
     bool threshold_from_zero; /* SAELens: the average starts at 0; else at its first value */
     bool scale_input;         /* by one scalar, so that the mean squared distance from the mean = dim */
     cpt_sae_init init;

@@ -156,6 +156,15 @@ static cpt_status export_weights(const cpt_sae_trainer *t, float scale, cpt_sae 
     return CPT_OK;
 }
 
+/* In a short training the average must not remember how it began. */
+static void set_threshold_pace(cpt_sae_recipe *r, int64_t n_steps)
+{
+    if (r->threshold_start >= 0) return;
+    const int64_t fifth = n_steps / 5 < 1000 ? n_steps / 5 : 1000;
+    r->threshold_start = fifth;
+    r->threshold_keep = 1 - 1.0 / (double)(fifth > 1 ? fifth : 1);
+}
+
 static cpt_status run_new(const cpt_sae_recipe *recipe, run *r, cpt_err *e)
 {
     cpt_status status = CPT_OK;
@@ -165,7 +174,7 @@ static cpt_status run_new(const cpt_sae_recipe *recipe, run *r, cpt_err *e)
     if (own.batch > n) own.batch = (int32_t)n;
     r->per_epoch = n / own.batch;
     r->n_steps = r->per_epoch * own.epochs;
-    if (own.threshold_start < 0) own.threshold_start = r->n_steps / 5 < 1000 ? r->n_steps / 5 : 1000;
+    set_threshold_pace(&own, r->n_steps);
     CPT_TRY(fixed_loss_scale(r->data, &own, e));
     CPT_TRY(input_scale(r->data, own.scale_input, &r->scale, e));
     CPT_TRY(cpt_alloc(&r->order, (size_t)n, sizeof *r->order, e));
