@@ -199,6 +199,7 @@ cpt_status cpt_attribution_noise(const cpt_model *m, const cpt_dictionary *d, co
     cpt_pairs *pairs = NULL;
     cpt_attribution *noise = NULL;
     cpt_attribution_options plain = *o;
+    plain.store = o->noise_store;
     cpt_status status;
 
     plain.n_bootstrap = plain.n_sign_flips = 0;

@@ -53,6 +53,7 @@ typedef struct cpt_change {
 
 typedef struct cpt_model_ops {
     const char *kind; /* "scvi", "scgpt", "fixed" */
+    bool costly;      /* one pair of attribution takes seconds: its result is worth a file record */
 
     /* Embeds rows [first, first + n) into out [n][dim]. Uses ctx->n_threads threads; a cell's
      * embedding depends on nothing but its own row. Cells the model cannot embed get NaN rows. */

@@ -6,12 +6,14 @@
 #include "model/scgpt.h"
 #include "model/scvi.h"
 #include "model/variable_genes.h"
+#include "study/share.h"
 #include "study/store.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+enum { PATH_LIMIT = 4096 };
 /* ---- cells ---- */
 
 cpt_status cpt_prepare_cells(const char *input, const char *folder, const cpt_options *o,
@@ -44,6 +46,27 @@ done:
 
 /* ---- models ---- */
 
+static int choice(const cpt_options *o, const char *name, int n, const char *const names[])
+{
+    for (int i = 1; i < n; i++)
+        if (strcmp(cpt_options_text(o, name), names[i]) == 0) return i;
+    return 0;
+}
+
+static void scgpt_options(const cpt_options *o, cpt_scgpt_options *out)
+{
+    static const char *const ties[] = {"left", "random", "numpy"},
+                             *const overflow[] = {"random", "top", "first", "torch"},
+                             *const space[] = {"bins", "counts"},
+                             *const precision[] = {"f32", "bf16"};
+    out->ties = (cpt_scgpt_ties)choice(o, "ties", 3, ties);
+    out->overflow = (cpt_scgpt_overflow)choice(o, "overflow", 4, overflow);
+    out->space = (cpt_scgpt_space)choice(o, "space", 2, space);
+    out->precision = (cpt_scgpt_precision)choice(o, "precision", 2, precision);
+    out->tie_draws = (int32_t)cpt_options_integer(o, "tie-draws");
+    out->max_tokens = (int32_t)cpt_options_integer(o, "max-tokens");
+}
+
 cpt_status cpt_prepare_open_model(const char *path, const cpt_options *o, cpt_model **out,
                                   const cpt_context *ctx, cpt_err *e)
 {
@@ -52,13 +75,52 @@ cpt_status cpt_prepare_open_model(const char *path, const cpt_options *o, cpt_mo
     cpt_scgpt_options scgpt;
     cpt_scgpt_options_init(&scgpt);
     scgpt.seed = ctx->seed;
-    if (strcmp(cpt_options_text(o, "space"), "counts") == 0) scgpt.space = CPT_SCGPT_SPACE_COUNTS;
+    scgpt_options(o, &scgpt);
     status = cpt_scgpt_set_options(*out, &scgpt, e);
     if (status) {
         cpt_model_free(*out);
         *out = NULL;
     }
     return status;
+}
+
+cpt_status cpt_prepare_align(const cpt_model *m, const cpt_strings *gene_ids,
+                             const cpt_strings *symbols, const cpt_options *o, cpt_alignment *out,
+                             cpt_err *e)
+{
+    char path[PATH_LIMIT];
+    cpt_gene_table *table = NULL;
+    const bool aliases = cpt_options_flag(o, "gene-aliases");
+    cpt_status status = CPT_OK;
+    if (aliases) {
+        CPT_TRY(cpt_share_path("human_genes.tsv.gz", path, sizeof path, e));
+        CPT_TRY(cpt_gene_table_open(path, &table, e));
+    }
+    status = cpt_align_genes(&m->gene_names, gene_ids, symbols, table, aliases, out, e);
+done:
+    cpt_gene_table_free(table);
+    return status;
+}
+
+/* A vocabulary of all human genes is never found whole in an input: there the input's share counts.
+ */
+void cpt_prepare_report_coverage(const cpt_model *m, const cpt_alignment *a, int32_t n_columns,
+                                 const cpt_context *ctx)
+{
+    const bool vocabulary = cpt_model_is_scgpt(m);
+    const int32_t of = vocabulary ? n_columns : m->n_genes;
+    const double share = (double)a->n_found / (of > 0 ? of : 1);
+    const bool few = share < (vocabulary ? 0.5 : 0.8);
+    cpt_log(ctx, few ? CPT_LOG_WARN : CPT_LOG_INFO,
+            vocabulary
+                ? "model: %s; %d of the input's %d genes are in its vocabulary (%.0f %%, %d by "
+                  "an alias)%s"
+                : "model: %s; %d of its %d genes are in the input (%.0f %%, %d by an alias)%s",
+            cpt_text_str(&m->description), a->n_found, of, 100 * share, a->n_by_alias,
+            !few         ? ""
+            : vocabulary ? "; the others are not seen by it: are the ids symbols of human genes? "
+                           "--gene-aliases brings old symbols to current ones"
+                         : "; the others count as 0, which may distort the embedding");
 }
 
 bool cpt_prepare_is_fixed(const char *name)

@@ -2,6 +2,7 @@
 #ifndef CPT_STUDY_PREPARE_H
 #define CPT_STUDY_PREPARE_H
 
+#include "ontology/genes.h"
 #include "dictionary/dictionary.h"
 #include "io/cells.h"
 #include "model/model.h"
@@ -17,6 +18,12 @@ cpt_status cpt_prepare_scvi(const cpt_cells *cells, const cpt_options *o, cpt_mo
 /* Opens a saved model and gives it the options that concern it (scGPT: "space"). */
 cpt_status cpt_prepare_open_model(const char *path, const cpt_options *o, cpt_model **out,
                                   const cpt_context *ctx, cpt_err *e);
+/* Columns of the input -> genes of the model, with option "gene-aliases" by the shipped gene table too. */
+cpt_status cpt_prepare_align(const cpt_model *m, const cpt_strings *gene_ids, const cpt_strings *symbols,
+                             const cpt_options *o, cpt_alignment *out, cpt_err *e);
+/* Says which model it is and how many genes it shares with the input; a warning when that is little. */
+void cpt_prepare_report_coverage(const cpt_model *m, const cpt_alignment *a, int32_t n_columns,
+                                 const cpt_context *ctx);
 
 /* "obsm:KEY" or a name that ends in .npy */
 bool cpt_prepare_is_fixed(const char *model_name);

@@ -131,20 +131,19 @@ done:
     return status;
 }
 
-/* "412 of the model's 1,225 genes are in the input": few means that ids do not fit. */
 static cpt_status report_coverage(cpt_study *s, cpt_err *e)
 {
+    const cpt_cells *cells;
     const cpt_counts *counts;
     cpt_model *model;
-    cpt_status status = cpt_study_model(s, &model, e);
-    if (status == CPT_OK) status = cpt_study_counts(s, &counts, e);
-    if (status || !cpt_model_has_counterfactuals(model)) return status;
-    double share = (double)s->alignment.n_found / model->n_genes;
-    cpt_log(s->ctx, share < 0.8 ? CPT_LOG_WARN : CPT_LOG_INFO,
-            "model: %s; %d of its %d genes are in the input (%.0f %%)%s",
-            cpt_text_str(&model->description), s->alignment.n_found, model->n_genes, 100 * share,
-            share < 0.8 ? "; the others count as 0, which may distort the embedding" : "");
-    return CPT_OK;
+    cpt_status status;
+    CPT_TRY(cpt_study_cells(s, &cells, e));
+    CPT_TRY(cpt_study_model(s, &model, e));
+    CPT_TRY(cpt_study_counts(s, &counts, e));
+    if (cpt_model_has_counterfactuals(model))
+        cpt_prepare_report_coverage(model, &s->alignment, cells->n_genes, s->ctx);
+done:
+    return status;
 }
 
 cpt_status cpt_stage_model(cpt_study *s, cpt_err *e)

@@ -1,5 +1,6 @@
 #include "base/file.h"
 #include "base/memory.h"
+#include "concept/pair_store.h"
 #include "study/prepare.h"
 #include "study/store.h"
 
@@ -160,12 +161,57 @@ static cpt_status attribution_options(cpt_study *s, const cpt_model *model,
                      ? CPT_READOUT_PRE
                      : CPT_READOUT_ACTIVATION;
     o->ig_steps = (int32_t)cpt_options_integer(s->options, "ig-steps");
+    o->hybrid_top = (int32_t)cpt_options_integer(s->options, "hybrid-top");
+    o->hybrid_check = (int32_t)cpt_options_integer(s->options, "hybrid-check");
     o->cutoff = cpt_options_number(s->options, "cutoff");
     if (strcmp(cpt_options_text(s->options, "space"), "counts") == 0 &&
         strcmp(model->ops->kind, "scgpt") != 0)
         cpt_info(s->ctx, "--space counts concerns scGPT only; %s works on counts anyway",
                  model->ops->kind);
     return CPT_OK;
+}
+
+/* ---- finished pairs of a costly model are kept, so that a run that was stopped goes on ---- */
+
+/* What the result of one pair depends on, prototypes' number and choice left out. */
+static cpt_status open_store(cpt_study *s, const char *name, const cpt_model *model,
+                             const cpt_attribution_options *o, cpt_pair_store **out, cpt_err *e)
+{
+    const json_t *stages = json_object_get(s->manifest, "stages");
+    const char *parent =
+        json_string_value(json_object_get(json_object_get(stages, "concepts"), "key"));
+    char text[256], key[65], path[PATH_LIMIT];
+    cpt_sha256 h;
+    cpt_status status = cpt_study_path(s, name, path, sizeof path, e);
+    if (status) return status;
+    int n = snprintf(text, sizeof text, "%s %s %d %d %d %d %d %d %llu %s", parent ? parent : "",
+                     name, (int)o->method, (int)o->mode, (int)o->readout, (int)o->ig_steps,
+                     (int)o->hybrid_top, (int)o->hybrid_check, (unsigned long long)s->ctx->seed,
+                     cpt_options_text(s->options, "space"));
+    cpt_sha256_init(&h);
+    cpt_sha256_add(&h, text, (size_t)n);
+    cpt_sha256_hex(&h, key);
+    status = cpt_pair_store_open(path, key, model->n_genes, out, e);
+    if (status == CPT_OK && cpt_pair_store_size(*out))
+        cpt_info(s->ctx, "%lld pairs are in %s and are not computed again",
+                 (long long)cpt_pair_store_size(*out), name);
+    return status;
+}
+
+static cpt_status open_stores(cpt_study *s, const cpt_model *model, cpt_attribution_options *o,
+                              cpt_err *e)
+{
+    if (!model->ops->costly) return CPT_OK;
+    cpt_status status = open_store(s, "cache/pairs_done.bin", model, o, &o->store, e);
+    if (status) return status;
+    return open_store(s, "cache/pairs_done_noise.bin", model, o, &o->noise_store, e);
+}
+
+static cpt_status settle(cpt_pair_store **store, cpt_err *e)
+{
+    cpt_pair_store *s = *store;
+    *store = NULL;
+    return cpt_pair_store_settle(s, e);
 }
 
 /* A results array over the model's genes -> the same over the universe, in place of the old one. */
@@ -230,7 +276,7 @@ cpt_status cpt_stage_attribution(cpt_study *s, cpt_err *e)
     cpt_pairs *pairs = NULL;
     cpt_attribution *a = NULL;
     cpt_pair_options po;
-    cpt_attribution_options o;
+    cpt_attribution_options o = {.store = NULL};
     cpt_status status;
     CPT_TRY(cpt_study_model(s, &model, e));
     if (!cpt_model_has_counterfactuals(model)) return no_attribution(s, e);
@@ -242,14 +288,19 @@ cpt_status cpt_stage_attribution(cpt_study *s, cpt_err *e)
     CPT_TRY(pair_options(s, &po, e));
     CPT_TRY(attribution_options(s, model, &o, e));
     CPT_TRY(cpt_pairs_find(u, embedding, dim, &po, &pairs, s->ctx, e));
+    CPT_TRY(open_stores(s, model, &o, e));
     CPT_TRY(cpt_attribute_all(model, d, counts, pairs, &o, &a, s->ctx, e));
     int32_t n_directions = (int32_t)cpt_options_integer(s->options, "noise-directions");
     if (n_directions > 0)
         CPT_TRY(cpt_attribution_noise(model, d, counts, embedding, n_cells, n_directions, &po, &o,
                                       a, s->ctx, e));
     CPT_TRY(reduce_to_universe(a, universe, e));
-    status = cpt_store_attribution(s, pairs, a, e);
+    CPT_TRY(cpt_store_attribution(s, pairs, a, e));
+    CPT_TRY(settle(&o.store, e));
+    status = settle(&o.noise_store, e);
 done:
+    cpt_pair_store_close(o.store);
+    cpt_pair_store_close(o.noise_store);
     cpt_pairs_free(pairs);
     cpt_attribution_free(a);
     return status;

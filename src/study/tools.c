@@ -122,10 +122,8 @@ cpt_status cpt_embed(const char *input, const char *out_h5ad, const cpt_options 
     CPT_TRY(import_scratch(input, o, folder, &cells, ctx, e));
     CPT_TRY(obtain_model(cells, o, &model, ctx, e));
     CPT_TRY(open_symbols(cells, &map, e));
-    CPT_TRY(cpt_align_genes(&model->gene_names, &cells->gene_ids, &map.symbols, NULL, false,
-                            &alignment, e));
-    cpt_info(ctx, "model: %s; %d of its %d genes are in the input",
-             cpt_text_str(&model->description), alignment.n_found, model->n_genes);
+    CPT_TRY(cpt_prepare_align(model, &cells->gene_ids, &map.symbols, o, &alignment, e));
+    cpt_prepare_report_coverage(model, &alignment, cells->n_genes, ctx);
     if (alignment.n_found == 0) {
         status = cpt_fail(e, CPT_ERR_DATA,
                           "%s: none of the model's genes is in the input; are the ids of one kind?",
