@@ -1,16 +1,16 @@
 /* sae.c - encoding, decoding, read-out and gradient of a sparse autoencoder.
  *
- * Encoding works on blocks of rows: centre, one single-threaded matrix product for all concepts, then
- * exact top-k or the thresholds. The bias is subtracted from the embedding and not folded into b_enc: embeddings with a
- * large common mean would lose digits. O(n F dim).
+ * Encoding works on blocks of rows: centre, one single-threaded matrix product for all concepts,
+ * then exact top-k or the thresholds. The bias is subtracted from the embedding and not folded into
+ * b_enc: embeddings with a large common mean would lose digits. O(n F dim).
  *
- * Top-k takes larger values first, then lower concepts; what is <= 0 is not active even inside the k
- * (relu after top-k, Gao et al. 2024).
+ * Top-k takes larger values first, then lower concepts; what is <= 0 is not active even inside the
+ * k (relu after top-k, Gao et al. 2024).
  *
- * With thresholds a concept does not depend on the others. The product of the block only sorts out what
- * cannot be active by more than its rounding; the rest is summed again in double, in order, as the
- * read-out of one concept does: both give the same bits, and a cell that the encoder calls active has a
- * read-out above 0. */
+ * With thresholds a concept does not depend on the others. The product of the block only sorts out
+ * what cannot be active by more than its rounding; the rest is summed again in double, in order, as
+ * the read-out of one concept does: both give the same bits, and a cell that the encoder calls
+ * active has a read-out above 0. */
 #include "dictionary/sae.h"
 
 #include "base/memory.h"
@@ -28,7 +28,7 @@ typedef struct workspace {
     float *centred; /* [BLOCK_ROWS][dim] */
     float *pre;     /* [BLOCK_ROWS][n_concepts] */
     void *topk;
-    double *norms;  /* [n_concepts] of w_enc; with thresholds only */
+    double *norms; /* [n_concepts] of w_enc; with thresholds only */
 } workspace;
 
 static void workspace_free(workspace *w)
@@ -59,7 +59,8 @@ static void pre_activations(const cpt_sae *s, int64_t n, const float *a, workspa
     const float *x = a;
     if (s->subtract_bias) {
         for (int64_t i = 0; i < n; i++)
-            for (int32_t j = 0; j < dim; j++) w->centred[i * dim + j] = a[i * dim + j] - s->b_dec[j];
+            for (int32_t j = 0; j < dim; j++)
+                w->centred[i * dim + j] = a[i * dim + j] - s->b_dec[j];
         x = w->centred;
     }
     for (int64_t i = 0; i < n; i++) memcpy(w->pre + i * F, s->b_enc, (size_t)F * sizeof(float));
@@ -67,7 +68,7 @@ static void pre_activations(const cpt_sae *s, int64_t n, const float *a, workspa
 }
 
 static cpt_status encode_topk(const cpt_dictionary *d, int64_t n, const float *a, int32_t *counts,
-                         int32_t *concepts, float *values, cpt_err *e)
+                              int32_t *concepts, float *values, cpt_err *e)
 {
     const cpt_sae *s = (const cpt_sae *)d;
     const cpt_topk_kernels *topk = cpt_topk_kernels_get();
@@ -79,16 +80,16 @@ static cpt_status encode_topk(const cpt_dictionary *d, int64_t n, const float *a
         pre_activations(s, rows, a + start * d->dim, &w);
         for (int64_t i = 0; i < rows; i++) {
             int64_t at = (start + i) * d->max_active;
-            counts[start + i] = topk->row(w.pre + i * d->n_concepts, d->n_concepts, d->max_active, 0,
-                                          concepts + at, values + at, w.topk);
+            counts[start + i] = topk->row(w.pre + i * d->n_concepts, d->n_concepts, d->max_active,
+                                          0, concepts + at, values + at, w.topk);
         }
     }
     workspace_free(&w);
     return CPT_OK;
 }
 
-static void decode(const cpt_dictionary *d, int64_t n, const int32_t *counts, const int32_t *concepts,
-                   const float *values, float *out)
+static void decode(const cpt_dictionary *d, int64_t n, const int32_t *counts,
+                   const int32_t *concepts, const float *values, float *out)
 {
     const int32_t dim = d->dim;
     for (int64_t i = 0; i < n; i++) {
@@ -114,7 +115,7 @@ static bool has_place(const float *pre, int32_t F, int32_t c, int32_t k)
 static float one_pre_activation(const cpt_sae *s, int32_t concept, const float *a)
 {
     const int32_t dim = s->base.dim;
-    const float *w = s->w_enc + (int64_t)concept * dim;
+    const float *w = s->w_enc + (int64_t) concept * dim;
     double sum = s->b_enc[concept];
     for (int32_t j = 0; j < dim; j++)
         sum += (double)w[j] * (s->subtract_bias ? a[j] - s->b_dec[j] : a[j]);
@@ -122,7 +123,7 @@ static float one_pre_activation(const cpt_sae *s, int32_t concept, const float *
 }
 
 static cpt_status readout_topk(const cpt_dictionary *d, int32_t concept, int64_t n, const float *a,
-                          float *activation, float *pre, cpt_err *e)
+                               float *activation, float *pre, cpt_err *e)
 {
     const cpt_sae *s = (const cpt_sae *)d;
     if (!activation) {
@@ -161,8 +162,8 @@ static double norm_of(const float *x, int32_t n)
     return sqrt(sum);
 }
 
-/* The active concepts of one embedding whose rough pre-activations are known. The error of a float sum
- * of dim + 1 products is at most (dim + 1) eps / 2 times the sum of their magnitudes. */
+/* The active concepts of one embedding whose rough pre-activations are known. The error of a float
+ * sum of dim + 1 products is at most (dim + 1) eps / 2 times the sum of their magnitudes. */
 static int32_t encode_row(const cpt_sae *s, const float *a, const float *x, const float *pre,
                           const double *norms, int32_t *concepts, float *values)
 {
@@ -180,8 +181,8 @@ static int32_t encode_row(const cpt_sae *s, const float *a, const float *x, cons
     return n;
 }
 
-static cpt_status encode_threshold(const cpt_dictionary *d, int64_t n, const float *a, int32_t *counts,
-                                   int32_t *concepts, float *values, cpt_err *e)
+static cpt_status encode_threshold(const cpt_dictionary *d, int64_t n, const float *a,
+                                   int32_t *counts, int32_t *concepts, float *values, cpt_err *e)
 {
     const cpt_sae *s = (const cpt_sae *)d;
     workspace w;
@@ -196,9 +197,9 @@ static cpt_status encode_threshold(const cpt_dictionary *d, int64_t n, const flo
         pre_activations(s, rows, block, &w);
         for (int64_t i = 0; i < rows; i++) {
             const int64_t at = (start + i) * d->max_active;
-            counts[start + i] = encode_row(s, block + i * d->dim, x + i * d->dim,
-                                           w.pre + i * d->n_concepts, w.norms, concepts + at,
-                                           values + at);
+            counts[start + i] =
+                encode_row(s, block + i * d->dim, x + i * d->dim, w.pre + i * d->n_concepts,
+                           w.norms, concepts + at, values + at);
         }
     }
 done:
@@ -206,8 +207,8 @@ done:
     return status;
 }
 
-static cpt_status readout_threshold(const cpt_dictionary *d, int32_t concept, int64_t n, const float *a,
-                                    float *activation, float *pre, cpt_err *e)
+static cpt_status readout_threshold(const cpt_dictionary *d, int32_t concept, int64_t n,
+                                    const float *a, float *activation, float *pre, cpt_err *e)
 {
     const cpt_sae *s = (const cpt_sae *)d;
     (void)e;
@@ -222,7 +223,7 @@ static cpt_status readout_threshold(const cpt_dictionary *d, int32_t concept, in
 static void gradient(const cpt_dictionary *d, int32_t concept, const float *a, float *out)
 {
     const cpt_sae *s = (const cpt_sae *)d;
-    memcpy(out, s->w_enc + (int64_t)concept * d->dim, (size_t)d->dim * sizeof *out);
+    memcpy(out, s->w_enc + (int64_t) concept * d->dim, (size_t)d->dim * sizeof *out);
 }
 
 static void sae_free(cpt_dictionary *d)
@@ -236,9 +237,12 @@ static void sae_free(cpt_dictionary *d)
 static const cpt_dictionary_ops kinds[] = {
     {CPT_SAE_TOPK, encode_topk, decode, readout_topk, gradient, cpt_sae_save, sae_free},
     {CPT_SAE_RANDOM, encode_topk, decode, readout_topk, gradient, cpt_sae_save, sae_free},
-    {CPT_SAE_BATCHTOPK, encode_threshold, decode, readout_threshold, gradient, cpt_sae_save, sae_free},
-    {CPT_SAE_MATRYOSHKA, encode_threshold, decode, readout_threshold, gradient, cpt_sae_save, sae_free},
-    {CPT_SAE_JUMPRELU, encode_threshold, decode, readout_threshold, gradient, cpt_sae_save, sae_free},
+    {CPT_SAE_BATCHTOPK, encode_threshold, decode, readout_threshold, gradient, cpt_sae_save,
+     sae_free},
+    {CPT_SAE_MATRYOSHKA, encode_threshold, decode, readout_threshold, gradient, cpt_sae_save,
+     sae_free},
+    {CPT_SAE_JUMPRELU, encode_threshold, decode, readout_threshold, gradient, cpt_sae_save,
+     sae_free},
 };
 enum { N_KINDS = sizeof kinds / sizeof *kinds };
 
@@ -259,10 +263,11 @@ cpt_status cpt_sae_new(const char *kind, int32_t n_concepts, int32_t dim, int32_
     if (!ops) return cpt_fail(e, CPT_ERR_USAGE, "'%.40s' is no kind of sparse autoencoder", kind);
     const bool threshold = ops->encode == encode_threshold;
     if (n_concepts < 1 || dim < 1 || k < !threshold || k > n_concepts)
-        return cpt_fail(e, CPT_ERR_USAGE,
-                        "a sparse dictionary needs at least one dimension and 1 <= k <= concepts; this "
-                        "one has %d dimensions, %d concepts and k = %d",
-                        dim, n_concepts, k);
+        return cpt_fail(
+            e, CPT_ERR_USAGE,
+            "a sparse dictionary needs at least one dimension and 1 <= k <= concepts; this "
+            "one has %d dimensions, %d concepts and k = %d",
+            dim, n_concepts, k);
     size_t F = (size_t)n_concepts, size = 0;
     if (!cpt_size_mul(F, (size_t)dim, &size) || !cpt_size_mul(size, 2, &size))
         return cpt_fail(e, CPT_ERR_MEMORY, "a dictionary of %d x %d is too large", n_concepts, dim);

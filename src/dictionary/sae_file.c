@@ -1,18 +1,18 @@
-/* sae_file.c - a sparse autoencoder on disk, in the layout of SAELens' inference classes TopKSAE and, for
- * thresholds, JumpReLUSAE (as SAELens itself saves Batch-Top-K).
+/* sae_file.c - a sparse autoencoder on disk, in the layout of SAELens' inference classes TopKSAE
+ * and, for thresholds, JumpReLUSAE (as SAELens itself saves Batch-Top-K).
  *
- *   DIR/sae_weights.safetensors   W_enc [d_in][d_sae], b_enc [d_sae], W_dec [d_sae][d_in], b_dec [d_in], f32;
- *                                 jumprelu: threshold [d_sae]
- *   DIR/cfg.json                  architecture "topk" | "jumprelu", d_in, d_sae, k (topk),
- *                                 apply_b_dec_to_input, dtype, ..., metadata {"conceptome_kind": "topk" |
- *                                 "random" | "batchtopk" | "matryoshka" | "jumprelu", "conceptome_k" (jumprelu:
- *                                 active concepts on average in training), "conceptome_version"}
+ *   DIR/sae_weights.safetensors   W_enc [d_in][d_sae], b_enc [d_sae], W_dec [d_sae][d_in], b_dec
+ * [d_in], f32; jumprelu: threshold [d_sae] DIR/cfg.json                  architecture "topk" |
+ * "jumprelu", d_in, d_sae, k (topk), apply_b_dec_to_input, dtype, ..., metadata {"conceptome_kind":
+ * "topk" | "random" | "batchtopk" | "matryoshka" | "jumprelu", "conceptome_k" (jumprelu: active
+ * concepts on average in training), "conceptome_version"}
  *
- * Written folders load with SAE.load_from_disk of sae-lens 6.54.12 (checked), and SAELens' own are read:
- * f16, bf16 and f64 weights are converted; a decoder whose norm is still to be multiplied into the
- * activations (rescale_acts_by_decoder_norm) is folded, which leaves selection and output as they are; k may
- * also stand in activation_fn_kwargs as SAELens up to 5 wrote it. What changes the numbers and is not
- * implemented (input normalisation, hook_z reshaping) is refused, not ignored. */
+ * Written folders load with SAE.load_from_disk of sae-lens 6.54.12 (checked), and SAELens' own are
+ * read: f16, bf16 and f64 weights are converted; a decoder whose norm is still to be multiplied
+ * into the activations (rescale_acts_by_decoder_norm) is folded, which leaves selection and output
+ * as they are; k may also stand in activation_fn_kwargs as SAELens up to 5 wrote it. What changes
+ * the numbers and is not implemented (input normalisation, hook_z reshaping) is refused, not
+ * ignored. */
 #include "dictionary/config.h"
 #include "dictionary/sae.h"
 #include "dictionary/train.h"
@@ -56,9 +56,10 @@ static cpt_status write_weights(const cpt_sae *s, const char *folder, cpt_err *e
     char path[4096];
     CPT_TRY(cpt_alloc(&w_enc, (size_t)(F * d), sizeof *w_enc, e));
     transpose(s->w_enc, F, d, w_enc);
-    const cpt_tensor tensors[] = {tensor_of("W_dec", s->w_dec, F, d), tensor_of("W_enc", w_enc, d, F),
-                                  tensor_of("b_dec", s->b_dec, d, 0), tensor_of("b_enc", s->b_enc, F, 0),
-                                  tensor_of("threshold", s->threshold, F, 0)};
+    const cpt_tensor tensors[] = {
+        tensor_of("W_dec", s->w_dec, F, d), tensor_of("W_enc", w_enc, d, F),
+        tensor_of("b_dec", s->b_dec, d, 0), tensor_of("b_enc", s->b_enc, F, 0),
+        tensor_of("threshold", s->threshold, F, 0)};
     static const char *const metadata[] = {"format", "pt"};
     CPT_TRY(cpt_path_join(path, sizeof path, folder, CPT_WEIGHTS_FILE, e));
     CPT_TRY(cpt_safetensors_write(path, s->threshold ? 5 : 4, tensors, 1, metadata, e));
@@ -87,7 +88,8 @@ static cpt_status write_config(const cpt_sae *s, const char *folder, cpt_err *e)
                   "  \"reshape_activations\": \"none\",\n",
                   s->subtract_bias ? "true" : "false");
     if (!s->threshold) cpt_text_add(&text, "  \"rescale_acts_by_decoder_norm\": false,\n");
-    cpt_text_addf(&text, "  \"metadata\": {\n    \"conceptome_kind\": \"%s\",\n", s->base.ops->kind);
+    cpt_text_addf(&text, "  \"metadata\": {\n    \"conceptome_kind\": \"%s\",\n",
+                  s->base.ops->kind);
     if (s->threshold) cpt_text_addf(&text, "    \"conceptome_k\": %d,\n", s->base.k);
     cpt_text_add(&text, "    \"conceptome_version\": \"" CPT_VERSION "\"\n  }\n}\n");
     CPT_TRY(cpt_text_status(&text, e));
@@ -118,7 +120,8 @@ static cpt_status refuse_unless(const char *folder, const json_t *cfg, const cha
     const char *text = json_string_value(value);
     if (!value || json_is_null(value) || (text && strcmp(text, allowed) == 0)) return CPT_OK;
     return cpt_fail(e, CPT_ERR_UNSUPPORTED,
-                    "%s/" CPT_CONFIG_FILE ": '%s' is '%.40s' and only '%s' is supported; fold it into "
+                    "%s/" CPT_CONFIG_FILE
+                    ": '%s' is '%.40s' and only '%s' is supported; fold it into "
                     "the weights with SAELens and save again",
                     folder, key, text ? text : "not a text", allowed);
 }
@@ -129,8 +132,8 @@ static cpt_status read_flag(const char *folder, const json_t *cfg, const char *k
     const json_t *value = json_object_get(cfg, key);
     *out = value ? json_is_true(value) : absent;
     if (value && !json_is_boolean(value))
-        return cpt_fail(e, CPT_ERR_FORMAT, "%s/" CPT_CONFIG_FILE ": '%s' must be true or false", folder,
-                        key);
+        return cpt_fail(e, CPT_ERR_FORMAT, "%s/" CPT_CONFIG_FILE ": '%s' must be true or false",
+                        folder, key);
     return CPT_OK;
 }
 
@@ -143,7 +146,8 @@ typedef struct config {
 static cpt_status read_k(const char *folder, const json_t *cfg, config *c, cpt_err *e)
 {
     const json_t *metadata = json_object_get(cfg, "metadata");
-    const json_t *with_k = json_object_get(cfg, "k") ? cfg : json_object_get(cfg, "activation_fn_kwargs");
+    const json_t *with_k =
+        json_object_get(cfg, "k") ? cfg : json_object_get(cfg, "activation_fn_kwargs");
     c->k = 0;
     if (!c->threshold)
         return cpt_config_int(folder, with_k ? with_k : cfg, "k", 1, c->n_concepts, &c->k, e);
@@ -156,8 +160,8 @@ static const char *kind_of(const json_t *cfg, bool threshold)
 {
     static const char *const with_topk[] = {CPT_SAE_RANDOM, NULL};
     static const char *const with_threshold[] = {CPT_SAE_BATCHTOPK, CPT_SAE_MATRYOSHKA, NULL};
-    const char *kind = json_string_value(json_object_get(json_object_get(cfg, "metadata"),
-                                                         "conceptome_kind"));
+    const char *kind =
+        json_string_value(json_object_get(json_object_get(cfg, "metadata"), "conceptome_kind"));
     for (const char *const *p = threshold ? with_threshold : with_topk; *p && kind; p++)
         if (strcmp(kind, *p) == 0) return *p;
     return threshold ? CPT_SAE_JUMPRELU : CPT_SAE_TOPK;
@@ -176,21 +180,23 @@ static cpt_status read_settings(const char *folder, const json_t *cfg, config *c
     CPT_TRY(refuse_unless(folder, cfg, "normalize_activations", "none", e));
     CPT_TRY(refuse_unless(folder, cfg, "reshape_activations", "none", e));
     if (c->threshold && c->rescale)
-        status = cpt_fail(e, CPT_ERR_UNSUPPORTED,
-                          "%s/" CPT_CONFIG_FILE ": 'rescale_acts_by_decoder_norm' is not supported with "
-                          "thresholds; fold the norms into the weights with SAELens and save again",
-                          folder);
+        status =
+            cpt_fail(e, CPT_ERR_UNSUPPORTED,
+                     "%s/" CPT_CONFIG_FILE ": 'rescale_acts_by_decoder_norm' is not supported with "
+                     "thresholds; fold the norms into the weights with SAELens and save again",
+                     folder);
     c->kind = kind_of(cfg, c->threshold);
 done:
     return status;
 }
 
-static cpt_status all_finite(const char *path, const char *name, const float *x, int64_t n, cpt_err *e)
+static cpt_status all_finite(const char *path, const char *name, const float *x, int64_t n,
+                             cpt_err *e)
 {
     for (int64_t i = 0; i < n; i++)
         if (!isfinite(x[i]))
-            return cpt_fail(e, CPT_ERR_FORMAT, "%s: tensor %s is not finite at element %lld", path, name,
-                            (long long)i);
+            return cpt_fail(e, CPT_ERR_FORMAT, "%s: tensor %s is not finite at element %lld", path,
+                            name, (long long)i);
     return CPT_OK;
 }
 

@@ -1,11 +1,11 @@
 /* sae_select.c - the selection of Batch-Top-K: the k n largest pre-activations of a whole batch.
  *
- * Bussmann, Leask, Nanda 2024, "BatchTopK Sparse Autoencoders" (arXiv 2412.06410): samples share one
- * budget, so that a sample that needs more latents gets them from one that needs fewer.
+ * Bussmann, Leask, Nanda 2024, "BatchTopK Sparse Autoencoders" (arXiv 2412.06410): samples share
+ * one budget, so that a sample that needs more latents gets them from one that needs fewer.
  *
- * Method: the order of positive floats is that of their bits as unsigned numbers. Three histograms, of
- * 11, 11 and 10 bits, find the n-th largest value exactly without sorting or moving anything; a fourth
- * and a fifth pass count and write the chosen ones. O(n F) per pass, reading only.
+ * Method: the order of positive floats is that of their bits as unsigned numbers. Three histograms,
+ * of 11, 11 and 10 bits, find the n-th largest value exactly without sorting or moving anything; a
+ * fourth and a fifth pass count and write the chosen ones. O(n F) per pass, reading only.
  *
  * Histograms are whole numbers, so their sum over threads is the same for any number of them; equal
  * values at the edge are taken in order of sample, then latent. NaN is never chosen. */
@@ -30,8 +30,8 @@ static uint32_t bits_of(float x)
     return bits;
 }
 
-/* Counts the positive values whose bits above `shift + width` are `prefix` by their next `width` bits;
- * all counts end up in the first histogram. */
+/* Counts the positive values whose bits above `shift + width` are `prefix` by their next `width`
+ * bits; all counts end up in the first histogram. */
 static void count_bits(const float *x, int64_t n, int round, uint32_t prefix, int64_t *histograms,
                        int n_threads)
 {
@@ -49,11 +49,12 @@ static void count_bits(const float *x, int64_t n, int round, uint32_t prefix, in
         }
     }
     for (int t = 1; t < n_threads; t++)
-        for (int64_t b = 0; b <= mask; b++) histograms[b] += histograms[(int64_t)t * MAX_BUCKETS + b];
+        for (int64_t b = 0; b <= mask; b++)
+            histograms[b] += histograms[(int64_t)t * MAX_BUCKETS + b];
 }
 
-/* The value at place *n_chosen of the falling order; *n_chosen falls to the number of positive values
- * when there are fewer. *n_equal = how many of the values equal to it are chosen. */
+/* The value at place *n_chosen of the falling order; *n_chosen falls to the number of positive
+ * values when there are fewer. *n_equal = how many of the values equal to it are chosen. */
 static float find_edge(const float *x, int64_t n, int64_t *n_chosen, int64_t *n_equal,
                        int64_t *histograms, int n_threads)
 {
@@ -78,8 +79,8 @@ static float find_edge(const float *x, int64_t n, int64_t *n_chosen, int64_t *n_
     return edge;
 }
 
-float cpt_sae_select_batch(const float *pre, int64_t n, int32_t F, int64_t n_chosen, cpt_sae_active *a,
-                           int32_t *equal, int64_t *histograms, int n_threads)
+float cpt_sae_select_batch(const float *pre, int64_t n, int32_t F, int64_t n_chosen,
+                           cpt_sae_active *a, int32_t *equal, int64_t *histograms, int n_threads)
 {
     int64_t n_equal = 0, at = 0;
     const float edge = find_edge(pre, n * F, &n_chosen, &n_equal, histograms, n_threads);

@@ -147,6 +147,8 @@ static const cpt_option_info table[] = {
      "GSEA again with 20 to 80 % of GO's annotations and without electronic ones"},
     {"controls", "evaluation", CPT_OPTION_FLAG, "no", "", NONE,
      "GSEA again with shuffled genes, and what rankings owe to well-known and detected genes"},
+    {"sweep", "evaluation", CPT_OPTION_FLAG, "no", "", NONE,
+     "reconstruction by every kind of dictionary over k and expansion, with three seeds: sweep.tsv"},
 };
 enum { N_OPTIONS = sizeof table / sizeof *table };
 

@@ -85,6 +85,7 @@ cpt_status cpt_report_data(cpt_report *r, cpt_err *e); /* report_map.c: the scri
 cpt_status cpt_report_table(cpt_report *r, cpt_err *e); /* report_table.c */
 cpt_status cpt_report_quality(cpt_report *r, cpt_err *e); /* report_quality.c */
 cpt_status cpt_report_card(cpt_report *r, int32_t concept, cpt_err *e); /* report_cards.c */
+void cpt_report_sweep(cpt_report *r);     /* report_sweep.c: nothing without `evaluate --sweep` */
 void cpt_report_methods(cpt_report *r);   /* report_methods.c */
 
 /* ---- report_style.c ---- */

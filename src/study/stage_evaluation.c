@@ -4,6 +4,7 @@
 #include "study/completeness.h"
 #include "study/controls.h"
 #include "study/store.h"
+#include "study/sweep.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -153,6 +154,11 @@ cpt_status cpt_stage_evaluation(cpt_study *s, cpt_err *e)
         json_object_set_new(root, "noise_floor",
                             noise_json(a, cpt_options_number(s->options, "cutoff")));
     CPT_TRY(add_experiments(s, root, e));
+    if (cpt_options_flag(s->options, "sweep")) {
+        json_t *sweep;
+        CPT_TRY(cpt_sweep_json(s, &sweep, e));
+        json_object_set_new(root, "sweep", sweep);
+    }
     json_object_set_new(root, "n_cells", json_integer((json_int_t)u->n_cells));
     json_object_set_new(root, "n_unusable_cells", json_integer((json_int_t)u->n_unusable));
     status = cpt_store_write_json(s, "evaluation.json", root, e);

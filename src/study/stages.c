@@ -74,7 +74,7 @@ static const cpt_stage stages[] = {
      2,
      true,
      {"dictionary", "concepts", "attribution", "enrichment"},
-     {"label", "donor", "batch", "completeness", "controls"},
+     {"label", "donor", "batch", "completeness", "controls", "sweep"},
      {"evaluation.json"}},
     {"tables",
      cpt_stage_tables,

@@ -362,18 +362,19 @@ static void hash_value(const cpt_study *s, cpt_sha256 *h, const char *name)
     }
 }
 
-/* Options that came when studies had been made: as long as they are empty they stay out of the keys, and
- * those studies stand. */
-static bool came_later(const char *name)
+/* Options that came when studies had been made: at their defaults they stay out of the keys, and those
+ * studies stand. */
+static bool came_later(const char *name, const char *value)
 {
-    return strcmp(name, "groups") == 0;
+    return (strcmp(name, "groups") == 0 && !*value) ||
+           (strcmp(name, "sweep") == 0 && strcmp(value, "no") == 0);
 }
 
 /* A file named by an option counts with its content. */
 static cpt_status hash_option(cpt_study *s, cpt_sha256 *h, const char *name, cpt_err *e)
 {
     const char *text = cpt_options_text(s->options, name);
-    if (came_later(name) && !*text) return CPT_OK;
+    if (came_later(name, text)) return CPT_OK;
     hash_text(h, name);
     hash_value(s, h, name);
     if (!names_a_file(name)) return CPT_OK;
