@@ -15,7 +15,7 @@
  *         cpt_context_init(&ctx);
  *         cpt_options *options = cpt_options_new(&err);
  *         if (!options || cpt_options_set(options, "label", "cell_type", &err) ||
- *             cpt_study_run("cells.h5ad", "study", options, NULL, &ctx, &err))
+ *             cpt_study_run("cells.h5ad", "study", NULL, options, NULL, &ctx, &err))
  *             fprintf(stderr, "%s\n", err.text);
  *         cpt_options_free(options);
  *         return err.code != CPT_OK;
@@ -131,15 +131,26 @@ size_t cpt_options_list(const cpt_options *o, const char *name, const char *cons
 /* Cells in, interpreted concepts out: all stages of doc/formats.md, in the folder `study`. What is
  * there and still valid (same inputs, same options) is not computed again; a run that was killed goes
  * on. CPT_ERR_LOCKED when another process works on the study (the text names its pid).
- * `command` is recorded in study.json (NULL = not said). */
-cpt_status cpt_study_run(const char *cells, const char *study, const cpt_options *options,
-                         const char *command, const cpt_context *ctx, cpt_err *e);
+ * `until` (NULL = the end): the stage after which to stop. `command` is recorded in study.json (NULL = not said). */
+cpt_status cpt_study_run(const char *cells, const char *study, const char *until,
+                         const cpt_options *options, const char *command, const cpt_context *ctx,
+                         cpt_err *e);
 
 /* One stage of an existing study and whatever it needs: "attribution", "enrichment", "evaluation",
  * "report" ... Options given here replace the study's, the others stay as recorded. `force` runs the
  * named stage even when nothing changed. */
 cpt_status cpt_study_stage(const char *study, const char *stage, const cpt_options *options, bool force,
                            const char *command, const cpt_context *ctx, cpt_err *e);
+
+/* Piece i of n (from 1) of the stage "embedding", "attribution" or "enrichment", for several machines that
+ * share the folder: reads the study, whose earlier stages must be done, and writes STUDY/shards only; takes
+ * no lock. A piece that is there is kept. */
+cpt_status cpt_study_piece(const char *study, const char *stage, int32_t i, int32_t n,
+                           const cpt_options *options, const cpt_context *ctx, cpt_err *e);
+/* Joins all stages that lie there in pieces, to the bytes that the stage itself writes, and removes the
+ * pieces. CPT_ERR_DATA names the first piece that is missing. */
+cpt_status cpt_study_merge(const char *study, const cpt_options *options, const char *command,
+                           const cpt_context *ctx, cpt_err *e);
 
 /* What a newcomer wants to know at the end of a run, as JSON text (malloc'ed; free it): sizes, scores,
  * the most frequent concepts with genes and terms, files, seconds per stage. */
@@ -149,6 +160,41 @@ cpt_status cpt_study_summary(const char *study, char **json, cpt_err *e);
 struct _IO_FILE;
 cpt_status cpt_study_export(const char *study, const char *what, const char *format,
                             struct _IO_FILE *out, cpt_err *e);
+
+/* ---- beyond one study ---------------------------------------------------------------------------- */
+
+/* Which concepts of one study are which of another, for all pairs of the studies. */
+typedef struct cpt_comparison {
+    int32_t n_null;    /* draws of each null, 200 */
+    int64_t max_cells; /* cells of each study that are encoded by another's model, 5000; 0 = all */
+    bool save;         /* also into STUDY/comparisons/NAME.json of both sides (doc/formats.md) */
+    const char *folder; /* NULL, or where comparison.json and matches.tsv are written */
+} cpt_comparison;
+void cpt_comparison_init(cpt_comparison *c);
+/* Measures: decoder cosine (same model), correlation of activations on the same cells (the studies' own,
+ * or cells of each encoded by the other's model), attribution and expression over shared genes; each
+ * with matching and nulls. *json and *tsv (either may be NULL) get malloc'ed texts: comparison.json and
+ * matches.tsv of doc/formats.md. */
+cpt_status cpt_study_compare(const char *const *studies, int32_t n, const cpt_comparison *how,
+                             char **json, char **tsv, const cpt_context *ctx, cpt_err *e);
+
+/* A concept turned up, down or off in cells; what the model then expects. */
+typedef struct cpt_steer {
+    const char *concept; /* "c12" */
+    const char *scale;   /* a number: its activation times this; NULL = not asked. Exactly one of ... */
+    const char *clamp;   /* ... these: a number, "mean" or "max" (over the cells that activate it) */
+    bool ablate;         /* ... three: 0 */
+    const char *cells;   /* which cells (doc/conceptome.1, CELLS); NULL = those that activate it, all
+                            for clamp */
+    int64_t max_cells;    /* drawn at random among these, 1000; 0 = all */
+    int32_t n_directions; /* random directions of the same length: the null, 200; 0 = none */
+    const char *folder;   /* NULL, or where steering.json and changes.tsv are written */
+} cpt_steer;
+void cpt_steer_init(cpt_steer *s);
+/* Options "label" and "donor" replace the study's when given. *json, *tsv as for cpt_study_compare:
+ * steering.json and its table. */
+cpt_status cpt_study_steer(const char *study, const cpt_steer *how, const cpt_options *options,
+                           char **json, char **tsv, const cpt_context *ctx, cpt_err *e);
 
 /* ---- single steps on files ---------------------------------------------------------------------- */
 

@@ -137,6 +137,8 @@ done:
 void cpt_attribution_free(cpt_attribution *a)
 {
     if (!a) return;
+    free(a->noise_mean);
+    free(a->noise_n);
     free(a->mean);
     free(a->mean_other);
     free(a->sd);

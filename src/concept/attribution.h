@@ -66,6 +66,8 @@ typedef struct cpt_attribution {
     double noise_quantiles[5];  /* 50, 90, 95, 99, 99.9 % of |mean attribution| */
     double cutoff_percentile;   /* share of the noise below the cut-off */
     int32_t n_noise_directions;
+    float *noise_mean; /* [n_noise_directions][n_genes] what the quantiles are of; NULL without */
+    int32_t *noise_n;  /* the same for n: 0 = the gene differed in no pair and is no noise */
 } cpt_attribution;
 
 cpt_status cpt_attribute_all(const cpt_model *m, const cpt_dictionary *d, const cpt_counts *counts,

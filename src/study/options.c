@@ -143,6 +143,11 @@ static const cpt_option_info table[] = {
     {"redundancy", "enrichment", CPT_OPTION_NUMBER, "0.7", "X", 0.01, 1,
      "terms at least so alike are folded under one of them"},
     /* evaluation */
+    {"evaluation", "evaluation", CPT_OPTION_CHOICE, "quick", "quick|full", NONE,
+     "how much is computed: run does it in brief, evaluate in full"},
+    {"seeds", "evaluation", CPT_OPTION_INTEGER, "5", "N", 1, 100,
+     "dictionaries trained with other seeds for the stability, the study's own included (quick: at "
+     "most 3)"},
     {"completeness", "evaluation", CPT_OPTION_FLAG, "no", "", NONE,
      "GSEA again with 20 to 80 % of GO's annotations and without electronic ones"},
     {"controls", "evaluation", CPT_OPTION_FLAG, "no", "", NONE,

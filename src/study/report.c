@@ -51,7 +51,7 @@ static void add_head(cpt_report *r)
     cpt_text_add_html(t, name);
     cpt_text_add(t, "</h1><nav><a href=\"#explore\">Map and table</a><a "
                     "href=\"#quality\">Quality</a>"
-                    "<a href=\"#cards\">Concepts</a><a "
+                    "<a href=\"#trust\">Trust</a><a href=\"#cards\">Concepts</a><a "
                     "href=\"#methods\">Methods</a></nav></header>\n<main>"
                     "<p class=\"chips\">");
     cpt_text count = {0};
@@ -191,6 +191,7 @@ static cpt_status write_page(cpt_report *r, cpt_err *e)
     cpt_report_map(r);
     cpt_text_add(&r->html, "</div></section>\n");
     CPT_TRY(cpt_report_quality(r, e));
+    CPT_TRY(cpt_report_evaluation(r, e));
     CPT_TRY(add_cards(r, e));
     cpt_report_methods(r);
     cpt_text_add(&r->html, "</main>\n");

@@ -106,11 +106,9 @@ static void add_test_terms(cpt_report *r)
                     "significant terms is still due "
                     "to chance. Both tests treat genes as independent, which they are not.</dd>");
     cpt_text_addf(t, "<dt>Flags</dt><dd>dense: active in more than half of the cells; rare: in "
-                     "fewer than 10; far "
-                  "counterfactuals: median relative distance above %g; donor or batch: more than "
-                  "%.0f %% of the active cells "
-                  "from one that holds less than %.0f %% of all. All four are our defaults.</dd>",
-                      CPT_REPORT_FAR,
+                     "fewer than 10; donor or batch: more than %.0f %% of the active cells from one "
+                     "that holds less than %.0f %% of all; confounded, fragile, unstable: see the table "
+                     "of flags. All are our defaults.</dd>",
                   100 * CPT_REPORT_CONCENTRATED, 100 * CPT_REPORT_CONCENTRATED_OF);
 }
 

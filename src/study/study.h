@@ -87,6 +87,9 @@ cpt_status cpt_study_begin(const char *folder, const char *input, const cpt_opti
                            const char *command, const cpt_context *ctx, cpt_study **out, cpt_err *e);
 /* Opens for reading; no lock. */
 cpt_status cpt_study_open(const char *folder, const cpt_context *ctx, cpt_study **out, cpt_err *e);
+/* The same with options that replace the recorded ones where they were given. */
+cpt_status cpt_study_look(const char *folder, const cpt_options *given, const cpt_context *ctx,
+                          cpt_study **out, cpt_err *e);
 void cpt_study_close(cpt_study *s); /* accepts NULL */
 
 /* ---- running ---- */
