@@ -161,11 +161,10 @@ static cpt_status apply_kind(const cpt_dictionary_options *o, cpt_sae_recipe *r,
 {
     if (strcmp(o->kind, CPT_SAE_TOPK) == 0) return CPT_OK;
     r->select = CPT_SAE_SELECT_BATCH;
-    /* The budget of the batch goes to large values, and residuals are small: on scVI embeddings fewer died
-     * when a latent was set on the cell itself, for Matryoshka with a stronger encoder on the residual. */
     const bool matryoshka = strcmp(o->kind, CPT_SAE_MATRYOSHKA) == 0;
+    /* The budget of the batch goes to large values, and residuals are small: fewer latents die when they are
+     * set on the cell itself. Not so with Matryoshka (doc/dictionary-calibration.md). */
     if (r->revive != CPT_SAE_REVIVE_NONE && !matryoshka) r->revive = CPT_SAE_REVIVE_INPUT;
-    if (matryoshka) r->revive_encoder = 2;
     if (!matryoshka) return CPT_OK;
     return set_prefixes(r, o->groups && *o->groups ? o->groups : DEFAULT_GROUPS, e);
 }
