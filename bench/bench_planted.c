@@ -272,6 +272,7 @@ static cpt_study *make_study(const planted *p, const char *folder, int latent, c
     set_int(o, "seed", (int)p->seed);
     stop_on(cpt_options_set(o, "dictionary", s->kind, &err));
     set_int(o, "k", s->k);
+    set_int(o, "noise-directions", 0);
     set_int(o, "expansion", s->expansion);
     stop_on(cpt_study_begin(study, input, o, "bench_planted", &ctx, &out, &err));
     stop_on(cpt_study_advance(out, "attribution", false, &err));

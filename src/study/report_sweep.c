@@ -11,7 +11,7 @@
  * Logarithmic in both: the lines of 0.99 and 0.999 would lie on each other under the roof of an R2
  * axis. What is below the axis (an exact reconstruction has 0) lies on its lower edge. */
 
-enum { WIDTH = 520, HEIGHT = 300, LEFT = 50, RIGHT = 120, TOP = 8, BOTTOM = 36 };
+enum { WIDTH = 520, HEIGHT = 300, LEFT = 50, RIGHT = 124, TOP = 8, BOTTOM = 36 };
 static const double LOWEST = 1e-4, HIGHEST = 2;
 
 typedef struct curve {
@@ -27,7 +27,7 @@ static const curve curves[] = {
     {"pca", "rank", "pca, rank k", "var(--fg)", ""},
     {"pca", "largest", "pca, k largest", "var(--fg)", "4 2"},
     {"ica", "largest", "ica, k largest", "var(--flag)", "4 2"},
-    {"nmf", "rank", "nmf, rank k", "var(--link)", ""},
+    {"nmf", "rank", "nmf, rank k", "var(--flag)", ""},
     {"neurons", "largest", "neurons, k largest", "var(--mute)", "1 2"},
 };
 enum { N_CURVES = sizeof curves / sizeof *curves };
@@ -130,25 +130,29 @@ static double add_curve(cpt_text *t, const json_t *rows, const curve *c, double 
     return last;
 }
 
-/* Names stand to the right in the order in which the curves end, never on each other. */
+/* Names stand to the right in the order in which the curves end, never on each other: pushed down
+ * where they are dense, and up again from the lower edge. */
 static void add_names(cpt_text *t, const double *ends, const cpt_scale *x)
 {
-    bool done[N_CURVES] = {false};
-    double lowest = -INFINITY;
-    for (int n = 0; n < N_CURVES; n++) {
-        int next = -1;
-        for (int i = 0; i < N_CURVES; i++)
-            if (!done[i] && isfinite(ends[i]) && (next < 0 || ends[i] < ends[next])) next = i;
-        if (next < 0) return;
-        done[next] = true;
-        const double at = fmax(ends[next] + 4, lowest + 12);
-        lowest = at;
+    enum { LINE = 12 };
+    int order[N_CURVES], n = 0;
+    double at[N_CURVES];
+    for (int i = 0; i < N_CURVES; i++) {
+        if (!isfinite(ends[i])) continue;
+        int j = n++;
+        for (; j > 0 && ends[order[j - 1]] > ends[i]; j--) order[j] = order[j - 1];
+        order[j] = i;
+    }
+    for (int i = 0; i < n; i++) at[i] = i ? fmax(ends[order[i]], at[i - 1] + LINE) : ends[order[i]];
+    for (int i = n - 1; i >= 0; i--)
+        at[i] = fmin(at[i], i == n - 1 ? HEIGHT - BOTTOM : at[i + 1] - LINE);
+    for (int i = 0; i < n; i++) {
+        const curve *c = &curves[order[i]];
         cpt_text_addf(
             t,
             "<path fill=\"none\" stroke=\"%s\" stroke-dasharray=\"%s\" stroke-width=\"1.5\" "
             "d=\"M%.1f %.1fh10\"/><text x=\"%.1f\" y=\"%.1f\">%s</text>",
-            curves[next].colour, curves[next].dash, x->to + 6, at - 4, x->to + 19, at,
-            curves[next].name);
+            c->colour, c->dash, x->to + 6, at[i], x->to + 19, at[i] + 4, c->name);
     }
 }
 
@@ -182,29 +186,40 @@ static void add_plot(cpt_report *r, const json_t *sweep)
 
 /* ---- which setting is enough ---- */
 
-static void add_reaches(cpt_report *r, const json_t *sweep, const char *level)
+static void add_smallest(cpt_text *t, const json_t *setting)
+{
+    const double k = cpt_report_json(setting, "k", NULL, NULL),
+                 concepts = cpt_report_json(setting, "n_concepts", NULL, NULL);
+    if (!isfinite(k)) cpt_text_add(t, "<td class=\"r\">–</td>");
+    else if (isfinite(concepts)) cpt_text_addf(t, "<td class=\"r\">%.0f of %.0f</td>", k, concepts);
+    else cpt_text_addf(t, "<td class=\"r\">%.0f</td>", k);
+}
+
+/* Both lists have the same kinds in the same order. */
+static void add_reaches(cpt_report *r, const json_t *sweep)
 {
     cpt_text *t = &r->html;
-    const json_t *list = json_object_get(json_object_get(sweep, "reaches_r2_feature"), level);
-    size_t i, n = 0;
+    const json_t *reaches = json_object_get(sweep, "reaches_r2_feature");
+    const json_t *first = json_object_get(reaches, "0.99"),
+                 *second = json_object_get(reaches, "0.999");
+    size_t i;
     json_t *row;
-    cpt_text_addf(t, "R² %s is reached by ", level);
-    json_array_foreach(list, i, row)
+    cpt_text_add(t, "<table class=\"plain\"><thead><tr><th scope=\"col\">Smallest k with R² of</th>"
+                    "<th class=\"r\">0.99</th><th class=\"r\">0.999</th></tr></thead><tbody>");
+    json_array_foreach(first, i, row)
     {
-        const double k = cpt_report_json(row, "k", NULL, NULL),
-                     concepts = cpt_report_json(row, "n_concepts", NULL, NULL);
-        if (!isfinite(k)) continue;
-        cpt_text_add(t, n++ ? "; " : "");
+        cpt_text_add(t, "<tr><td>");
         cpt_text_add_html(t, json_string_value(json_object_get(row, "kind")));
         if (!has(row, "how", "trained")) {
-            cpt_text_add(t, " (");
+            cpt_text_add(t, ", ");
             cpt_text_add_html(t, json_string_value(json_object_get(row, "how")));
-            cpt_text_add(t, ")");
         }
-        cpt_text_addf(t, " with k = %.0f", k);
-        if (isfinite(concepts)) cpt_text_addf(t, ", %.0f concepts", concepts);
+        cpt_text_add(t, "</td>");
+        add_smallest(t, row);
+        add_smallest(t, json_array_get(second, i));
+        cpt_text_add(t, "</tr>");
     }
-    cpt_text_add(t, n ? ". " : "none of the settings. ");
+    cpt_text_add(t, "</tbody></table>");
 }
 
 void cpt_report_sweep(cpt_report *r)
@@ -215,12 +230,10 @@ void cpt_report_sweep(cpt_report *r)
     cpt_text_addf(
         &r->html,
         "<p class=\"note\">Mean and sd over %.0f seeds, which change the training and the "
-        "split. <em>rank k</em>: k components, all used; <em>k largest</em>: of all "
-        "components the k largest of each cell. Autoencoders with %d concepts per "
-        "dimension; all settings are in sweep.tsv. ",
+        "split. <em>rank</em>: k components, all used; <em>largest</em>: of all components the k "
+        "largest of each cell. Drawn: autoencoders with %d concepts per dimension; all settings "
+        "are in sweep.tsv.</p>",
         cpt_report_json(sweep, "n_seeds", NULL, NULL),
         cpt_report_json(sweep, "dim", NULL, NULL) > 64 ? 8 : 4);
-    add_reaches(r, sweep, "0.99");
-    add_reaches(r, sweep, "0.999");
-    cpt_text_add(&r->html, "</p>");
+    add_reaches(r, sweep);
 }

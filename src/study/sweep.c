@@ -126,16 +126,16 @@ static bool same_training(const row *a, const row *b)
     return a->how == LARGEST && b->how == LARGEST && strcmp(a->kind, b->kind) == 0;
 }
 
-/* Long trainings first would end a little earlier; in the order of rows a stopped run is easier to
- * read. */
+/* Seed by seed: a run that was stopped has something of everything. */
 static void add_tasks(sweep *w)
 {
-    for (int first = 0, n; first < w->n_rows; first += n) {
-        for (n = 1; first + n < w->n_rows && same_training(&w->rows[first], &w->rows[first + n]);)
-            n++;
-        for (int seed = 0; seed < w->n_seeds; seed++)
+    for (int seed = 0; seed < w->n_seeds; seed++)
+        for (int first = 0, n; first < w->n_rows; first += n) {
+            for (n = 1;
+                 first + n < w->n_rows && same_training(&w->rows[first], &w->rows[first + n]);)
+                n++;
             w->tasks[w->n_tasks++] = (task){first, n, seed};
-    }
+        }
 }
 
 /* ---- what is kept between runs ---- */
