@@ -73,7 +73,8 @@ static const cpt_option_info table[] = {
      "scGPT: products of embeddings; bf16 for processors with AVX512-BF16. Attribution is always f32"},
     /* dictionary */
     {"dictionary", "dictionary", CPT_OPTION_TEXT, "topk", "NAME", NONE,
-     "topk, pca, ica, nmf, neurons, random, or the folder of a trained dictionary"},
+     "topk, batchtopk, matryoshka, pca, ica, nmf, neurons, random, or the folder of a trained "
+     "dictionary"},
     {"preset", "dictionary", CPT_OPTION_CHOICE, "", "overcomplete|openai|sae-lens", NONE,
      "training recipe of that implementation instead of ours"},
     {"expansion", "dictionary", CPT_OPTION_INTEGER, "0", "E", 0, 4096,
@@ -81,7 +82,10 @@ static const cpt_option_info table[] = {
     {"concepts", "dictionary", CPT_OPTION_INTEGER, "0", "F", 0, 1e6,
      "number of concepts, instead of an expansion"},
     {"k", "dictionary", CPT_OPTION_INTEGER, "0", "K", 0, 4096,
-     "active concepts per cell; 0 = by dimension, at most half of it"},
+     "active concepts per cell (batchtopk, matryoshka: on average); 0 = by dimension, at most half "
+     "of it"},
+    {"groups", "dictionary", CPT_OPTION_TEXT, "", "SHARES", NONE,
+     "matryoshka: shares of the concepts in its groups, which sum to 1; default 1/8,1/8,1/4,1/2"},
     {"dictionary-epochs", "dictionary", CPT_OPTION_INTEGER, "0", "N", 0, 1e6,
      "passes over the embedding; 0 = 20 to 200 so that at least 5,000 steps are made"},
     {"ema", "dictionary", CPT_OPTION_FLAG, "no", "", NONE,
@@ -163,6 +167,8 @@ static const cpt_option_info table[] = {
      "GSEA again with 20 to 80 % of GO's annotations and without electronic ones"},
     {"controls", "evaluation", CPT_OPTION_FLAG, "no", "", NONE,
      "GSEA again with shuffled genes, and what rankings owe to well-known and detected genes"},
+    {"sweep", "evaluation", CPT_OPTION_FLAG, "no", "", NONE,
+     "reconstruction by every kind of dictionary over k and expansion, with three seeds: sweep.tsv"},
 };
 enum { N_OPTIONS = sizeof table / sizeof *table };
 
