@@ -580,6 +580,20 @@ static void mark_needed(const char *name, bool *needed)
         mark_needed(stage->reads[i], needed);
 }
 
+/* Columns that are named must be there: better said before a model is trained than after. */
+static cpt_status check_columns(cpt_study *s, cpt_err *e)
+{
+    static const char *const options[] = {"label", "donor", "batch", "match"};
+    for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
+        const cpt_column *column;
+        cpt_status status = *cpt_options_text(s->options, options[i])
+                                ? cpt_study_column(s, options[i], &column, e)
+                                : CPT_OK;
+        if (status) return status;
+    }
+    return CPT_OK;
+}
+
 cpt_status cpt_study_advance(cpt_study *s, const char *last, bool force, cpt_err *e)
 {
     size_t n;
@@ -597,11 +611,10 @@ cpt_status cpt_study_advance(cpt_study *s, const char *last, bool force, cpt_err
         if (status == CPT_OK) status = cpt_study_stage_key(s, &list[i], key, e);
         if (status) return status;
         bool again = force && last && strcmp(last, list[i].name) == 0;
-        if (!again && stage_is_done(s, &list[i], key)) {
+        if (!again && stage_is_done(s, &list[i], key))
             cpt_debug(s->ctx, "%s: nothing has changed, kept", list[i].name);
-            continue;
-        }
-        status = run_stage(s, &list[i], key, NULL, NULL, 0, e);
+        else status = run_stage(s, &list[i], key, NULL, NULL, 0, e);
+        if (status == CPT_OK && strcmp(list[i].name, "cells") == 0) status = check_columns(s, e);
         if (status) return status;
     }
     return CPT_OK;
