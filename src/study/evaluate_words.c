@@ -62,6 +62,19 @@ static void add_probe(cpt_text *t, const json_t *e)
     if (isfinite(best20)) cpt_text_addf(t, "The best 20 concepts reach %.1f %%. ", 100 * best20);
 }
 
+static void add_phases(cpt_text *t, const json_t *e)
+{
+    const json_t *p = json_object_get(json_object_get(e, "probing"), "cell_cycle");
+    const double embedding = at(p, "embedding", "macro_f1", "mean"), concepts = at(p, "concepts", "macro_f1", "mean"),
+                 null = at(p, "majority", "macro_f1", NULL);
+    if (!isfinite(concepts)) return;
+    cpt_text_addf(t,
+                  "Cell cycle phases are read off concepts with a macro F1 of %.2f, off the embedding with %.2f "
+                  "(always naming the commonest: %.2f)%s. ",
+                  concepts, embedding, null,
+                  embedding < null + 0.1 ? ": the embedding hardly holds them, or these cells hardly divide" : "");
+}
+
 static void add_purity(cpt_text *t, const json_t *e)
 {
     const json_t *p =
@@ -182,6 +195,7 @@ cpt_status cpt_words_json(const cpt_study *s, const json_t *evaluation, json_t *
     cpt_text t = {0};
     add_reconstruction(&t, evaluation);
     add_probe(&t, evaluation);
+    add_phases(&t, evaluation);
     add_purity(&t, evaluation);
     add_stability(&t, evaluation);
     add_faithfulness(&t, evaluation);
