@@ -1,5 +1,6 @@
 /* scGPT models as objects: options, description, and what the common interface calls. */
 #include "model/scgpt_network.h"
+#include "model/scgpt_weights.h"
 
 #include <stdlib.h>
 
@@ -78,7 +79,8 @@ cpt_status scgpt_finish(cpt_scgpt *m, cpt_err *e)
     cpt_status status;
     for (int32_t v = 0; v < SCGPT_BINS; v++) values[v] = (float)v;
     values[SCGPT_BINS] = m->shape.pad_value;
-    CPT_TRY(cpt_alloc(&m->value_table, SCGPT_VALUES * d, sizeof(float), e));
+    if (!m->value_table)
+        CPT_TRY(cpt_alloc(&m->value_table, SCGPT_VALUES * d, sizeof(float), e));
     CPT_TRY(cpt_alloc(&scratch, SCGPT_VALUES * d, sizeof(float), e));
     scgpt_embed_values(m, SCGPT_VALUES, values, m->value_table, scratch);
     CPT_TRY(scgpt_describe(m, e));
@@ -96,6 +98,7 @@ static void free_scgpt(cpt_model *base)
     free(m->layers);
     free(m->token_of);
     free(m->value_table);
+    scgpt_weights_free(m->trained);
     scgpt_bf16_free(m->bf16);
     cpt_strings_free(&m->unknown);
     cpt_strings_free(&m->base.gene_names);
@@ -115,5 +118,6 @@ const cpt_model_ops scgpt_ops = {
     .session_joint = scgpt_session_joint,
     .session_gradient = scgpt_session_gradient,
     .session_free = scgpt_session_free,
+    .save = scgpt_save,
     .free = free_scgpt,
 };

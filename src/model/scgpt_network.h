@@ -57,6 +57,7 @@ typedef struct cpt_scgpt {
     size_t n_owned, owned_capacity;
     cpt_strings unknown;
     bool ignores_batch_norm;
+    struct scgpt_weights *trained; /* what the pointers above point into when trained here */
 } cpt_scgpt;
 
 static inline const cpt_scgpt *scgpt_of(const cpt_model *m)
@@ -67,7 +68,7 @@ static inline const cpt_scgpt *scgpt_of(const cpt_model *m)
 /* ---- loading (scgpt_load.c) ---- */
 cpt_status scgpt_open_folder(const char *folder, cpt_model **out, const cpt_context *ctx,
                              cpt_err *e);
-/* Value table and description, once all tensors are set. */
+/* Value table and description, once all tensors are set; again when their values have changed. */
 cpt_status scgpt_finish(cpt_scgpt *m, cpt_err *e);
 cpt_status scgpt_describe(cpt_scgpt *m, cpt_err *e);
 

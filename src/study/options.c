@@ -1,6 +1,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "conceptome.h"
+#include "study/study.h"
 
 #include <assert.h>
 #include <jansson.h>
@@ -30,20 +31,34 @@ static const cpt_option_info table[] = {
      "obs column that scVI corrects for when it is trained here"},
     /* model */
     {"model", "model", CPT_OPTION_TEXT, "scvi", "MODEL", NONE,
-     "scvi (train here), a model file or folder, obsm:KEY or FILE.npy (fixed embedding)"},
+     "scvi or scgpt (trained here), a model file or folder, obsm:KEY or FILE.npy (fixed embedding)"},
     {"genes", "model", CPT_OPTION_INTEGER, "4000", "N", 0, 1e6,
-     "highly variable genes to train on, by analytic Pearson residuals; 0 = all"},
+     "highly variable genes to train on, by analytic Pearson residuals; 0 = all (scGPT: 1200)"},
     {"latent", "model", CPT_OPTION_INTEGER, "10", "N", 1, 4096, "scVI: latent dimensions"},
-    {"layers", "model", CPT_OPTION_INTEGER, "1", "N", 1, 8, "scVI: hidden layers"},
+    {"layers", "model", CPT_OPTION_INTEGER, "1", "N", 1, 64,
+     "scVI: hidden layers, at most 8; scGPT: transformer layers (4)"},
     {"hidden", "model", CPT_OPTION_INTEGER, "128", "N", 1, 8192, "scVI: units of a hidden layer"},
     {"likelihood", "model", CPT_OPTION_CHOICE, "nb", "nb|zinb", NONE,
      "scVI: count distribution (scvi-tools' own default is zinb; nb suits UMI counts)"},
     {"epochs", "model", CPT_OPTION_INTEGER, "60", "N", 0, 1e6,
-     "scVI: passes over the cells; 0 = scvi-tools' rule, 400 below 20,000 cells"},
+     "passes over the cells; scVI: 0 = scvi-tools' rule, 400 below 20,000 cells (scGPT: 10)"},
     {"kl-warmup", "model", CPT_OPTION_INTEGER, "400", "N", 0, 1e6,
      "scVI: epochs until the KL term has full weight (as scvi-tools, also when epochs are fewer)"},
     {"early-stopping", "model", CPT_OPTION_FLAG, "no", "", NONE,
      "scVI: stop when the validation ELBO has not improved for 45 epochs"},
+    {"embsize", "model", CPT_OPTION_INTEGER, "128", "N", 1, 8192,
+     "scGPT: size of the embedding, a multiple of the heads"},
+    {"heads", "model", CPT_OPTION_INTEGER, "4", "N", 1, 256, "scGPT: attention heads"},
+    {"max-length", "model", CPT_OPTION_INTEGER, "129", "N", 3, 65536,
+     "scGPT: tokens per cell in training, <cls> included; more genes are drawn anew each epoch"},
+    {"mask-ratio", "model", CPT_OPTION_NUMBER, "0.4", "X", 0.01, 0.99,
+     "scGPT: share of a cell's genes whose values are hidden and predicted"},
+    {"mvc-weight", "model", CPT_OPTION_NUMBER, "1", "X", 0, 1e6,
+     "scGPT: weight of predicting genes from the cell's embedding"},
+    {"batch-size", "model", CPT_OPTION_INTEGER, "8", "N", 1, 65536, "scGPT: cells per step"},
+    {"learning-rate", "model", CPT_OPTION_NUMBER, "0.001", "X", 1e-9, 1,
+     "scGPT: highest learning rate of Adam"},
+    {"dropout", "model", CPT_OPTION_NUMBER, "0", "X", 0, 0.9, "scGPT: dropout in training"},
     {"gene-aliases", "model", CPT_OPTION_FLAG, "no", "", NONE,
      "find genes of a loaded model that the input names by an old symbol, too"},
     {"ties", "model", CPT_OPTION_CHOICE, "left", "left|random|numpy", NONE,
@@ -150,6 +165,11 @@ static const cpt_option_info table[] = {
      "GSEA again with shuffled genes, and what rankings owe to well-known and detected genes"},
 };
 enum { N_OPTIONS = sizeof table / sizeof *table };
+
+/* Defaults that are others when an scGPT is trained. */
+static const struct { const char *name, *fallback; } for_scgpt[] = {
+    {"genes", "1200"}, {"layers", "4"}, {"epochs", "10"}};
+enum { N_FOR_SCGPT = sizeof for_scgpt / sizeof *for_scgpt };
 
 struct cpt_options {
     char *values[N_OPTIONS];       /* NULL = default; lists: items joined by '\n' */
@@ -378,10 +398,21 @@ bool cpt_options_given(const cpt_options *o, const char *name)
     return o->given[known(name)];
 }
 
+bool cpt_options_by_model(const char *name)
+{
+    for (int i = 0; i < N_FOR_SCGPT; i++)
+        if (strcmp(for_scgpt[i].name, name) == 0) return true;
+    return false;
+}
+
 const char *cpt_options_text(const cpt_options *o, const char *name)
 {
-    int i = known(name);
-    return o->values[i] ? o->values[i] : table[i].fallback;
+    int i = known(name), model = known("model");
+    if (o->values[i]) return o->values[i];
+    if (o->values[model] && strcmp(o->values[model], "scgpt") == 0)
+        for (int j = 0; j < N_FOR_SCGPT; j++)
+            if (strcmp(for_scgpt[j].name, name) == 0) return for_scgpt[j].fallback;
+    return table[i].fallback;
 }
 
 int64_t cpt_options_integer(const cpt_options *o, const char *name)

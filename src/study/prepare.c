@@ -44,6 +44,17 @@ done:
     return status;
 }
 
+cpt_status cpt_prepare_symbols(const cpt_cells *cells, cpt_gene_map *map, cpt_err *e)
+{
+    char path[PATH_LIMIT];
+    cpt_gene_table *table = NULL;
+    cpt_status status = cpt_share_path("human_genes.tsv.gz", path, sizeof path, e);
+    if (status == CPT_OK) status = cpt_gene_table_open(path, &table, e);
+    if (status == CPT_OK) status = cpt_gene_map_make(table, &cells->gene_ids, &cells->var, map, e);
+    cpt_gene_table_free(table);
+    return status;
+}
+
 /* ---- models ---- */
 
 static int choice(const cpt_options *o, const char *name, int n, const char *const names[])
@@ -186,9 +197,8 @@ cpt_status cpt_prepare_fixed(const cpt_cells *cells, const char *name, float **v
     return status;
 }
 
-/* Columns of the input to train on: ascending, so that rows stay sorted. */
-static cpt_status choose_genes(const cpt_cells *cells, const cpt_options *o, int32_t **to_model,
-                               int32_t *n_model, const cpt_context *ctx, cpt_err *e)
+cpt_status cpt_prepare_genes(const cpt_cells *cells, const cpt_options *o, int32_t **to_model,
+                             int32_t *n_model, const cpt_context *ctx, cpt_err *e)
 {
     int64_t want = cpt_options_integer(o, "genes");
     int32_t *chosen = NULL, n_chosen = 0;
@@ -205,6 +215,11 @@ static cpt_status choose_genes(const cpt_cells *cells, const cpt_options *o, int
     CPT_TRY(cpt_variable_genes(&cells->by_gene, &v, variances, chosen, &n_chosen, ctx, e));
     for (int32_t i = 0; i < n_chosen; i++) (*to_model)[chosen[i]] = i;
     *n_model = n_chosen;
+    if (n_chosen == 0)
+        status =
+            cpt_fail(e, CPT_ERR_DATA,
+                     "none of the %d genes varies over the cells; there is nothing to train on",
+                     cells->n_genes);
 done:
     free(chosen);
     free(variances);
@@ -254,8 +269,8 @@ static void add_history(const cpt_scvi_history *h, cpt_text *t)
     }
 }
 
-cpt_status cpt_prepare_scvi(const cpt_cells *cells, const cpt_options *o, cpt_model **out,
-                            cpt_text *history, const cpt_context *ctx, cpt_err *e)
+static cpt_status train_scvi(const cpt_cells *cells, const cpt_options *o, cpt_model **out,
+                             cpt_text *history, const cpt_context *ctx, cpt_err *e)
 {
     int32_t *to_model = NULL, n_model = 0;
     cpt_strings names = {0};
@@ -269,14 +284,7 @@ cpt_status cpt_prepare_scvi(const cpt_cells *cells, const cpt_options *o, cpt_mo
         return cpt_fail(e, CPT_ERR_DATA, "--batch: obs has no categorical column '%s'", batch);
     if (!cells->integer)
         cpt_warn(ctx, "the values are not whole counts; scVI's likelihood is meant for raw counts");
-    CPT_TRY(choose_genes(cells, o, &to_model, &n_model, ctx, e));
-    if (n_model == 0) {
-        status =
-            cpt_fail(e, CPT_ERR_DATA,
-                     "none of the %d genes varies over the cells; there is nothing to train on",
-                     cells->n_genes);
-        goto done;
-    }
+    CPT_TRY(cpt_prepare_genes(cells, o, &to_model, &n_model, ctx, e));
     for (int32_t j = 0; j < cells->n_genes; j++) {
         const char *name = cpt_strings_get(&cells->gene_ids, j);
         if (to_model[j] >= 0) CPT_TRY(cpt_strings_add(&names, name, strlen(name), e));
@@ -298,6 +306,19 @@ done:
     free(to_model);
     cpt_strings_free(&names);
     return status;
+}
+
+bool cpt_prepare_is_trained(const char *name)
+{
+    return strcmp(name, "scvi") == 0 || strcmp(name, "scgpt") == 0;
+}
+
+cpt_status cpt_prepare_train(const cpt_cells *cells, const cpt_options *o, cpt_model **out,
+                             cpt_text *history, const cpt_context *ctx, cpt_err *e)
+{
+    return strcmp(cpt_options_text(o, "model"), "scgpt") == 0
+               ? cpt_prepare_scgpt(cells, o, out, history, ctx, e)
+               : train_scvi(cells, o, out, history, ctx, e);
 }
 
 /* ---- dictionaries ---- */

@@ -3,6 +3,7 @@
 #include "concept/pair_store.h"
 #include "study/pair_options.h"
 #include "study/prepare.h"
+#include "study/shards.h"
 #include "study/store.h"
 
 #include <math.h>
@@ -265,46 +266,160 @@ static cpt_status no_attribution(cpt_study *s, cpt_err *e)
     return status;
 }
 
-cpt_status cpt_stage_attribution(cpt_study *s, cpt_err *e)
-{
+/* What the stage works on, whole or in pieces. */
+typedef struct attribution_work {
+    cpt_model *model;
+    cpt_dictionary *dictionary;
+    const cpt_counts *counts;
+    const cpt_universe *universe;
     const float *embedding;
     int64_t n_cells;
     int32_t dim;
+    cpt_pair_options pair_options;
+    cpt_attribution_options options;
+    cpt_pairs *pairs;
+} attribution_work;
+
+static void work_free(attribution_work *w)
+{
+    cpt_pair_store_close(w->options.store);
+    cpt_pair_store_close(w->options.noise_store);
+    cpt_pairs_free(w->pairs);
+}
+
+static cpt_status work_open(cpt_study *s, cpt_model *model, attribution_work *w, cpt_err *e)
+{
     const cpt_activations *u;
-    const cpt_counts *counts;
-    const cpt_universe *universe;
+    cpt_status status;
+    w->model = model;
+    CPT_TRY(cpt_study_activations(s, &u, e));
+    CPT_TRY(cpt_study_embedding(s, &w->embedding, &w->n_cells, &w->dim, e));
+    CPT_TRY(cpt_study_dictionary(s, &w->dictionary, e));
+    CPT_TRY(cpt_study_counts(s, &w->counts, e));
+    CPT_TRY(cpt_study_universe(s, &w->universe, e));
+    CPT_TRY(cpt_study_pair_options(s, &w->pair_options, e));
+    CPT_TRY(cpt_study_attribution_options(s, model, &w->options, e));
+    status = cpt_pairs_find(u, w->embedding, w->dim, &w->pair_options, &w->pairs, s->ctx, e);
+done:
+    return status;
+}
+
+/* All pairs of `pairs`; genes of the universe. */
+static cpt_status work_attribute(cpt_study *s, const attribution_work *w, const cpt_pairs *pairs,
+                                 cpt_attribution **out, cpt_err *e)
+{
+    cpt_status status = cpt_attribute_all(w->model, w->dictionary, w->counts, pairs, &w->options,
+                                          out, s->ctx, e);
+    return status ? status : reduce_to_universe(*out, w->universe, e);
+}
+
+/* The noise floor, and everything to disk. */
+static cpt_status work_finish(cpt_study *s, attribution_work *w, cpt_attribution *a, cpt_err *e)
+{
+    const int32_t n_directions = (int32_t)cpt_options_integer(s->options, "noise-directions");
+    cpt_status status;
+    if (n_directions > 0)
+        CPT_TRY(cpt_attribution_noise(w->model, w->dictionary, w->counts, w->embedding, w->n_cells,
+                                      n_directions, &w->pair_options, &w->options, a, s->ctx, e));
+    CPT_TRY(cpt_store_attribution(s, w->pairs, a, e));
+    CPT_TRY(settle(&w->options.store, e));
+    status = settle(&w->options.noise_store, e);
+done:
+    return status;
+}
+
+cpt_status cpt_stage_attribution(cpt_study *s, cpt_err *e)
+{
+    attribution_work w = {NULL};
     cpt_model *model;
-    cpt_dictionary *d;
+    cpt_attribution *a = NULL;
+    cpt_status status = cpt_study_model(s, &model, e);
+    if (status) return status;
+    if (!cpt_model_has_counterfactuals(model)) return no_attribution(s, e);
+    CPT_TRY(work_open(s, model, &w, e));
+    CPT_TRY(open_stores(s, model, &w.options, e));
+    CPT_TRY(work_attribute(s, &w, w.pairs, &a, e));
+    status = work_finish(s, &w, a, e);
+done:
+    work_free(&w);
+    cpt_attribution_free(a);
+    return status;
+}
+
+/* ---- the same in pieces: a range of concepts each ---- */
+
+/* A copy with the pairs of concepts [from, to) only; from == to: none. */
+static cpt_status some_pairs(const cpt_pairs *all, int64_t from, int64_t to, cpt_pairs **out,
+                             cpt_err *e)
+{
+    const size_t n_concepts = (size_t)all->n_concepts;
+    cpt_pairs *p = NULL;
+    cpt_status status;
+    *out = NULL;
+    CPT_TRY(cpt_alloc(&p, 1, sizeof *p, e));
+    p->n_concepts = all->n_concepts;
+    p->median_neighbour_distance = all->median_neighbour_distance;
+    CPT_TRY(cpt_alloc(&p->first, n_concepts + 1, sizeof *p->first, e));
+    CPT_TRY(cpt_alloc(&p->n_unmatched, n_concepts, sizeof *p->n_unmatched, e));
+    CPT_TRY(cpt_alloc(&p->substitute_low, n_concepts, sizeof *p->substitute_low, e));
+    const int64_t n = all->first[to] - all->first[from];
+    CPT_TRY(cpt_alloc(&p->pairs, (size_t)n, sizeof *p->pairs, e));
+    memcpy(p->pairs, all->pairs + all->first[from], (size_t)n * sizeof *p->pairs);
+    for (int64_t c = 0; c < all->n_concepts; c++)
+        p->first[c + 1] = p->first[c] + (c >= from && c < to ? all->first[c + 1] - all->first[c] : 0);
+    *out = p;
+done:
+    if (status) cpt_pairs_free(p);
+    return status;
+}
+
+cpt_status cpt_piece_attribution(cpt_study *s, cpt_shard shard, const char *folder, cpt_err *e)
+{
+    attribution_work w = {NULL};
+    cpt_model *model;
     cpt_pairs *pairs = NULL;
     cpt_attribution *a = NULL;
-    cpt_pair_options po;
-    cpt_attribution_options o = {.store = NULL};
-    cpt_status status;
-    CPT_TRY(cpt_study_model(s, &model, e));
-    if (!cpt_model_has_counterfactuals(model)) return no_attribution(s, e);
-    CPT_TRY(cpt_study_activations(s, &u, e));
-    CPT_TRY(cpt_study_embedding(s, &embedding, &n_cells, &dim, e));
-    CPT_TRY(cpt_study_dictionary(s, &d, e));
-    CPT_TRY(cpt_study_counts(s, &counts, e));
-    CPT_TRY(cpt_study_universe(s, &universe, e));
-    CPT_TRY(cpt_study_pair_options(s, &po, e));
-    CPT_TRY(cpt_study_attribution_options(s, model, &o, e));
-    CPT_TRY(cpt_pairs_find(u, embedding, dim, &po, &pairs, s->ctx, e));
-    CPT_TRY(open_stores(s, model, &o, e));
-    CPT_TRY(cpt_attribute_all(model, d, counts, pairs, &o, &a, s->ctx, e));
-    int32_t n_directions = (int32_t)cpt_options_integer(s->options, "noise-directions");
-    if (n_directions > 0)
-        CPT_TRY(cpt_attribution_noise(model, d, counts, embedding, n_cells, n_directions, &po, &o,
-                                      a, s->ctx, e));
-    CPT_TRY(reduce_to_universe(a, universe, e));
-    CPT_TRY(cpt_store_attribution(s, pairs, a, e));
-    CPT_TRY(settle(&o.store, e));
-    status = settle(&o.noise_store, e);
+    int64_t from, to;
+    cpt_status status = cpt_study_model(s, &model, e);
+    if (status) return status;
+    if (!cpt_model_has_counterfactuals(model)) return CPT_OK; /* a piece of nothing */
+    CPT_TRY(work_open(s, model, &w, e));
+    cpt_shard_range(shard, w.pairs->n_concepts, &from, &to);
+    CPT_TRY(some_pairs(w.pairs, from, to, &pairs, e));
+    CPT_TRY(work_attribute(s, &w, pairs, &a, e));
+    status = cpt_store_attribution_rows(folder, a, from, to, e);
 done:
-    cpt_pair_store_close(o.store);
-    cpt_pair_store_close(o.noise_store);
     cpt_pairs_free(pairs);
     cpt_attribution_free(a);
+    work_free(&w);
+    return status;
+}
+
+cpt_status cpt_join_attribution(cpt_study *s, const char *pieces, int32_t n, cpt_err *e)
+{
+    attribution_work w = {NULL};
+    cpt_model *model;
+    cpt_pairs *none = NULL;
+    cpt_attribution *a = NULL;
+    char folder[PATH_LIMIT];
+    cpt_status status = cpt_study_model(s, &model, e);
+    if (status) return status;
+    if (!cpt_model_has_counterfactuals(model)) return no_attribution(s, e);
+    CPT_TRY(work_open(s, model, &w, e));
+    CPT_TRY(some_pairs(w.pairs, 0, 0, &none, e));
+    CPT_TRY(work_attribute(s, &w, none, &a, e)); /* the arrays, not defined anywhere yet */
+    for (int32_t i = 1; i <= n; i++) {
+        int64_t from, to;
+        cpt_shard_range((cpt_shard){i, n}, a->n_concepts, &from, &to);
+        CPT_TRY(cpt_shard_folder(pieces, (cpt_shard){i, n}, folder, sizeof folder, e));
+        CPT_TRY(cpt_load_attribution_rows(folder, a, from, to, e));
+    }
+    CPT_TRY(open_stores(s, model, &w.options, e));
+    status = work_finish(s, &w, a, e);
+done:
+    cpt_pairs_free(none);
+    cpt_attribution_free(a);
+    work_free(&w);
     return status;
 }
 

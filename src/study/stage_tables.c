@@ -2,6 +2,7 @@
 #include "base/memory.h"
 #include "io/h5ad_write.h"
 #include "math/statistics.h"
+#include "study/notes_study.h"
 #include "study/store.h"
 
 #include <math.h>
@@ -180,6 +181,39 @@ done:
     return status;
 }
 
+/* What experts said, where anybody said anything: names and labels of the latest change, mean rating. */
+static cpt_status add_opinions(cpt_study *s, cpt_h5ad *f, int32_t n_concepts, cpt_err *e)
+{
+    cpt_notes_opinions o;
+    cpt_strings names = {0}, labels = {0}, notes = {0};
+    double *rating = NULL, *experts = NULL;
+    cpt_status status = cpt_study_opinions(s, &o, e);
+    if (status || o.n == 0) goto done;
+    CPT_TRY(cpt_alloc(&rating, (size_t)n_concepts, sizeof *rating, e));
+    CPT_TRY(cpt_alloc(&experts, (size_t)n_concepts, sizeof *experts, e));
+    for (int32_t c = 0; c < n_concepts; c++) {
+        const cpt_notes_opinion *r = cpt_notes_opinion_of(&o, c);
+        rating[c] = r ? r->rating : NAN;
+        experts[c] = r ? r->n_experts : 0;
+        CPT_TRY(cpt_strings_add(&names, r ? r->name : "", r ? strlen(r->name) : 0, e));
+        CPT_TRY(cpt_strings_add(&labels, r ? r->label : "", r ? strlen(r->label) : 0, e));
+        CPT_TRY(cpt_strings_add(&notes, r ? r->notes : "", r ? strlen(r->notes) : 0, e));
+    }
+    CPT_TRY(cpt_h5ad_texts(f, 'v', "expert_name", &names, e));
+    CPT_TRY(cpt_h5ad_texts(f, 'v', "expert_label", &labels, e));
+    CPT_TRY(cpt_h5ad_texts(f, 'v', "expert_notes", &notes, e));
+    CPT_TRY(cpt_h5ad_numbers(f, 'v', "expert_rating", rating, e));
+    status = cpt_h5ad_numbers(f, 'v', "experts", experts, e);
+done:
+    cpt_notes_opinions_free(&o);
+    cpt_strings_free(&names);
+    cpt_strings_free(&labels);
+    cpt_strings_free(&notes);
+    free(rating);
+    free(experts);
+    return status;
+}
+
 static cpt_status write_concepts(cpt_study *s, const cpt_cells *cells, const cpt_activations *u,
                                  const cpt_strings *names, cpt_err *e)
 {
@@ -204,6 +238,7 @@ static cpt_status write_concepts(cpt_study *s, const cpt_cells *cells, const cpt
     CPT_TRY(cpt_h5ad_texts(f, 'v', "top_genes", &c.genes, e));
     CPT_TRY(cpt_h5ad_texts(f, 'v', "top_term", &c.terms, e));
     CPT_TRY(cpt_h5ad_texts(f, 'v', "label", &c.labels, e));
+    CPT_TRY(add_opinions(s, f, u->n_concepts, e));
     CPT_TRY(cpt_h5ad_matrix(f, "varm/decoder", d->dim, d->decoder, e));
     CPT_TRY(add_maps(s, f, e));
     status = cpt_h5ad_finish(f, e);

@@ -105,6 +105,7 @@ export interface Concept {
   flags: Flag[];
   pairs: number; // prototypes with a counterfactual
   distance: number | null;
+  quality: number; // as in Concepts
   histogram: { low: number; high: number; counts: number[] }; // positive activations only
 }
 export interface Flag { name: string; text: string } // text: what was measured, against which limit
@@ -170,8 +171,13 @@ export interface Similar {
 // ---- GET S/concept/{c}/trust --------------------------------------------------------------------------------------
 export interface Trust {
   flags: Flag[];
-  stability: null | { cosine: number; sd: number | null; n: number; null_mean: number | null };
-  faithfulness: null | { m: number[]; curves: Record<string, (number | null)[]>; areas: Record<string, number | null>; pairs: number };
+  // cosine: with the matched decoder rows of other seeds (n dictionaries); null_mean: random rows with the embedding's
+  // covariance. activation: correlation with the matched activations; its null: random dictionaries
+  stability: null | { cosine: number; sd: number | null; n: number; null_mean: number | null;
+    activation: number | null; activation_null_mean: number | null };
+  // areas, pairs: of this concept. curves: means over all concepts of the study when curves_of is "study"
+  faithfulness: null | { m: number[]; curves: Record<string, (number | null)[]>; curves_of: "study" | "concept";
+    areas: Record<string, number | null>; pairs: number };
   noise: null | { cutoff: number; quantiles: Record<string, number>; above: number };
   fragile: null | Record<string, unknown>;
   controls: null | Record<string, unknown>;

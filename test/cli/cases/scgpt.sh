@@ -44,3 +44,28 @@ case_scgpt() {
     expect 2 embed micro --model "$here/test/golden/scgpt/micro" -o e.h5ad --ties right
     expect 2 embed micro --model "$here/test/golden/scgpt/micro" -o e.h5ad --max-tokens 1
 }
+
+case_scgpt_trained() {
+    micro_cells
+    small_gpt="--model scgpt --embsize 16 --layers 2 --heads 2 --epochs 2 --genes 30 --max-length 12"
+    expect 0 fit micro $small_gpt -o gpt_a --dropout 0.1 -t 1
+    expect 0 fit micro $small_gpt -o gpt_b --dropout 0.1 -t 2
+    for file in best_model.pt args.json vocab.json; do same gpt_a/$file gpt_b/$file; done
+    expect 0 inspect gpt_a/best_model.pt
+    said "mvc_decoder.gene2query.weight"
+    expect 0 embed micro --model gpt_a -o gpt.h5ad
+    said "30 of the input's 40 genes"
+    study="--concepts 12 --k 2 --dictionary-epochs 5 --prototypes 3 --noise-directions 2 --ig-steps 4 --aspects none"
+    expect 0 run micro -o gpt_c/study $small_gpt $study -t 1
+    expect 0 run micro -o gpt_d/study $small_gpt $study -t 2
+    same_study gpt_c/study gpt_d/study
+    expect 0 run micro -o gpt_c/study
+    # Defaults are the model's own: those of scGPT do not stay when the model changes.
+    expect 0 run micro -o gpt_c/study --model scvi --genes 30
+    expect 0 export gpt_c/study --what concepts
+    if grep -q '"layers": 1' gpt_c/study/study.json && grep -q '"epochs": 60' gpt_c/study/study.json
+    then good; else bad "layers and epochs of scGPT stay"; fi
+    expect 2 fit micro --model scgpt --heads 3 -o gpt_e
+    said "multiple of the number of heads"
+    expect 2 fit micro --model scgpt --max-length 2 -o gpt_e
+}
