@@ -57,8 +57,7 @@ static inline int small_study_make(void **state)
     assert_non_null(o);
     for (size_t i = 0; i < sizeof settings / sizeof *settings; i++)
         assert_ok(cpt_options_set(o, settings[i][0], settings[i][1], &err));
-    assert_ok(cpt_study_run(cells, small_study, NULL, o, "test", &ctx,
-                            &err)); /* its genes are known now */
+    assert_ok(cpt_study_run(cells, small_study, NULL, o, "test", &ctx, &err)); /* its genes are known now */
     small_write_sets(sets);
     assert_ok(cpt_options_set(o, "gmt", sets, &err));
     assert_ok(cpt_study_run(cells, small_study, NULL, o, "test", &ctx, &err));

@@ -224,7 +224,7 @@ static void next_item(const cpt_request *r, cpt_answer *a)
     int32_t unit;
     cpt_notes *n = open_notes(r, a);
     if (!n) return;
-    if (cpt_review_next(n, r->texts[0], &json, &e) != CPT_OK) {
+    if (cpt_review_next(n, r->texts[0], cpt_request_number(r, "after", -1), &json, &e) != CPT_OK) {
         cpt_answer_failure(a, &e);
         return;
     }

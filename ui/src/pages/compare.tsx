@@ -114,7 +114,7 @@ function PairTables({ pair, name }: { pair: Pair; name: string }) {
     { key: "a", title: "A", word: "attribution", width: 58, figure: true, value: (g) => g.a, cell: (g) => signed(g.a) },
     { key: "bar_b", title: "Attribution in B", word: "attribution", width: 116, value: (g) => g.b, cell: (g) => <SignedBar value={g.b} most={most} /> },
     { key: "b", title: "B", word: "attribution", width: 58, figure: true, value: (g) => g.b, cell: (g) => signed(g.b) },
-    { key: "kind", title: "", width: 70, value: (g) => kindOf(g, most) },
+    { key: "kind", title: "Found in", width: 70, value: (g) => kindOf(g, most) },
   ];
   const terms: Column<TermLine>[] = [
     { key: "name", title: "Term", width: 220, grow: true, value: (t) => t.name, cell: (t) => <a href={href({ page: "term", id: t.term })} data-tip={t.term}>{t.name}</a> },

@@ -53,12 +53,13 @@ function Summary({ study, table }: { study: Study; table: Concepts }) {
   const dead = table.flags.filter((f) => f.includes("dead")).length;
   const r2 = study.reconstruction?.r2_feature;
   return (
-    <p class="summary">
-      <b>{count(study.cells)}</b> cells · <b>{count(study.genes)}</b> genes · <b>{count(study.concepts)}</b> concepts of {study.model} ({study.dictionary})
+    <div class="summary">
+      <h1>{study.name}</h1>
+      <p>      <b>{count(study.cells)}</b> cells · <b>{count(study.genes)}</b> genes · <b>{count(study.concepts)}</b> concepts of {study.model} ({study.dictionary})
       {r2 !== null && r2 !== undefined && <> · <span data-word="r2" data-n="validation cells">R² {fixed(r2, 3)}</span></>}
       {dead > 0 && <> · {count(dead)} dead</>}
-      {study.attribution === null && <> · <strong>fixed embedding: no counterfactuals, differential expression only</strong></>}
-    </p>
+      {study.attribution === null && <> · <strong>fixed embedding: no counterfactuals, differential expression only</strong></>}</p>
+    </div>
   );
 }
 
@@ -93,7 +94,7 @@ function Landscape({ study }: PageProps) {
             empty={<Empty>No concept matches “{q.q}”. <button type="button" onClick={() => go({ query: { q: null } })}>Clear the filter</button></Empty>}
             tools={<>
               <Filter wide label="Filter concepts" hint="Filter concepts  ( f )" tip="Words, gene:CD3D, label:mono, frequency>0.1, -flag:dead; see Help" value={q.q ?? ""}
-                onChange={(v) => go({ query: { q: v } }, true)} delay={60} />
+                onChange={(v) => go({ query: { q: v } }, true)} delay={0} />
               {QUICK.map(([condition, title]) => {
                 const on = (q.q ?? "").split(" ").includes(condition);
                 return <button type="button" key={condition} class="chip" aria-pressed={on} data-tip={`${condition} — ${count(filterConcepts(table, condition, names.value).length)} concepts`}

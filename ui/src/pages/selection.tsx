@@ -170,6 +170,7 @@ function SelectionPage({ study }: PageProps) {
               ...categoryColumns(study).slice(0, 2).map((n) => [`column:${n}`, n] as const)]} />} />
       </div>
       <div class="column">
+        <h1 class="hidden">Selection of cells</h1>
         <div class="sets">
           <Panel side="a" {...a} study={study} drawing={drawing === "a"} draw={() => setDrawing(drawing === "a" ? null : "a")} />
           <Panel side="b" {...b} study={study} drawing={drawing === "b"} draw={() => setDrawing(drawing === "b" ? null : "b")} />
