@@ -101,13 +101,16 @@ static double seconds_between(struct timespec a, struct timespec b)
     return (double)(b.tv_sec - a.tv_sec) + 1e-9 * (double)(b.tv_nsec - a.tv_nsec);
 }
 
-/* Looks at the study and exchanges the view when its results are others. One thread at a time. */
+/* Looks at the study and exchanges the view when its results are others. One thread at a time. A command
+ * that changed results may have left the index behind: it is made here, before the pages change. */
 static void look(cpt_hosted *h, cpt_lease *now, const cpt_context *ctx, cpt_err *e)
 {
     char generation[33], running[32] = "";
     cpt_lease *fresh = NULL;
+    cpt_err ignored; /* a folder that cannot be written is served as it is */
     if (cpt_study_generation(h->folder, generation, running, e) == CPT_OK) {
         bool changed = !now || strcmp(generation, cpt_view_generation(now->view)) != 0;
+        if (changed && !*running) cpt_study_index(h->folder, ctx, &ignored);
         if (changed && (!now || !*running)) fresh = open_lease(h, ctx, e);
     }
     pthread_mutex_lock(&h->lock);

@@ -709,14 +709,11 @@ cpt_status cpt_study_stage(const char *study, const char *stage, const cpt_optio
 cpt_status cpt_study_index(const char *study, const cpt_context *ctx, cpt_err *e)
 {
     cpt_study *s;
-    char key[65];
-    const cpt_stage *stage = cpt_stage_find("index");
     cpt_status status = cpt_study_open(study, ctx, &s, e);
     if (status) return status;
-    status = cpt_study_stage_key(s, stage, key, e);
-    bool done = status == CPT_OK && stage_is_done(s, stage, key);
+    bool done = cpt_study_stage_done(s, cpt_stage_find("index"));
     cpt_study_close(s);
-    if (status || done) return status;
+    if (done) return CPT_OK;
     status = cpt_study_begin(study, NULL, NULL, NULL, ctx, &s, e);
     if (status) return status;
     status = cpt_study_advance_one(s, "index", e);

@@ -236,6 +236,8 @@ static cpt_status open_index(cpt_view *v, cpt_err *e)
 {
     cpt_status status = CPT_OK;
     if (!v->have_activations || !present(v, "cache/index/index.json")) return CPT_OK;
+    /* Of other results than those that are there now: as if it were not there. */
+    if (!cpt_study_stage_done(v->study, cpt_stage_find("index"))) return CPT_OK;
     status = cpt_index_open(v->folder, v->cells->n_cells, v->n_concepts, &v->index, e);
     if (status == CPT_ERR_UNSUPPORTED)
         return CPT_OK; /* of another version: as if it were not there */

@@ -4,11 +4,14 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 /* The study as a whole: its generation, and what it was made of and with. */
 
@@ -27,6 +30,19 @@ static bool process_lives(const char *folder)
     text[n] = '\0';
     long pid = strtol(text, NULL, 10);
     return pid > 0 && (kill((pid_t)pid, 0) == 0 || errno == EPERM);
+}
+
+/* Between two stages of a run no stage is marked as running, but its lock is held. It is asked for only
+ * when the process that took it last still lives, and given back at once. */
+static bool lock_is_held(const char *folder)
+{
+    char path[PATH_LIMIT];
+    if (!process_lives(folder) || cpt_path_join(path, sizeof path, folder, ".lock", NULL)) return false;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return false;
+    bool held = flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+    close(fd);
+    return held;
 }
 
 /* Only finished stages count: a generation does not change because something has begun. */
@@ -88,6 +104,7 @@ cpt_status cpt_study_generation(const char *folder, char generation[33], char ru
     cpt_sha256_init(&h);
     cpt_sha256_add(&h, CPT_VERSION, sizeof CPT_VERSION);
     hash_stages(&h, json_object_get(manifest, "stages"), folder, running);
+    if (!*running && lock_is_held(folder)) snprintf(running, 32, "the next stage");
     hash_comparisons(&h, folder);
     cpt_sha256_hex(&h, hex);
     snprintf(generation, 33, "%.32s", hex);
