@@ -316,7 +316,8 @@ cpt_status cpt_notes_refresh(cpt_notes *n, cpt_err *e);
 /* Grows with everything written, by whatever process. */
 cpt_status cpt_notes_revision(cpt_notes *n, int64_t *revision, cpt_err *e);
 
-/* {"dictionary", "keys": [one per concept]}: what a change has to carry. */
+/* {"generation", "dictionary", "keys": [one per concept]}: what a change has to carry. The keys belong to the
+ * results of that generation. */
 cpt_status cpt_notes_keys(cpt_notes *n, char **json, cpt_err *e);
 cpt_status cpt_notes_list(cpt_notes *n, const char *author, char **json, cpt_err *e); /* author NULL = all */
 cpt_status cpt_notes_history(cpt_notes *n, const char *key, char **json, cpt_err *e); /* key NULL = all */
@@ -351,8 +352,9 @@ cpt_status cpt_review_prepare(const char *study, const cpt_options *options, con
 cpt_status cpt_review_start(cpt_notes *n, const char *author, int32_t items, uint64_t seed, char **json,
                             cpt_err *e);
 cpt_status cpt_review_sessions(cpt_notes *n, char **json, cpt_err *e);
-/* {"item", "position", "of"} or {"done": true} */
-cpt_status cpt_review_next(cpt_notes *n, const char *session, char **json, cpt_err *e);
+/* {"item", "position", "of"} of the next item beyond position `after` (-1: from the beginning), then of
+ * those passed over, or {"done": true} */
+cpt_status cpt_review_next(cpt_notes *n, const char *session, int64_t after, char **json, cpt_err *e);
 /* Where the evidence of an item lies: a study folder to open as a view, and the number there. For the
  * server's eyes only. CPT_ERR_DATA when the dictionary is not that of the session any more. */
 cpt_status cpt_review_evidence(cpt_notes *n, const char *session, const char *item, char *folder,

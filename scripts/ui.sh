@@ -10,7 +10,7 @@ gentle=
 state=
 if [ "${1:-}" = --if-possible ]; then
     gentle=1
-    state=$2
+    case $2 in /*) state=$2 ;; *) state=$here/$2 ;; esac
 fi
 
 stop() {

@@ -56,10 +56,12 @@ cpt_status cpt_notes_open_file(const char *path, bool write, cpt_notes **out, cp
 cpt_status cpt_notes_set_concepts(cpt_notes *n, int32_t n_concepts,
                                   const char (*keys)[CPT_NOTES_KEY + 1], cpt_notes_about_fn *about,
                                   void *data, cpt_err *e);
-/* Something that lives as long as the notes, such as `data`; cpt_notes_close gives it to `release`. */
+/* Something that lives as long as the notes, such as `data`; cpt_notes_close gives it to `release`.
+ */
 void cpt_notes_adopt(cpt_notes *n, void *owned, void (*release)(void *owned));
 void *cpt_notes_owned(const cpt_notes *n);
-const char *cpt_notes_dictionary(const cpt_notes *n); /* a key of all keys; "" before the above */
+const char *
+cpt_notes_dictionary(const cpt_notes *n); /* a key of all keys; zeros before the above */
 const char *cpt_notes_key(const cpt_notes *n, int32_t concept); /* NULL when out of range */
 int32_t cpt_notes_concept(const cpt_notes *n, const char *key); /* -1 = of an earlier dictionary */
 

@@ -424,6 +424,7 @@ cpt_status cpt_notes_open_file(const char *path, bool write, cpt_notes **out, cp
         return cpt_fail(e, CPT_ERR_MEMORY, "out of memory");
     }
     n->write = write;
+    memset(n->dictionary, '0', CPT_NOTES_KEY);
     snprintf(folder, sizeof folder, "%s", path);
     char *slash = strrchr(folder, '/');
     if (slash) *slash = '\0';

@@ -93,7 +93,8 @@ static cpt_status unknown(const char *what, const char *id, cpt_err *e)
                     id);
 }
 
-static cpt_status open_item_locked(cpt_notes *n, const char *session, json_t **out, cpt_err *e)
+static cpt_status open_item_locked(cpt_notes *n, const char *session, int64_t after, json_t **out,
+                                   cpt_err *e)
 {
     sqlite3_stmt *st = NULL;
     bool row = false;
@@ -103,8 +104,9 @@ static cpt_status open_item_locked(cpt_notes *n, const char *session, json_t **o
         n->db, n->path, &st, e,
         "SELECT i.item, i.position, (SELECT count(*) FROM items k WHERE k.session = ?1),"
         " EXISTS (SELECT 1 FROM answers a WHERE a.session = ?1 AND a.item = i.item) AS answered"
-        " FROM items i WHERE i.session = ?1 ORDER BY answered, i.position LIMIT 1",
-        "t", session));
+        " FROM items i WHERE i.session = ?1 ORDER BY answered, i.position <= ?2, i.position LIMIT "
+        "1",
+        "ti", session, after));
     CPT_TRY(cpt_notes_step(n->db, n->path, st, &row, e));
     if (!row) status = unknown("session", session, e);
     else if (sqlite3_column_int(st, 3)) *out = json_pack("{s:b}", "done", 1);
@@ -117,11 +119,12 @@ done:
     return status;
 }
 
-cpt_status cpt_review_open_item(cpt_notes *n, const char *session, json_t **out, cpt_err *e)
+cpt_status cpt_review_open_item(cpt_notes *n, const char *session, int64_t after, json_t **out,
+                                cpt_err *e)
 {
     *out = NULL;
     cpt_status status = cpt_notes_lock(n, false, e);
-    if (status == CPT_OK) status = open_item_locked(n, session, out, e);
+    if (status == CPT_OK) status = open_item_locked(n, session, after, out, e);
     cpt_notes_unlock(n);
     return status ? status : *out ? CPT_OK : cpt_fail(e, CPT_ERR_MEMORY, "out of memory");
 }

@@ -49,8 +49,10 @@ cpt_status cpt_review_begin(cpt_notes *n, const char *author, uint64_t seed,
                             const cpt_review_item *items, int32_t n_items, json_t **session,
                             cpt_err *e);
 cpt_status cpt_review_list(cpt_notes *n, json_t **out, cpt_err *e); /* {"rows": [Session]} */
-/* {"item", "position", "of"} of the first item without an answer, or {"done": true}. */
-cpt_status cpt_review_open_item(cpt_notes *n, const char *session, json_t **out, cpt_err *e);
+/* {"item", "position", "of"} of the first item without an answer beyond position `after` (-1 = from
+ * the beginning), else of the first at all, or {"done": true}. */
+cpt_status cpt_review_open_item(cpt_notes *n, const char *session, int64_t after, json_t **out,
+                                cpt_err *e);
 cpt_status cpt_review_item_of(cpt_notes *n, const char *session, const char *item,
                               cpt_review_item *out, cpt_err *e);
 

@@ -224,7 +224,7 @@ static void next_item(const cpt_request *r, cpt_answer *a)
     int32_t unit;
     cpt_notes *n = open_notes(r, a);
     if (!n) return;
-    if (cpt_review_next(n, r->texts[0], &json, &e) != CPT_OK) {
+    if (cpt_review_next(n, r->texts[0], cpt_request_number(r, "after", -1), &json, &e) != CPT_OK) {
         cpt_answer_failure(a, &e);
         return;
     }
@@ -332,7 +332,8 @@ static void reply(const cpt_request *r, cpt_answer *a)
         said.rating = rating == (int32_t)rating ? (int32_t)rating : 0; /* 3.5 is none */
         said.confidence = (int32_t)confidence;
         cpt_notes *n = open_notes(r, a);
-        if (n) answer(a, cpt_review_reply(n, r->texts[0], r->texts[1], &said, &json, &e), &json, &e);
+        if (n)
+            answer(a, cpt_review_reply(n, r->texts[0], r->texts[1], &said, &json, &e), &json, &e);
     }
     json_decref(body);
 }

@@ -23,6 +23,7 @@ enum { REVIEW_ACTIVE = 10, ABOUT_GENES = 10, ABOUT_CELLS = 20 };
 typedef struct origin {
     char *folder;
     cpt_context ctx;
+    char generation[33];          /* of the results whose concepts are known */
     char dictionary[65];          /* key of the stage "concepts" whose concepts are known */
     cpt_text genes, label, cells; /* of the concept described last */
     pthread_mutex_t lock;         /* of the following */
@@ -92,7 +93,8 @@ static void describe_cells(const cpt_view *v, int32_t concept, cpt_text *out)
     int64_t n = 0;
     if (cpt_view_ranked_cells(v, concept, &cells, &values, &n, NULL) == CPT_OK)
         for (int64_t i = 0; i < n && i < ABOUT_CELLS; i++)
-            cpt_text_addf(out, "%s%s", i ? "\n" : "", cpt_strings_get(&v->cells->cell_ids, cells[i]));
+            cpt_text_addf(out, "%s%s", i ? "\n" : "",
+                          cpt_strings_get(&v->cells->cell_ids, cells[i]));
     free(cells);
     free(values);
 }
@@ -142,16 +144,24 @@ static bool has_concepts(const char *folder)
            cpt_path_exists(path);
 }
 
+/* Keys and generation must be of the same results: a stage may end while keys are computed. */
 static cpt_status learn_concepts(cpt_notes *n, origin *o, cpt_err *e)
 {
     cpt_study *s = NULL;
     char(*keys)[CPT_NOTES_KEY + 1] = NULL;
+    char before[33] = "", after[33] = "", running[32];
     int32_t n_concepts = 0;
-    cpt_status status = cpt_study_open(o->folder, &o->ctx, &s, e);
-    if (status == CPT_OK && has_concepts(o->folder))
-        status = cpt_study_concept_keys(s, &n_concepts, &keys, e);
-    if (status == CPT_OK && keys)
-        status = cpt_notes_set_concepts(n, n_concepts, keys, describe, o, e);
+    cpt_status status;
+    CPT_TRY(cpt_study_generation(o->folder, before, running, e));
+    CPT_TRY(cpt_study_open(o->folder, &o->ctx, &s, e));
+    if (has_concepts(o->folder)) CPT_TRY(cpt_study_concept_keys(s, &n_concepts, &keys, e));
+    CPT_TRY(cpt_study_generation(o->folder, after, running, e));
+    if (keys) CPT_TRY(cpt_notes_set_concepts(n, n_concepts, keys, describe, o, e));
+    pthread_mutex_lock(&o->lock);
+    snprintf(o->dictionary, sizeof o->dictionary, "%s", concepts_key(s));
+    snprintf(o->generation, sizeof o->generation, "%s", strcmp(before, after) == 0 ? after : "");
+    pthread_mutex_unlock(&o->lock);
+done:
     free(keys);
     cpt_study_close(s);
     return status;
@@ -264,7 +274,11 @@ static cpt_status as_text(cpt_status status, json_t *value, char **text, cpt_err
 cpt_status cpt_notes_keys(cpt_notes *n, char **json, cpt_err *e)
 {
     json_t *out = NULL;
+    origin *o = cpt_notes_owned(n);
     cpt_status status = cpt_notes_all_keys(n, &out, e);
+    pthread_mutex_lock(&o->lock);
+    if (status == CPT_OK) json_object_set_new(out, "generation", json_string(o->generation));
+    pthread_mutex_unlock(&o->lock);
     return as_text(status, out, json, e);
 }
 
@@ -445,10 +459,11 @@ cpt_status cpt_review_sessions(cpt_notes *n, char **json, cpt_err *e)
     return as_text(status, out, json, e);
 }
 
-cpt_status cpt_review_next(cpt_notes *n, const char *session, char **json, cpt_err *e)
+cpt_status cpt_review_next(cpt_notes *n, const char *session, int64_t after, char **json,
+                           cpt_err *e)
 {
     json_t *out = NULL;
-    cpt_status status = cpt_review_open_item(n, session, &out, e);
+    cpt_status status = cpt_review_open_item(n, session, after, &out, e);
     return as_text(status, out, json, e);
 }
 

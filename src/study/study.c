@@ -142,12 +142,13 @@ static bool names_a_file(const char *option)
     return false;
 }
 
-static bool is_kind_of_dictionary(const char *value)
+static cpt_status unknown_dictionary(const char *value, cpt_err *e)
 {
-    static const char *const kinds[] = {"topk", "neurons", "random", "pca", "ica", "nmf"};
-    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
-        if (strcmp(value, kinds[i]) == 0) return true;
-    return false;
+    char kinds[128];
+    cpt_dictionary_kinds_text(kinds, sizeof kinds);
+    return cpt_fail(e, CPT_ERR_USAGE,
+                    "--dictionary %s: neither a kind (%s) nor the folder of a dictionary (with cfg.json)",
+                    value, kinds);
 }
 
 /* Files are recorded by their full path: the next command on the study may come from another
@@ -160,14 +161,10 @@ static cpt_status set_file_option(cpt_study *s, const char *name, const char *va
     if (dictionary) {
         cpt_status status = cpt_path_join(config, sizeof config, value, "cfg.json", e);
         if (status) return status;
-        if (!cpt_path_exists(config) && is_kind_of_dictionary(value))
+        if (!cpt_path_exists(config) && cpt_dictionary_is_kind(value))
             return cpt_options_set(s->options, name, value, e);
         if (!cpt_path_exists(config))
-            return cpt_fail(
-                e, CPT_ERR_USAGE,
-                "--dictionary %s: neither topk, neurons, random, pca, ica or nmf, nor the "
-                "folder of a dictionary (with cfg.json)",
-                value);
+            return unknown_dictionary(value, e);
     }
     if (model &&
         (strcmp(value, "scvi") == 0 || strcmp(value, "scgpt") == 0 || !cpt_path_exists(value)))
@@ -387,10 +384,19 @@ static void hash_value(const cpt_study *s, cpt_sha256 *h, const char *name)
     }
 }
 
+/* Options that came when studies had been made: at their defaults they stay out of the keys, and those
+ * studies stand. */
+static bool came_later(const char *name, const char *value)
+{
+    return (strcmp(name, "groups") == 0 && !*value) ||
+           (strcmp(name, "sweep") == 0 && strcmp(value, "no") == 0);
+}
+
 /* A file named by an option counts with its content. */
 static cpt_status hash_option(cpt_study *s, cpt_sha256 *h, const char *name, cpt_err *e)
 {
     const char *text = cpt_options_text(s->options, name);
+    if (came_later(name, text)) return CPT_OK;
     hash_text(h, name);
     hash_value(s, h, name);
     if (!names_a_file(name)) return CPT_OK;

@@ -5,7 +5,7 @@ import { signal } from "@preact/signals";
 import { useEffect, useRef, useState } from "preact/hooks";
 
 export class Failure extends Error {
-  constructor(message: string, readonly status: number) {
+  constructor(message: string, readonly status: number, readonly body?: unknown) {
     super(message);
   }
 }
@@ -42,14 +42,14 @@ async function answer(url: string, init?: RequestInit): Promise<Response> {
     attempt.value++;
   }
   if (response.ok) return response;
-  let text = `${response.status} ${response.statusText}`;
+  let text = `${response.status} ${response.statusText}`, body: { error?: unknown } | undefined;
   try {
-    const body = (await response.json()) as { error?: unknown };
+    body = (await response.json()) as { error?: unknown };
     if (typeof body.error === "string") text = body.error;
   } catch {
     // not JSON: the status line has to do
   }
-  throw new Failure(text, response.status);
+  throw new Failure(text, response.status, body);
 }
 
 function once<T>(url: string, make: () => Promise<T>): Promise<T> {
@@ -121,8 +121,27 @@ export function token(): string {
   return document.querySelector<HTMLMetaElement>('meta[name="conceptome-token"]')?.content ?? "";
 }
 
+/** A server that was started again has another token: it stands in the page that it sends now. */
+async function renewToken(): Promise<boolean> {
+  const text = await (await answer("/", { cache: "no-store" })).text();
+  const fresh = new DOMParser().parseFromString(text, "text/html").querySelector<HTMLMetaElement>('meta[name="conceptome-token"]')?.content;
+  const mine = document.querySelector<HTMLMetaElement>('meta[name="conceptome-token"]');
+  if (!fresh || !mine || fresh === mine.content) return false;
+  mine.content = fresh;
+  return true;
+}
+
 /** Sends bytes or an object. Writes carry the page's token. */
 export async function post<T>(url: string, body: object | ArrayBuffer, signal?: AbortSignal): Promise<T> {
+  try {
+    return await postOnce<T>(url, body, signal);
+  } catch (error) {
+    if (error instanceof Failure && error.status === 403 && (await renewToken())) return postOnce<T>(url, body, signal);
+    throw error;
+  }
+}
+
+async function postOnce<T>(url: string, body: object | ArrayBuffer, signal?: AbortSignal): Promise<T> {
   const binary = body instanceof ArrayBuffer;
   const response = await answer(url, {
     method: "POST",

@@ -75,6 +75,16 @@ export const GLOSSARY = {
   noise: { name: "Noise floor", unit: "absolute attribution", text: "Attributions that random directions of the embedding get. A gene that does not rise above them says little." },
   r2: { name: "R2", unit: "share of variance", text: "Variance of the embedding that the dictionary reconstructs, on validation cells, per feature." },
   name: { name: "Name", unit: "", text: "What an expert called the concept. Only experts name concepts; the program never does." },
+  expert_label: { name: "Label", unit: "", text: "A free category an expert puts on the concept, such as a cell type or a process." },
+  rating: { name: "Interpretability", unit: "1 to 5", text: "An expert's judgement of the evidence. 1: no meaning to be seen. 2: a hint. 3: part of it makes sense. 4: clear, with something that does not fit. 5: one clear meaning." },
+  confidence: { name: "Confidence", unit: "1 to 3", text: "How sure the expert is of the rating. 1: unsure. 2: fairly sure. 3: sure." },
+  weighted_kappa: { name: "Weighted kappa", unit: "-1 to 1", text: "Cohen's kappa with quadratic weights: agreement beyond chance on an ordered scale. 0: as by chance. 1: always the same." },
+  fleiss: { name: "Fleiss' kappa", unit: "-1 to 1", text: "Agreement of all experts beyond chance over the units that all of them rated; takes ratings as unordered." },
+  krippendorff: { name: "Krippendorff's alpha", unit: "-1 to 1", text: "Agreement of all experts, ordinal, missing ratings allowed. Above 0.8 is usually called reliable, below 0.67 not." },
+  repeats: { name: "Repeats", unit: "units", text: "Units that the expert saw a second time without being told, at least a third of the session later." },
+  exact: { name: "Same rating", unit: "share", text: "Units with the same rating both times." },
+  rating_mean: { name: "Mean rating", unit: "1 to 5", text: "Every unit counts once, with the mean of its first ratings. Interval: 95 %, bootstrap over units." },
+  contrast: { name: "Difference", unit: "points of the scale", text: "Mean over the experts of their mean rating of concepts minus that of the controls. Interval: 95 %, bootstrap over units. p: kinds permuted between units that the same experts rated, two-sided, never 0." },
 } as const satisfies Record<string, Entry>;
 
 export type Word = keyof typeof GLOSSARY;
