@@ -1,10 +1,10 @@
 /* Speed of scGPT's training: tokens per second of processor time, and the share of the rate of one
  * large f32 product. Prints a table to stdout.
  *
- *     build/bench/bench_scgpt_train [threads] [tokens per cell] [steps]
+ *     build/bench/bench_scgpt_train [threads] [cells a step] [tokens a cell] [steps]
  *
  * Cells are made up; every number that the size of the work depends on (width 128, 4 layers, 4
- * heads, 1,200 genes, 32 cells a step, 40 % masked) is that of the defaults. Operations are those
+ * heads, 1,200 genes, 8 cells a step, 129 tokens, 40 % masked) is that of the defaults. Operations are those
  * of the products: forward, twice as many back, the scores of the attention once more. */
 #include <omp.h>
 #include <stdio.h>
@@ -16,7 +16,7 @@
 #include "math/blas.h"
 #include "model/scgpt_step.h"
 
-enum { GENES = 1200, CELLS = 32 };
+enum { GENES = 1200 };
 
 static double cpu(void)
 {
@@ -57,15 +57,15 @@ static double product_rate(void)
     return rate;
 }
 
-static void make_batch(scgpt_batch *b, int32_t tokens, int32_t n_masked)
+static void make_batch(scgpt_batch *b, int32_t n_cells, int32_t tokens, int32_t n_masked)
 {
     cpt_err err;
     int32_t genes[GENES];
     cpt_stream s;
-    need(scgpt_batch_init(b, CELLS, tokens, GENES, &err), &err);
-    b->n_cells = CELLS;
+    need(scgpt_batch_init(b, n_cells, tokens, GENES, &err), &err);
+    b->n_cells = n_cells;
     for (int32_t i = 0; i < GENES; i++) genes[i] = i;
-    for (int32_t c = 0; c < CELLS; c++) {
+    for (int32_t c = 0; c < n_cells; c++) {
         cpt_stream_init(&s, 1, CPT_RANDOM_TEST, (uint64_t)c);
         cpt_stream_shuffle_i32(&s, genes, GENES);
         b->length[c] = tokens;
@@ -92,8 +92,9 @@ static double operations(const scgpt_shape *s, double n, double m)
 int main(int argc, char **argv)
 {
     const int threads = argc > 1 ? atoi(argv[1]) : 1;
-    const int32_t tokens = argc > 2 ? atoi(argv[2]) : 238, n_masked = tokens * 2 / 5;
-    const int steps = argc > 3 ? atoi(argv[3]) : 5;
+    const int32_t n_cells = argc > 2 ? atoi(argv[2]) : 8;
+    const int32_t tokens = argc > 3 ? atoi(argv[3]) : 129, n_masked = tokens * 2 / 5;
+    const int steps = argc > 4 ? atoi(argv[4]) : 20;
     const scgpt_shape shape = {.n_tokens = GENES + SCGPT_SPECIAL,
                                .width = 128,
                                .hidden = 128,
@@ -110,7 +111,7 @@ int main(int argc, char **argv)
     o.max_tokens = tokens;
     need(scgpt_weights_new(&shape, 1, &w, &err), &err);
     need(scgpt_stepper_new(w, &o, threads, &s, &err), &err);
-    make_batch(&batch, tokens, n_masked);
+    make_batch(&batch, n_cells, tokens, n_masked);
     const double rate = product_rate();
     scgpt_stepper_gradient(s, &batch, 0, &losses);
     const double from = cpu(), from_clock = now();
@@ -119,12 +120,12 @@ int main(int argc, char **argv)
         scgpt_stepper_update(s, 1e-3);
     }
     const double time = (cpu() - from) / steps, clock = (now() - from_clock) / steps;
-    const double work = CELLS * operations(&shape, tokens, n_masked + 1);
+    const double work = n_cells * operations(&shape, tokens, n_masked + 1);
     printf("one product: %.0f GFLOP/s of processor time (%s)\n", 1e-9 * rate, cpt_blas_core_name());
     printf(
         "a step of %d cells of %d tokens: CPU %.0f ms, clock %.0f ms; %.0f tokens per CPU second; "
         "%.0f GFLOP/s = %.0f %% of the product\n",
-        CELLS, tokens, 1e3 * time, 1e3 * clock, CELLS * tokens / time, 1e-9 * work / time,
+        n_cells, tokens, 1e3 * time, 1e3 * clock, n_cells * tokens / time, 1e-9 * work / time,
         100 * work / time / rate);
     scgpt_batch_free(&batch);
     scgpt_stepper_free(s);

@@ -79,12 +79,16 @@ static void say_matches(const json_t *pair, FILE *out)
     const json_t *list = json_object_get(pair, "matches");
     size_t i;
     json_t *m;
-    fprintf(out, "most alike, by %s:\n", text(pair, "matched_by"));
+    const bool labels = json_object_get(
+        json_object_get(json_object_get(pair, "measures"), "activation"), "within_labels");
+    fprintf(out, "most alike, by %s (* q < 0.05%s):\n", text(pair, "matched_by"),
+            labels ? ", ** also among cells of one label" : "");
     json_array_foreach(list, i, m)
     {
         if (i == SHOWN) break;
-        fprintf(out, "  %-5s %-5s %5.2f%s  %s | %s%s%s\n", text(m, "concept_a"),
-                text(m, "concept_b"), value(m, "likeness"), value(m, "q") < 0.05 ? "*" : " ",
+        const bool beyond = value(m, "q") < 0.05, far = value(m, "q_within_labels") < 0.05;
+        fprintf(out, "  %-5s %-5s %5.2f%-2s  %s | %s%s%s\n", text(m, "concept_a"),
+                text(m, "concept_b"), value(m, "likeness"), beyond ? far ? "**" : "*" : "",
                 *text(m, "label_a") ? text(m, "label_a") : "-",
                 *text(m, "label_b") ? text(m, "label_b") : "-",
                 *text(m, "shared_genes") ? " | both: " : "", text(m, "shared_genes"));

@@ -10,7 +10,7 @@ gentle=
 state=
 if [ "${1:-}" = --if-possible ]; then
     gentle=1
-    state=$2
+    case $2 in /*) state=$2 ;; *) state=$here/$2 ;; esac
 fi
 
 stop() {
@@ -19,7 +19,7 @@ stop() {
     cp package-lock.json "$state"
     exit 0
 }
-if [ -s dist/app.js ] && [ -z "$(find src index.html package-lock.json vite.config.ts tsconfig.json -newer dist/app.js 2>/dev/null | head -1)" ]; then
+if [ -s dist/app.js ] && [ -z "$(find src index.html package-lock.json build.mjs tsconfig.json -newer dist/app.js 2>/dev/null | head -1)" ]; then
     exit 0
 fi
 if ! command -v node >/dev/null || ! command -v npm >/dev/null; then

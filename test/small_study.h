@@ -1,4 +1,5 @@
-/* small_study.h - a whole study of simulated cells, made once per test program in a folder of its own. */
+/* small_study.h - a whole study of simulated cells, made once per test program in a folder of its
+ * own. */
 #ifndef CPT_TEST_SMALL_STUDY_H
 #define CPT_TEST_SMALL_STUDY_H
 
@@ -32,10 +33,12 @@ static inline void small_write_sets(const char *path)
 /* Group set-up: small_study is the folder afterwards. */
 static inline int small_study_make(void **state)
 {
-    static const char *const settings[][2] = {
-        {"epochs", "6"},     {"genes", "300"},   {"expansion", "4"},        {"dictionary-epochs", "8"},
-        {"prototypes", "8"}, {"min-size", "5"},  {"noise-directions", "4"}, {"permutations", "500"},
-        {"donor", "donor"},  {"aspects", "none"}, {"label", "cell_type"}};
+    static const char *const settings[][2] = {{"epochs", "6"},           {"genes", "300"},
+                                              {"expansion", "4"},        {"dictionary-epochs", "8"},
+                                              {"prototypes", "8"},       {"min-size", "5"},
+                                              {"noise-directions", "4"}, {"permutations", "500"},
+                                              {"donor", "donor"},        {"aspects", "none"},
+                                              {"label", "cell_type"}};
     char cells[128], sets[128];
     cpt_err err;
     cpt_context ctx;
@@ -54,10 +57,10 @@ static inline int small_study_make(void **state)
     assert_non_null(o);
     for (size_t i = 0; i < sizeof settings / sizeof *settings; i++)
         assert_ok(cpt_options_set(o, settings[i][0], settings[i][1], &err));
-    assert_ok(cpt_study_run(cells, small_study, o, "test", &ctx, &err)); /* its genes are known now */
+    assert_ok(cpt_study_run(cells, small_study, NULL, o, "test", &ctx, &err)); /* its genes are known now */
     small_write_sets(sets);
     assert_ok(cpt_options_set(o, "gmt", sets, &err));
-    assert_ok(cpt_study_run(cells, small_study, o, "test", &ctx, &err));
+    assert_ok(cpt_study_run(cells, small_study, NULL, o, "test", &ctx, &err));
     cpt_options_free(o);
     return 0;
 }

@@ -437,6 +437,7 @@ static void refuse(const made_up *d, const cpt_scgpt_train_options *o, const cpt
 static void test_refused(void **state)
 {
     (void)state;
+    cpt_err err;
     made_up d;
     cpt_scgpt_train_options o;
     const cpt_context ctx = {.n_threads = 1};
@@ -451,8 +452,8 @@ static void test_refused(void **state)
     refuse(&d, &o, &ctx, CPT_ERR_USAGE, "dropout 1");
     o = small_options(), o.learning_rate = NAN;
     refuse(&d, &o, &ctx, CPT_ERR_USAGE, "learning rate nan");
-    o = small_options(), o.n_epochs = 0;
-    refuse(&d, &o, &ctx, CPT_ERR_USAGE, "0 epochs");
+    o = small_options(), o.n_epochs = -1;
+    refuse(&d, &o, &ctx, CPT_ERR_USAGE, "-1 epochs");
     o = small_options();
     d.values[3] = NAN;
     refuse(&d, &o, &ctx, CPT_ERR_DATA, "row 0: a count is not finite");
@@ -460,6 +461,21 @@ static void test_refused(void **state)
     const volatile int stop = 1;
     const cpt_context stopped = {.n_threads = 1, .stop = &stop};
     refuse(&d, &o, &stopped, CPT_ERR_INTERRUPTED, "");
+    const cpt_strings names = d.names;
+    d.names = (cpt_strings){0};
+    for (int j = 0; j < GENES; j++) {
+        const char *name = j == 30 ? "G7" : cpt_strings_get(&names, j);
+        assert_ok(cpt_strings_add(&d.names, name, strlen(name), &err));
+    }
+    refuse(&d, &o, &ctx, CPT_ERR_DATA, "two genes are called 'G7'");
+    cpt_strings_free(&d.names);
+    for (int j = 0; j < GENES; j++) {
+        const char *name = j == 30 ? "<pad>" : cpt_strings_get(&names, j);
+        assert_ok(cpt_strings_add(&d.names, name, strlen(name), &err));
+    }
+    refuse(&d, &o, &ctx, CPT_ERR_DATA, "like a special token");
+    cpt_strings_free(&d.names);
+    d.names = names;
     d.csr.n_rows = 1;
     refuse(&d, &o, &ctx, CPT_ERR_DATA, "1 cells with counts of the chosen genes are too few");
     cpt_strings_free(&d.names);
@@ -481,6 +497,10 @@ static void test_smallest(void **state)
     o.validation = 0;
     cpt_model_free(train(&d, &o, 2, &h));
     assert_true(isfinite(h.epochs[0].gep) && isnan(h.epochs[0].gep_validation));
+    cpt_scgpt_history_free(&h);
+    o.n_epochs = 0; /* the untrained network */
+    cpt_model_free(train(&d, &o, 2, &h));
+    assert_int_equal(h.n, 0);
     cpt_scgpt_history_free(&h);
     cpt_strings_free(&d.names);
 }

@@ -13,7 +13,8 @@
 #include <sys/time.h>
 #include <zlib.h>
 
-/* The server on a free port, asked by libcurl and, where it would be too polite, over bare sockets. */
+/* The server on a free port, asked by libcurl and, where it would be too polite, over bare sockets.
+ */
 
 static cpt_server *server;
 static cpt_context ctx;
@@ -135,14 +136,28 @@ static long status_of(const char *path, const char *one_header)
 
 static void test_every_route(void **state)
 {
-    static const char *const json[] = {
-        "/api/v1/info", S "/state", S "/study", S "/concepts", S "/concept/1", S "/concept/1/genes?limit=5",
-        S "/concept/1/genes?order=expression&offset=2", S "/concept/1/terms?all=1", S "/concept/1/running?term=SET_A",
-        S "/concept/1/cells?band=high", S "/concept/1/cells", S "/concept/1/composition?column=donor",
-        S "/concept/1/similar", S "/concept/1/trust", S "/cell/3", S "/gene/4", S "/term/SET_B",
-        S "/search?q=SET&limit=3", "/api/v1/compare?a=study:1&b=study:2"};
-    static const char *const vectors[] = {S "/vec/umap", S "/vec/conceptmap", S "/vec/activation/1", S "/vec/gene/2",
-                                          S "/vec/column/donor", S "/vec/column/depth", S "/vec/neuron/0"};
+    static const char *const json[] = {"/api/v1/info",
+                                       S "/state",
+                                       S "/study",
+                                       S "/concepts",
+                                       S "/concept/1",
+                                       S "/concept/1/genes?limit=5",
+                                       S "/concept/1/genes?order=expression&offset=2",
+                                       S "/concept/1/terms?all=1",
+                                       S "/concept/1/running?term=SET_A",
+                                       S "/concept/1/cells?band=high",
+                                       S "/concept/1/cells",
+                                       S "/concept/1/composition?column=donor",
+                                       S "/concept/1/similar",
+                                       S "/concept/1/trust",
+                                       S "/cell/3",
+                                       S "/gene/4",
+                                       S "/term/SET_B",
+                                       S "/search?q=SET&limit=3",
+                                       "/api/v1/compare?a=study:1&b=study:2"};
+    static const char *const vectors[] = {
+        S "/vec/umap",         S "/vec/conceptmap",   S "/vec/activation/1", S "/vec/gene/2",
+        S "/vec/column/donor", S "/vec/column/depth", S "/vec/neuron/0"};
     (void)state;
     for (size_t i = 0; i < sizeof json / sizeof *json; i++) {
         reply r = ask(json[i], NULL, NULL, 0);
@@ -167,10 +182,14 @@ static void test_every_route(void **state)
 
 static void test_tables_as_tsv(void **state)
 {
-    static const char *const tables[] = {S "/concepts?format=tsv", S "/concept/1/genes?format=tsv",
-                                         S "/concept/1/terms?format=tsv&all=1", S "/concept/1/cells?format=tsv",
-                                         S "/concept/1/composition?format=tsv", S "/gene/4?format=tsv",
-                                         S "/concept/1/similar?format=tsv&table=decoder", S "/search?q=SET&format=tsv"};
+    static const char *const tables[] = {S "/concepts?format=tsv",
+                                         S "/concept/1/genes?format=tsv",
+                                         S "/concept/1/terms?format=tsv&all=1",
+                                         S "/concept/1/cells?format=tsv",
+                                         S "/concept/1/composition?format=tsv",
+                                         S "/gene/4?format=tsv",
+                                         S "/concept/1/similar?format=tsv&table=decoder",
+                                         S "/search?q=SET&format=tsv"};
     (void)state;
     for (size_t i = 0; i < sizeof tables / sizeof *tables; i++) {
         reply r = ask(tables[i], NULL, NULL, 0);
@@ -191,7 +210,8 @@ static void test_tables_as_tsv(void **state)
 
 static void test_selection(void **state)
 {
-    const uint32_t body[] = {3, 1, 2, 3, 2, 4, 5}, rest[] = {2, 7, 8, 0}, odd[] = {9, 1, 2}, far[] = {1, 1000000, 0};
+    const uint32_t body[] = {3, 1, 2, 3, 2, 4, 5}, rest[] = {2, 7, 8, 0}, odd[] = {9, 1, 2},
+                   far[] = {1, 1000000, 0};
     (void)state;
     static const char *const paths[] = {S "/selection/concepts", S "/selection/genes"};
     for (int i = 0; i < 2; i++) {
@@ -246,11 +266,13 @@ static void test_ranges(void **state)
         const char *range;
         long status;
         size_t first, n;
-    } cases[] = {{"bytes=0-3", 206, 0, 4},       {"bytes=4-", 206, 4, 1196},    {"bytes=-5", 206, 1195, 5},
-                 {"bytes=1190-9999", 206, 1190, 10}, {"bytes=1200-", 416, 0, 0}, {"bytes=-0", 416, 0, 0},
-                 {"bytes=5-2", 200, 0, 1200},    {"bytes=a-b", 200, 0, 1200},   {"bytes=0-1,3-4", 200, 0, 1200},
-                 {"lines=0-1", 200, 0, 1200},    {"bytes=--5", 200, 0, 1200},   {"bytes=", 200, 0, 1200},
-                 {"bytes=-99999", 206, 0, 1200}, {"bytes=99999999999999999999-", 416, 0, 0}};
+    } cases[] = {{"bytes=0-3", 206, 0, 4},        {"bytes=4-", 206, 4, 1196},
+                 {"bytes=-5", 206, 1195, 5},      {"bytes=1190-9999", 206, 1190, 10},
+                 {"bytes=1200-", 416, 0, 0},      {"bytes=-0", 416, 0, 0},
+                 {"bytes=5-2", 200, 0, 1200},     {"bytes=a-b", 200, 0, 1200},
+                 {"bytes=0-1,3-4", 200, 0, 1200}, {"lines=0-1", 200, 0, 1200},
+                 {"bytes=--5", 200, 0, 1200},     {"bytes=", 200, 0, 1200},
+                 {"bytes=-99999", 206, 0, 1200},  {"bytes=99999999999999999999-", 416, 0, 0}};
     (void)state;
     reply whole = ask(S "/vec/umap", NULL, NULL, 0);
     assert_int_equal(whole.size, 1200);
@@ -269,7 +291,9 @@ static void test_ranges(void **state)
 
 static void test_gzip(void **state)
 {
-    const char *const headers[] = {"Accept-Encoding: gzip", NULL}, *const refuses[] = {"Accept-Encoding: gzip;q=0", NULL};
+    const char *const headers[] = {"Accept-Encoding: gzip", NULL}, *const refuses[] = {
+                                                                       "Accept-Encoding: gzip;q=0",
+                                                                       NULL};
     (void)state;
     reply plain = ask(S "/concepts", NULL, NULL, 0), small = ask(S "/concepts", headers, NULL, 0),
           no = ask(S "/concepts", refuses, NULL, 0);
@@ -277,7 +301,9 @@ static void test_gzip(void **state)
     assert_string_equal(header(&no, "Content-Encoding"), "");
     assert_true(small.size < plain.size);
     char *out = malloc(plain.size + 1);
-    z_stream z = {.next_in = (Bytef *)small.body, .avail_in = (uInt)small.size, .next_out = (Bytef *)out,
+    z_stream z = {.next_in = (Bytef *)small.body,
+                  .avail_in = (uInt)small.size,
+                  .next_out = (Bytef *)out,
                   .avail_out = (uInt)plain.size};
     assert_int_equal(inflateInit2(&z, 15 + 16), Z_OK);
     assert_int_equal(inflate(&z, Z_FINISH), Z_STREAM_END);
@@ -297,11 +323,21 @@ static void test_host_and_origin(void **state)
     static const struct {
         const char *header;
         long status;
-    } cases[] = {{"Host: localhost:1", 200},          {"Host: LOCALHOST", 200},       {"Host: [::1]:80", 200},
-                 {"Host: 127.0.0.2", 200},            {"Host: evil.example", 403},    {"Host: 192.168.1.5", 403},
-                 {"Host: localhost.evil.example", 403}, {"Host: [::2]", 403},         {"Host: localhost:x", 403},
-                 {"Host: [::1", 403},                 {"Host: 127.0.0.1.evil", 403},  {"Host:", 403},
-                 {"Origin: http://evil.example", 403}, {"Origin: null", 403},         {"Origin: https://localhost", 403}};
+    } cases[] = {{"Host: localhost:1", 200},
+                 {"Host: LOCALHOST", 200},
+                 {"Host: [::1]:80", 200},
+                 {"Host: 127.0.0.2", 200},
+                 {"Host: evil.example", 403},
+                 {"Host: 192.168.1.5", 403},
+                 {"Host: localhost.evil.example", 403},
+                 {"Host: [::2]", 403},
+                 {"Host: localhost:x", 403},
+                 {"Host: [::1", 403},
+                 {"Host: 127.0.0.1.evil", 403},
+                 {"Host:", 403},
+                 {"Origin: http://evil.example", 403},
+                 {"Origin: null", 403},
+                 {"Origin: https://localhost", 403}};
     char own[96];
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
@@ -320,7 +356,8 @@ static void test_page(void **state)
     assert_string_equal(header(&r, "Cache-Control"), "no-store");
     const char *at = strstr(r.body, "name=\"conceptome-token\" content=\"");
     assert_non_null(at);
-    snprintf(token, sizeof token, "%.*s", (int)strcspn(strstr(at, "content=\"") + 9, "\""), strstr(at, "content=\"") + 9);
+    snprintf(token, sizeof token, "%.*s", (int)strcspn(strstr(at, "content=\"") + 9, "\""),
+             strstr(at, "content=\"") + 9);
     assert_int_equal(strlen(token), 32);
     forget(&r);
     assert_int_equal(status_of("/concept/study/1", NULL), 200); /* a permalink */
@@ -333,10 +370,20 @@ static void test_page(void **state)
 static void test_refusals(void **state)
 {
     char *path = malloc(9000);
-    static const char *const escapes[] = {"/%zz", "/%4", "/%", "/%00", "/a%0d%0ab", "/%ff%fe", "/%c0%af", "//", "/api//v1",
-                                          "/api/v1/info?%zz=1", "/api/v1/info?a=%ED%A0%80"};
+    static const char *const escapes[] = {"/%zz",
+                                          "/%4",
+                                          "/%",
+                                          "/%00",
+                                          "/a%0d%0ab",
+                                          "/%ff%fe",
+                                          "/%c0%af",
+                                          "//",
+                                          "/api//v1",
+                                          "/api/v1/info?%zz=1",
+                                          "/api/v1/info?a=%ED%A0%80"};
     (void)state;
-    for (size_t i = 0; i < sizeof escapes / sizeof *escapes; i++) assert_int_equal(status_of(escapes[i], NULL), 400);
+    for (size_t i = 0; i < sizeof escapes / sizeof *escapes; i++)
+        assert_int_equal(status_of(escapes[i], NULL), 400);
     assert_int_equal(status_of("/api/v1/nothing", NULL), 404);
     assert_int_equal(status_of("/api/v1/s/none/study", NULL), 404);
     assert_int_equal(status_of(S "/concept/99999", NULL), 404);
@@ -373,7 +420,10 @@ static void *hammer(void *data)
     const int *seed = data;
     for (int i = 0; i < 40; i++) {
         char path[128];
-        snprintf(path, sizeof path, i % 3 == 0 ? S "/vec/activation/%d" : i % 3 == 1 ? S "/concept/%d" : S "/concept/%d/genes?limit=20",
+        snprintf(path, sizeof path,
+                 i % 3 == 0   ? S "/vec/activation/%d"
+                 : i % 3 == 1 ? S "/concept/%d"
+                              : S "/concept/%d/genes?limit=20",
                  (i * 7 + *seed) % SMALL_CONCEPTS);
         reply r = ask(path, NULL, NULL, 0);
         if (r.status != 200) print_error("%s: %ld\n", path, r.status);
@@ -419,7 +469,8 @@ static void test_many_at_once_while_the_study_changes(void **state)
 
 static int connect_bare(void)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)cpt_server_port(server)),
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_port = htons((uint16_t)cpt_server_port(server)),
                                   .sin_addr = {htonl(INADDR_LOOPBACK)}};
     const struct timeval patience = {.tv_sec = 5};
     int fd = socket(AF_INET, SOCK_STREAM, 0);
@@ -453,23 +504,60 @@ static uint32_t next(uint32_t *seed)
 /* One malformed request: a good one with something wrong in it. */
 static size_t make_malformed(uint32_t *seed, char *out, size_t capacity)
 {
-    static const char *const methods[] = {"GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE", "G\x01T", "", "GETGETGET",
-                                          "CONNECT", "get"};
-    static const char *const paths[] = {S "/concepts", S "/concept/1/genes?limit=%", S "/concept/\xff", "/../../../etc/passwd",
-                                        "/%2e%2e/%2e%2e/x", "*", "http://evil/", "", "/api/v1/s/study/concept/999999999999999999999",
-                                        S "/selection/concepts", S "/selection/genes", "/a?b=%zz", S "/term/%00", S "/vec/umap",
-                                        S "/notes", S "/search?q=%F0%9F%A7%AC", S "/review/x/1"};
-    static const char *const versions[] = {"HTTP/1.1", "HTTP/1.0", "HTTP/9.9", "HTTP/", "", "HTTP/1.1 extra"};
-    static const char *const lines[] = {"Range: bytes=0-", "Range: bytes=9999999999999999999-1", "Range: bytes=-", "Content-Length: -1",
-                                        "Content-Length: 99999999999", "Content-Length: 5", "Transfer-Encoding: chunked",
-                                        "Transfer-Encoding: chunked, gzip", "If-None-Match: \"", "Accept-Encoding: gzip;q=x",
-                                        "Host: \xff\xfe", ": nothing", "X", "Origin: http://\x7f", "Cookie: a=b; c",
-                                        "X-Conceptome-Token: 0", "Expect: 100-continue", "Content-Type: application/json",
-                                        "Connection: close, keep-alive", " folded: line"};
-    static const char *const bodies[] = {"", "{", "[[[[[[[[[[[[[[[[[[[[", "\x01\x00\x00\x00", "5\r\nabc", "ffffffffffffffff\r\nx\r\n0\r\n\r\n",
-                                         "{\"author\":\"\\ud800\"}", "0\r\n\r\n"};
-    size_t n = (size_t)snprintf(out, capacity, "%s %s %s\r\nHost: 127.0.0.1\r\n", methods[next(seed) % 2 ? next(seed) % 2 : next(seed) % 12], paths[next(seed) % 17],
-                                versions[next(seed) % 3 ? 0 : next(seed) % 6]);
+    static const char *const methods[] = {"GET",    "POST",      "HEAD",    "PUT",
+                                          "DELETE", "OPTIONS",   "TRACE",   "G\x01T",
+                                          "",       "GETGETGET", "CONNECT", "get"};
+    static const char *const paths[] = {S "/concepts",
+                                        S "/concept/1/genes?limit=%",
+                                        S "/concept/\xff",
+                                        "/../../../etc/passwd",
+                                        "/%2e%2e/%2e%2e/x",
+                                        "*",
+                                        "http://evil/",
+                                        "",
+                                        "/api/v1/s/study/concept/999999999999999999999",
+                                        S "/selection/concepts",
+                                        S "/selection/genes",
+                                        "/a?b=%zz",
+                                        S "/term/%00",
+                                        S "/vec/umap",
+                                        S "/notes",
+                                        S "/search?q=%F0%9F%A7%AC",
+                                        S "/review/x/1"};
+    static const char *const versions[] = {"HTTP/1.1", "HTTP/1.0", "HTTP/9.9",
+                                           "HTTP/",    "",         "HTTP/1.1 extra"};
+    static const char *const lines[] = {"Range: bytes=0-",
+                                        "Range: bytes=9999999999999999999-1",
+                                        "Range: bytes=-",
+                                        "Content-Length: -1",
+                                        "Content-Length: 99999999999",
+                                        "Content-Length: 5",
+                                        "Transfer-Encoding: chunked",
+                                        "Transfer-Encoding: chunked, gzip",
+                                        "If-None-Match: \"",
+                                        "Accept-Encoding: gzip;q=x",
+                                        "Host: \xff\xfe",
+                                        ": nothing",
+                                        "X",
+                                        "Origin: http://\x7f",
+                                        "Cookie: a=b; c",
+                                        "X-Conceptome-Token: 0",
+                                        "Expect: 100-continue",
+                                        "Content-Type: application/json",
+                                        "Connection: close, keep-alive",
+                                        " folded: line"};
+    static const char *const bodies[] = {"",
+                                         "{",
+                                         "[[[[[[[[[[[[[[[[[[[[",
+                                         "\x01\x00\x00\x00",
+                                         "5\r\nabc",
+                                         "ffffffffffffffff\r\nx\r\n0\r\n\r\n",
+                                         "{\"author\":\"\\ud800\"}",
+                                         "0\r\n\r\n"};
+    size_t n =
+        (size_t)snprintf(out, capacity, "%s %s %s\r\nHost: 127.0.0.1\r\n",
+                         methods[next(seed) % 2 ? next(seed) % 2 : next(seed) % 12],
+                         paths[next(seed) % 17], versions[next(seed) % 3 ? 0 : next(seed) % 6]);
     for (uint32_t k = next(seed) % 4; k > 0 && n + 200 < capacity; k--)
         n += (size_t)snprintf(out + n, capacity - n, "%s\r\n", lines[next(seed) % 20]);
     if (next(seed) % 30 == 0 && n + 20000 < capacity) { /* a very long header */
@@ -479,8 +567,9 @@ static size_t make_malformed(uint32_t *seed, char *out, size_t capacity)
         n += (size_t)snprintf(out + n, capacity - n, "\r\n");
     }
     n += (size_t)snprintf(out + n, capacity - n, "\r\n%s", bodies[next(seed) % 8]);
-    if (next(seed) % 5 == 0) n = next(seed) % (n + 1);                      /* cut off */
-    for (uint32_t k = next(seed) % 4; k > 1 && n > 0; k--) out[next(seed) % n] = (char)next(seed); /* noise */
+    if (next(seed) % 5 == 0) n = next(seed) % (n + 1); /* cut off */
+    for (uint32_t k = next(seed) % 4; k > 1 && n > 0; k--)
+        out[next(seed) % n] = (char)next(seed); /* noise */
     return n;
 }
 
@@ -508,7 +597,8 @@ static void test_clients_that_leave(void **state)
 {
     (void)state;
     for (int i = 0; i < 30; i++) {
-        const char head[] = "POST " S "/selection/genes HTTP/1.1\r\nHost: localhost\r\nContent-Length: 12\r\n\r\n";
+        const char head[] =
+            "POST " S "/selection/genes HTTP/1.1\r\nHost: localhost\r\nContent-Length: 12\r\n\r\n";
         char request[sizeof head + 12];
         const uint32_t body[] = {1, 5, 0};
         memcpy(request, head, sizeof head - 1);
@@ -556,7 +646,8 @@ static void test_uri(void **state)
     cpt_uri u;
     long long x;
     (void)state;
-    const char good[] = "/a/b%20c/?x=1+2&y&z=%E2%82%AC&x=3", deep[] = "/1/2/3/4/5/6/7/8/9/10/11/12/13";
+    const char good[] = "/a/b%20c/?x=1+2&y&z=%E2%82%AC&x=3",
+               deep[] = "/1/2/3/4/5/6/7/8/9/10/11/12/13";
     assert_int_equal(cpt_uri_parse(good, strlen(good), &u), 0);
     assert_int_equal(u.n_segments, 2);
     assert_string_equal(u.segments[1], "b c");

@@ -76,15 +76,18 @@ static void test_landscape_agrees_with_concepts(void **state)
     json_t *all = parsed(json);
     for (int32_t c = 0; c < cpt_view_n_concepts(view); c++) {
         assert_ok(cpt_view_concept(view, c, &json, &err));
-        json_t *one = parsed(json), *counts = json_object_get(json_object_get(one, "histogram"), "counts");
-        const char *const fields[] = {"frequency", "active", "max", "mean", "label_f1", "distance", "quality"};
+        json_t *one = parsed(json),
+               *counts = json_object_get(json_object_get(one, "histogram"), "counts");
+        const char *const fields[] = {"frequency", "active",   "max",    "mean",
+                                      "label_f1",  "distance", "quality"};
         for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
             const json_t *x = json_array_get(json_object_get(all, fields[i]), (size_t)c),
                          *y = json_object_get(one, fields[i]);
             assert_true(json_equal((json_t *)(uintptr_t)x, (json_t *)(uintptr_t)y));
         }
         double n = 0;
-        for (size_t i = 0; i < json_array_size(counts); i++) n += json_number_value(json_array_get(counts, i));
+        for (size_t i = 0; i < json_array_size(counts); i++)
+            n += json_number_value(json_array_get(counts, i));
         assert_int_equal(n, real(one, "active"));
         json_decref(one);
     }
@@ -160,11 +163,13 @@ static void test_genes_are_in_order(void **state)
         double last = INFINITY;
         for (size_t i = 0; i < json_array_size(rows); i++) {
             const json_t *row = json_array_get(rows, i);
-            double x = by ? real(row, "score") : fabs(real(row, "mean")) + (real(row, "q") < 0.05 ? 1e6 : 0);
+            double x = by ? real(row, "score")
+                          : fabs(real(row, "mean")) + (real(row, "q") < 0.05 ? 1e6 : 0);
             if (isnan(x)) continue;
             assert_true(x <= last);
             last = x;
-            if (!isnan(real(row, "higher"))) assert_in_range((int)(1000 * real(row, "higher")), 0, 1000);
+            if (!isnan(real(row, "higher")))
+                assert_in_range((int)(1000 * real(row, "higher")), 0, 1000);
         }
         json_decref(root);
     }
@@ -172,7 +177,8 @@ static void test_genes_are_in_order(void **state)
     assert_ok(cpt_view_genes(view, 1, &some, &json, &err));
     json_t *root = parsed(json);
     assert_int_equal(json_array_size(json_object_get(root, "rows")), 5);
-    assert_non_null(strpbrk(text(json_array_get(json_object_get(root, "rows"), 0), "symbol"), "Aa"));
+    assert_non_null(
+        strpbrk(text(json_array_get(json_object_get(root, "rows"), 0), "symbol"), "Aa"));
     json_decref(root);
     assert_int_equal(cpt_view_genes(view, 1, &wrong, &json, &err), CPT_ERR_USAGE);
 }
@@ -189,13 +195,16 @@ static void test_running_sum_ends_at_the_tables_score(void **state)
         assert_ok(cpt_view_terms(view, c, &q, &json, &err));
         json_t *root = parsed(json), *row;
         size_t i;
-        json_array_foreach(json_object_get(root, "rows"), i, row) {
-            assert_ok(cpt_view_running(view, c, text(row, "term"), text(row, "ranking"), &json, &err));
+        json_array_foreach(json_object_get(root, "rows"), i, row)
+        {
+            assert_ok(
+                cpt_view_running(view, c, text(row, "term"), text(row, "ranking"), &json, &err));
             json_t *run = parsed(json);
             assert_near(real(run, "es"), real(row, "es"), 2e-6); /* the table has 6 digits */
             size_t leading = 0, k;
             json_t *hit;
-            json_array_foreach(json_object_get(run, "hits"), k, hit) leading += json_is_true(json_object_get(hit, "leading"));
+            json_array_foreach(json_object_get(run, "hits"), k, hit) leading +=
+                json_is_true(json_object_get(hit, "leading"));
             assert_int_equal(leading, real(row, "overlap"));
             assert_int_equal(json_array_size(json_object_get(row, "genes")), real(row, "overlap"));
             json_decref(run);
@@ -218,7 +227,8 @@ static void test_term_lists_what_concepts_list(void **state)
         assert_ok(cpt_view_terms(view, c, &q, &json, &err));
         json_t *root = parsed(json), *row;
         size_t i;
-        json_array_foreach(json_object_get(root, "rows"), i, row) by_concept += real(row, "q") < 0.05;
+        json_array_foreach(json_object_get(root, "rows"), i, row) by_concept +=
+            real(row, "q") < 0.05;
         json_decref(root);
     }
     for (int s = 0; s < 8; s++) {
@@ -241,13 +251,15 @@ static void test_gene_page(void **state)
         assert_ok(cpt_view_gene(view, g, &json, &err));
         json_t *root = parsed(json), *row;
         size_t i;
-        json_array_foreach(json_object_get(root, "concepts"), i, row) {
+        json_array_foreach(json_object_get(root, "concepts"), i, row)
+        {
             const cpt_gene_query q = {.text = text(root, "symbol")};
             assert_ok(cpt_view_genes(view, (int32_t)real(row, "concept"), &q, &json, &err));
             json_t *genes = parsed(json), *gene;
             size_t k;
             json_array_foreach(json_object_get(genes, "rows"), k, gene) if (real(gene, "gene") == g)
-                assert_true(json_equal(json_object_get(gene, "mean"), json_object_get(row, "mean")));
+                assert_true(
+                    json_equal(json_object_get(gene, "mean"), json_object_get(row, "mean")));
             json_decref(genes);
             if (i > 3) break;
         }
@@ -270,7 +282,8 @@ static void test_bands(void **state)
         assert_ok(cpt_view_cells(view, 2, bands[b], 4, &json, &err));
         json_t *root = parsed(json), *row;
         size_t i;
-        json_array_foreach(json_object_get(root, "rows"), i, row) {
+        json_array_foreach(json_object_get(root, "rows"), i, row)
+        {
             double x = real(row, "activation");
             assert_near(x, u[(int)real(row, "cell")], 1e-6 * x);
             assert_true(x <= last);
@@ -282,7 +295,8 @@ static void test_bands(void **state)
     assert_ok(cpt_view_cells(view, 2, "prototypes", 3, &json, &err));
     json_t *root = parsed(json), *row;
     size_t i;
-    json_array_foreach(json_object_get(root, "rows"), i, row) {
+    json_array_foreach(json_object_get(root, "rows"), i, row)
+    {
         assert_int_equal(json_array_size(json_object_get(row, "counterfactual")), 1);
         assert_non_null(json_object_get(row, "differing"));
         assert_non_null(text(json_object_get(row, "columns"), "donor"));
@@ -301,13 +315,15 @@ static void test_composition(void **state)
         json_t *root = parsed(json), *row;
         double active = 0, cells = 0;
         size_t i;
-        json_array_foreach(json_object_get(root, "rows"), i, row) {
+        json_array_foreach(json_object_get(root, "rows"), i, row)
+        {
             active += real(row, "active");
             cells += real(row, "cells");
             if (real(root, "active") == 0) continue;
             double k = real(row, "active"), n = real(root, "active");
             assert_true(real(row, "low") <= k / n + 1e-9 && real(row, "high") >= k / n - 1e-9);
-            assert_true(real(row, "p") > 0 && real(row, "p") <= 1 && real(row, "q") >= real(row, "p") - 1e-9);
+            assert_true(real(row, "p") > 0 && real(row, "p") <= 1 &&
+                        real(row, "q") >= real(row, "p") - 1e-9);
         }
         assert_int_equal(active, real(root, "active"));
         assert_int_equal(cells, SMALL_CELLS);
@@ -333,7 +349,8 @@ static void test_auroc_of_a_selection(void **state)
     size_t i;
     assert_int_equal(real(root, "a"), 60);
     assert_int_equal(real(root, "b"), SMALL_CELLS - 60);
-    json_array_foreach(json_object_get(root, "rows"), i, row) {
+    json_array_foreach(json_object_get(root, "rows"), i, row)
+    {
         float *u = activation((int32_t)real(row, "concept"));
         double ranks[SMALL_CELLS], values[SMALL_CELLS], sum = 0;
         int64_t order[SMALL_CELLS];
@@ -359,20 +376,24 @@ static void test_others_listed_or_not(void **state)
         if (i < 50) a[i] = i;
         else b[n_b++] = i;
     }
-    const cpt_selection rest = {.a = a, .n_a = 50}, listed = {.a = a, .n_a = 50, .b = b, .n_b = n_b};
+    const cpt_selection rest = {.a = a, .n_a = 50},
+                        listed = {.a = a, .n_a = 50, .b = b, .n_b = n_b};
     for (int what = 0; what < 2; what++) {
-        cpt_status (*ask)(const cpt_view *, const cpt_selection *, const cpt_context *, char **, cpt_err *) =
+        cpt_status (*ask)(const cpt_view *, const cpt_selection *, const cpt_context *, char **,
+                          cpt_err *) =
             what ? cpt_view_selection_genes : cpt_view_selection_concepts;
         assert_ok(ask(view, &rest, &ctx, &json, &err));
-        json_t *x = json_object_get(parsed(json), "rows");
+        json_t *first = parsed(json), *x = json_object_get(first, "rows");
         assert_ok(ask(view, &listed, &ctx, &json, &err));
-        json_t *y = json_object_get(parsed(json), "rows");
+        json_t *second = parsed(json), *y = json_object_get(second, "rows");
         assert_int_equal(json_array_size(x), json_array_size(y));
         for (size_t i = 0; i < json_array_size(x); i++) {
             const json_t *p = json_array_get(x, i), *q = json_array_get(y, i);
             assert_near(real(p, "p"), real(q, "p"), 1e-6);
             assert_near(real(p, what ? "score" : "auroc"), real(q, what ? "score" : "auroc"), 1e-5);
         }
+        json_decref(first);
+        json_decref(second);
     }
 }
 
@@ -384,14 +405,15 @@ static void test_wrong_selections(void **state)
     cpt_err err;
     char *json;
     (void)state;
-    const cpt_selection both = {.a = a, .n_a = 3, .b = b, .n_b = 1}, outside = {.a = far, .n_a = 1}, none = {0},
-                        good = {.a = a, .n_a = 3};
+    const cpt_selection both = {.a = a, .n_a = 3, .b = b, .n_b = 1}, outside = {.a = far, .n_a = 1},
+                        none = {0}, good = {.a = a, .n_a = 3};
     assert_int_equal(cpt_view_selection_concepts(view, &both, &ctx, &json, &err), CPT_ERR_USAGE);
     assert_non_null(strstr(err.text, "cell 2 is in both"));
     assert_int_equal(cpt_view_selection_genes(view, &outside, &ctx, &json, &err), CPT_ERR_USAGE);
     assert_int_equal(cpt_view_selection_genes(view, &none, &ctx, &json, &err), CPT_ERR_USAGE);
     stopped.stop = &stop;
-    assert_int_equal(cpt_view_selection_concepts(view, &good, &stopped, &json, &err), CPT_ERR_INTERRUPTED);
+    assert_int_equal(cpt_view_selection_concepts(view, &good, &stopped, &json, &err),
+                     CPT_ERR_INTERRUPTED);
     assert_ok(cpt_view_selection_concepts(view, &good, &ctx, &json, &err));
     json_t *root = parsed(json);
     assert_int_equal(real(root, "a"), 2); /* doubles count once */
@@ -406,7 +428,8 @@ static void test_ranked_compare_by_hand(void **state)
     const uint8_t group[] = {1, 1, 2, 2, 1, 2, 0};
     (void)state;
     cpt_ranked_comparison r = cpt_ranked_compare(4, cells, values, group, 3, 3);
-    /* a: 3, 2, 0; b: 2, 1, 0. U = (3 beats 3) 3 + (2: ties 1, beats 2) 2.5 + (0: ties 1) 0.5 = 6 of 9 */
+    /* a: 3, 2, 0; b: 2, 1, 0. U = (3 beats 3) 3 + (2: ties 1, beats 2) 2.5 + (0: ties 1) 0.5 = 6 of
+     * 9 */
     assert_near(r.auroc, 6.0 / 9, 1e-12);
     assert_near(r.ties, 6 + 6, 1e-12);
     assert_int_equal(r.active_a, 2);
@@ -481,10 +504,18 @@ static void test_unfinished_study(void **state)
 /* Files that are cut off or filled with nonsense are errors, never reads beyond them. */
 static void test_damaged_files(void **state)
 {
-    static const char *const files[] = {"index/ranked.cells", "index/rows.codes", "index/edges.items", "index/facts",
-                                        "activations_by_concept.indices", "cells/counts_by_gene.indices",
-                                        "attribution/mean", "index/universe", "index/terms.genes.items",
-                                        "pairs/pairs", "index/gene_concepts.items", "index/coactive.concepts"};
+    static const char *const files[] = {"index/ranked.cells",
+                                        "index/rows.codes",
+                                        "index/edges.items",
+                                        "index/facts",
+                                        "activations_by_concept.indices",
+                                        "cells/counts_by_gene.indices",
+                                        "attribution/mean",
+                                        "index/universe",
+                                        "index/terms.genes.items",
+                                        "pairs/pairs",
+                                        "index/gene_concepts.items",
+                                        "index/coactive.concepts"};
     char folder[96], path[300], *json;
     (void)state;
     for (size_t i = 0; i < sizeof files / sizeof *files; i++)
@@ -546,7 +577,8 @@ static void test_generation(void **state)
     o = cpt_options_new(&err);
     assert_ok(cpt_study_stage(folder, "report", o, true, NULL, &ctx, &err));
     cpt_options_free(o);
-    snprintf(path, sizeof path, "mkdir '%s/comparisons' && echo {} > '%s/comparisons/x.json'", folder, folder);
+    snprintf(path, sizeof path, "mkdir '%s/comparisons' && echo {} > '%s/comparisons/x.json'",
+             folder, folder);
     assert_int_equal(system(path), 0);
     assert_ok(cpt_study_generation(folder, two, running, &err));
     assert_string_not_equal(one, two);

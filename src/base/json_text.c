@@ -1,6 +1,7 @@
 #include "base/json_text.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -30,7 +31,11 @@ void cpt_jot_close(cpt_jot *j, char bracket)
 static size_t character_length(const char *s)
 {
     unsigned char c = (unsigned char)*s;
-    size_t n = c < 0x80 ? 1 : c >= 0xC2 && c < 0xE0 ? 2 : (c & 0xF0) == 0xE0 ? 3 : (c & 0xF8) == 0xF0 ? 4 : 0;
+    size_t n = c < 0x80                ? 1
+               : c >= 0xC2 && c < 0xE0 ? 2
+               : (c & 0xF0) == 0xE0    ? 3
+               : (c & 0xF8) == 0xF0    ? 4
+                                       : 0;
     for (size_t i = 1; i < n; i++)
         if (((unsigned char)s[i] & 0xC0) != 0x80) return 0;
     return n && cpt_utf8_valid(s, n) ? n : 0;
@@ -83,9 +88,10 @@ void cpt_jot_text(cpt_jot *j, const char *s)
 
 static void add_number(cpt_jot *j, double x, int digits)
 {
+    char text[40];
     before_value(j);
-    if (isfinite(x)) cpt_text_addf(&j->text, "%.*g", digits, x);
-    else cpt_text_add(&j->text, "null");
+    if (!isfinite(x)) cpt_text_add_bytes(&j->text, "null", 4);
+    else cpt_text_add_bytes(&j->text, text, (size_t)snprintf(text, sizeof text, "%.*g", digits, x));
 }
 
 void cpt_jot_number(cpt_jot *j, double x)
@@ -100,8 +106,9 @@ void cpt_jot_exact(cpt_jot *j, double x)
 
 void cpt_jot_integer(cpt_jot *j, int64_t x)
 {
+    char text[24];
     before_value(j);
-    cpt_text_addf(&j->text, "%lld", (long long)x);
+    cpt_text_add_bytes(&j->text, text, (size_t)snprintf(text, sizeof text, "%lld", (long long)x));
 }
 
 void cpt_jot_bool(cpt_jot *j, bool x)

@@ -1,4 +1,5 @@
-/* json_text.h - JSON written as text, in order, without a tree: for tables that go out over a wire. */
+/* json_text.h - JSON written as text, in order, without a tree: for tables that go out over a wire.
+ */
 #ifndef CPT_BASE_JSON_TEXT_H
 #define CPT_BASE_JSON_TEXT_H
 

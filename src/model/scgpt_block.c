@@ -6,7 +6,7 @@
  * One thread works on a block. Of the last layer only <cls> and the masked tokens are wanted: its
  * other rows give keys and values and nothing else.
  *
- * Dropout (scgpt_keys of each cell) sits where PyTorch's encoder layer has it, but for the
+ * Dropout (a key per cell and place) sits where PyTorch's encoder layer has it, but for the
  * attention weights: on the value embedding, on the attention's output, after ReLU, on the
  * feed-forward's output. Masks are computed again on the way back.
  *

@@ -50,7 +50,7 @@ static json_t *vocabulary_of(const cpt_model *m)
     for (int32_t i = 0; ok && i < m->n_genes + SCGPT_SPECIAL; i++) {
         const char *name =
             i < m->n_genes ? cpt_strings_get(&m->gene_names, i) : special[i - m->n_genes];
-        ok = !json_object_get(v, name) && json_object_set_new(v, name, json_integer(i)) == 0;
+        ok = json_object_set_new(v, name, json_integer(i)) == 0;
     }
     if (ok) return v;
     json_decref(v);

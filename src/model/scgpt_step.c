@@ -1,9 +1,10 @@
 /* A minibatch of scGPT's training over threads, and Adam.
  *
- * The cells are dealt to SCGPT_LANES lanes, each a run of neighbours in the minibatch; a lane is
+ * The cells are dealt to 1, 2, 4 or 8 lanes, each a run of neighbours in the minibatch; a lane is
  * worked through by one thread, block by block, and adds to gradients of its own. The lanes' sums
- * are added up in their order. Nothing depends on which thread had which lane, so the same seed
- * gives the same bytes for any number of threads; more than SCGPT_LANES of them are of no use here.
+ * are added up in their order. How many lanes there are depends on the number of tokens, and
+ * nothing on which thread had which lane, so the same seed gives the same bytes for any number of
+ * threads; with 8 cells of 128 genes more than 4 threads are of no use.
  *
  * Adam as torch.optim.Adam without weight decay, after clipping the norm of all gradients together
  * as torch.nn.utils.clip_grad_norm_ does (times clip / (norm + 1e-6) when the norm is larger). */
@@ -55,6 +56,7 @@ struct scgpt_stepper {
     int n_threads;       /* at most SCGPT_LANES */
     scgpt_block *blocks; /* [n_threads] */
     cpt_dropout *keys;   /* [n_threads][1 + 3 n_layers] */
+    int n_lanes;         /* of the present minibatch */
     int64_t lane_size;   /* layout.n, then query and value gradients */
     float *lanes;        /* [SCGPT_LANES][lane_size] */
     float *moments;      /* [2][layout.n] */
@@ -145,12 +147,25 @@ static void run_block(const scgpt_stepper *s, scgpt_block *b, const double *rate
     scgpt_block_clear(b);
 }
 
+/* As many lanes as leave each enough rows for products to run well: a lane has its own gradients,
+ * to be cleared and added up. */
+static int count_lanes(const scgpt_batch *batch)
+{
+    enum { ROWS = 256 };
+    int64_t n = 0;
+    int lanes = 1;
+    for (int32_t i = 0; i < batch->n_cells; i++) n += batch->length[i];
+    while (lanes < SCGPT_LANES && lanes < batch->n_cells && n >= (int64_t)2 * lanes * ROWS)
+        lanes *= 2;
+    return lanes;
+}
+
 /* rates NULL: losses only, no dropout */
 static void run_lane(const scgpt_stepper *s, const scgpt_batch *batch, int lane, int thread,
                      uint64_t step, const double *rates, scgpt_losses *losses)
 {
-    const int32_t first = (int32_t)((int64_t)batch->n_cells * lane / SCGPT_LANES);
-    const int32_t end = (int32_t)((int64_t)batch->n_cells * (lane + 1) / SCGPT_LANES);
+    const int32_t first = (int32_t)((int64_t)batch->n_cells * lane / s->n_lanes);
+    const int32_t end = (int32_t)((int64_t)batch->n_cells * (lane + 1) / s->n_lanes);
     scgpt_block *b = &s->blocks[thread];
     cpt_dropout *buffer = s->keys + thread * sites_of(s->weights);
     float *g = s->lanes + lane * s->lane_size;
@@ -172,12 +187,13 @@ static void run_lanes(scgpt_stepper *s, const scgpt_batch *batch, uint64_t step,
                       const double *rates, scgpt_losses *out)
 {
     scgpt_losses losses[SCGPT_LANES] = {{0}};
+    s->n_lanes = count_lanes(batch);
     scgpt_tables_make(&s->tables, s->weights, s->options.mask_value, s->n_threads);
 #pragma omp parallel for schedule(dynamic) num_threads(s->n_threads) if (s->n_threads > 1)
-    for (int lane = 0; lane < SCGPT_LANES; lane++)
+    for (int lane = 0; lane < s->n_lanes; lane++)
         run_lane(s, batch, lane, omp_get_thread_num(), step, rates, &losses[lane]);
     *out = (scgpt_losses){0};
-    for (int lane = 0; lane < SCGPT_LANES; lane++) {
+    for (int lane = 0; lane < s->n_lanes; lane++) {
         out->gep += losses[lane].gep;
         out->mvc += losses[lane].mvc;
         out->n_gep += losses[lane].n_gep;
@@ -193,7 +209,7 @@ static void sum_lanes(scgpt_stepper *s)
     for (int64_t c = 0; c < n_chunks; c++) {
         const int64_t first = c * CHUNK;
         const int64_t end = first + CHUNK < s->lane_size ? first + CHUNK : s->lane_size;
-        for (int lane = 1; lane < SCGPT_LANES; lane++) {
+        for (int lane = 1; lane < s->n_lanes; lane++) {
             const float *from = s->lanes + lane * s->lane_size;
             for (int64_t i = first; i < end; i++) s->lanes[i] += from[i];
         }

@@ -10,9 +10,9 @@
 #include "model/scgpt_weights.h"
 
 enum {
-    SCGPT_LANES = 8,        /* parts of a minibatch that are summed on their own: threads used */
-    SCGPT_BLOCK_CELLS = 64, /* at most */
-    SCGPT_BLOCK_ROWS = 512, /* tokens that go through the network together, or one cell */
+    SCGPT_LANES = 8,              /* parts of a minibatch, at most, that are summed on their own */
+    SCGPT_BLOCK_CELLS = 64,       /* at most */
+    SCGPT_BLOCK_ROWS = 512,       /* tokens that go through the network together, or one cell */
     SCGPT_CLS_VALUE = SCGPT_BINS, /* rows of the value table beyond the bins: <cls> */
     SCGPT_MASK_VALUE = SCGPT_BINS + 1,
     SCGPT_TABLE = SCGPT_BINS + 2

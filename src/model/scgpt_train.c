@@ -26,7 +26,7 @@ void cpt_scgpt_train_options_init(cpt_scgpt_train_options *o)
                                    .n_layers = 4,
                                    .n_heads = 4,
                                    .max_tokens = 129,
-                                   .n_epochs = 10,
+                                   .n_epochs = 8,
                                    .batch_size = 8,
                                    .mask_ratio = 0.4,
                                    .mask_value = -1,
@@ -63,7 +63,7 @@ static cpt_status check_sizes(const cpt_scgpt_train_options *o, cpt_err *e)
                         "scGPT: at most %d tokens per cell: 3 to 65536 are "
                         "possible",
                         o->max_tokens);
-    if (o->n_epochs < 1 || o->n_epochs >= 1 << 20 || o->batch_size < 1 || o->batch_size > 1 << 20)
+    if (o->n_epochs < 0 || o->n_epochs >= 1 << 20 || o->batch_size < 1 || o->batch_size > 1 << 20)
         return cpt_fail(e, CPT_ERR_USAGE, "scGPT: %d epochs, %d cells per batch cannot be",
                         o->n_epochs, o->batch_size);
     return CPT_OK;
@@ -91,6 +91,37 @@ static cpt_status check_options(const cpt_counts *counts, const cpt_strings *gen
         return cpt_fail(e, CPT_ERR_USAGE, "scGPT: %lld gene names for %d genes",
                         (long long)genes->n, counts->n_genes);
     return CPT_OK;
+}
+
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* Names become keys of vocab.json. */
+static cpt_status check_names(const cpt_strings *genes, cpt_err *e)
+{
+    const char **sorted = NULL;
+    cpt_status status;
+    CPT_TRY(cpt_alloc(&sorted, (size_t)genes->n, sizeof *sorted, e));
+    for (int64_t i = 0; i < genes->n; i++) sorted[i] = cpt_strings_get(genes, i);
+    qsort(sorted, (size_t)genes->n, sizeof *sorted, by_text);
+    for (int64_t i = 0; i < genes->n; i++) {
+        const size_t n = strlen(sorted[i]);
+        if (i > 0 && strcmp(sorted[i], sorted[i - 1]) == 0)
+            CPT_TRY(cpt_fail(e, CPT_ERR_DATA,
+                             "two genes are called '%s'; scGPT needs a name for "
+                             "each: make them unique",
+                             sorted[i]));
+        if (n >= 2 && sorted[i][0] == '<' && sorted[i][n - 1] == '>')
+            CPT_TRY(cpt_fail(e, CPT_ERR_DATA,
+                             "a gene is called '%s', like a special token of "
+                             "scGPT; rename it",
+                             sorted[i]));
+    }
+done:
+    free(sorted);
+    return status;
 }
 
 /* ---- one run ---- */
@@ -420,6 +451,7 @@ cpt_status cpt_scgpt_train(const cpt_counts *counts, const cpt_strings *gene_nam
     *t.history = (cpt_scgpt_history){0};
     cpt_blas_single_thread();
     CPT_TRY(check_options(counts, gene_names, options, e));
+    CPT_TRY(check_names(gene_names, e));
     CPT_TRY(split(&t, e));
     CPT_TRY(set_up(&t, gene_names, e));
     cpt_info(ctx,

@@ -19,7 +19,7 @@ typedef struct cpt_scgpt_train_options {
     int32_t n_layers;   /* 4 */
     int32_t n_heads;    /* 4 */
     int32_t max_tokens; /* 129, <cls> included; longer cells give a new random part every epoch */
-    int32_t n_epochs;   /* 10 */
+    int32_t n_epochs;   /* 8; 0 = the untrained network, as a control */
     int32_t batch_size; /* 8 cells: many small steps learn more than few large ones */
     double mask_ratio;  /* 0.4 of a cell's tokens, at least one */
     double mask_value;  /* -1 */

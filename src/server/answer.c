@@ -41,11 +41,15 @@ void cpt_answer_error(cpt_answer *a, int status, const char *fmt, ...)
     vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
     json_t *object = json_pack("{s:s}", "error", text);
-    if (!object) object = json_pack("{s:s}", "error", "the reason is not UTF-8"); /* a name out of a file */
+    if (!object)
+        object = json_pack("{s:s}", "error", "the reason is not UTF-8"); /* a name out of a file */
     char *json = object ? json_dumps(object, JSON_COMPACT) : NULL;
     json_decref(object);
     free(a->bytes);
-    *a = (cpt_answer){.status = status, .type = "application/json", .bytes = json, .size = json ? strlen(json) : 0};
+    *a = (cpt_answer){.status = status,
+                      .type = "application/json",
+                      .bytes = json,
+                      .size = json ? strlen(json) : 0};
 }
 
 static int status_of(cpt_status code)

@@ -9,9 +9,10 @@
 #include <sys/socket.h>
 #include <zlib.h>
 
-/* One request. Before a handler runs: URI and headers within their limits, Host and Origin ours, method and
- * route known, the token where something is written, the body within the route's limit. After it: ETag,
- * Range, gzip, and the headers that keep a browser from doing more than it should. */
+/* One request. Before a handler runs: URI and headers within their limits, Host and Origin ours,
+ * method and route known, the token where something is written, the body within the route's limit.
+ * After it: ETag, Range, gzip, and the headers that keep a browser from doing more than it should.
+ */
 
 typedef struct exchange {
     cpt_request request;
@@ -21,14 +22,15 @@ typedef struct exchange {
     const cpt_route *route;
     unsigned char *body;
     size_t body_size, body_capacity;
-    cpt_answer early;  /* decided before the body was read */
+    cpt_answer early; /* decided before the body was read */
     bool have_early;
     int stop;
 } exchange;
 
-static const char CSP[] = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' "
-                          "data: blob:; connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'none'; "
-                          "frame-ancestors 'none'";
+static const char CSP[] =
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' "
+    "data: blob:; connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'";
 enum { GZIP_FROM = 1024, GZIP_LEVEL = 1, BODY_FIRST = 64 << 10 };
 
 /* ---- beginning and end ---- */
@@ -49,7 +51,8 @@ size_t cpt_connection_unescape(void *data, struct MHD_Connection *c, char *text)
     return strlen(text);
 }
 
-void cpt_connection_end(void *data, struct MHD_Connection *c, void **state, enum MHD_RequestTerminationCode why)
+void cpt_connection_end(void *data, struct MHD_Connection *c, void **state,
+                        enum MHD_RequestTerminationCode why)
 {
     exchange *x = *state;
     (void)data, (void)c, (void)why;
@@ -67,7 +70,8 @@ void cpt_connection_end(void *data, struct MHD_Connection *c, void **state, enum
 static bool client_is_gone(struct MHD_Connection *c)
 {
     char byte;
-    const union MHD_ConnectionInfo *info = MHD_get_connection_info(c, MHD_CONNECTION_INFO_CONNECTION_FD);
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(c, MHD_CONNECTION_INFO_CONNECTION_FD);
     if (!info) return false;
     ssize_t n = recv(info->connect_fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
     return n == 0 || (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR);
@@ -87,7 +91,8 @@ static const char *header(struct MHD_Connection *c, const char *name)
     return MHD_lookup_connection_value(c, MHD_HEADER_KIND, name);
 }
 
-static enum MHD_Result add_size(void *data, enum MHD_ValueKind kind, const char *name, const char *value)
+static enum MHD_Result add_size(void *data, enum MHD_ValueKind kind, const char *name,
+                                const char *value)
 {
     size_t *n = data;
     (void)kind;
@@ -98,7 +103,8 @@ static enum MHD_Result add_size(void *data, enum MHD_ValueKind kind, const char 
 /* "gzip;q=0" is a no. */
 static bool accepts_gzip(struct MHD_Connection *c)
 {
-    const char *list = header(c, MHD_HTTP_HEADER_ACCEPT_ENCODING), *at = list ? strstr(list, "gzip") : NULL;
+    const char *list = header(c, MHD_HTTP_HEADER_ACCEPT_ENCODING),
+               *at = list ? strstr(list, "gzip") : NULL;
     if (!at) return false;
     at += strspn(at + 4, " ") + 4;
     if (*at != ';') return true;
@@ -120,7 +126,8 @@ static void put_header(struct MHD_Response *response, const char *name, const ch
     if (value && *value) MHD_add_response_header(response, name, value);
 }
 
-/* 0 = the whole; 206 with [*first, *last]; 416. One range only: several are answered with the whole. */
+/* 0 = the whole; 206 with [*first, *last]; 416. One range only: several are answered with the
+ * whole. */
 static int read_range(const char *text, size_t size, size_t *first, size_t *last)
 {
     char *end;
@@ -152,7 +159,9 @@ static int read_range(const char *text, size_t size, size_t *first, size_t *last
 static void *compress_bytes(const void *bytes, size_t n, int level, size_t *size)
 {
     z_stream z = {0};
-    if (n > UINT32_MAX / 2 || deflateInit2(&z, level, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) != Z_OK) return NULL;
+    if (n > UINT32_MAX / 2 ||
+        deflateInit2(&z, level, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) != Z_OK)
+        return NULL;
     size_t bound = deflateBound(&z, (uLong)n) + 32;
     void *out = malloc(bound);
     z.next_in = (Bytef *)(uintptr_t)bytes;
@@ -184,7 +193,8 @@ static enum MHD_Result send_parcel(exchange *x, parcel *p)
     char text[96];
     int status = p->status;
     const char *if_range = header(c, MHD_HTTP_HEADER_IF_RANGE);
-    if (p->ranges && status == 200 && p->size && (!if_range || (p->etag && strcmp(if_range, p->etag) == 0))) {
+    if (p->ranges && status == 200 && p->size &&
+        (!if_range || (p->etag && strcmp(if_range, p->etag) == 0))) {
         int range = read_range(header(c, MHD_HTTP_HEADER_RANGE), p->size, &first, &last);
         if (range) status = range;
     }
@@ -196,7 +206,8 @@ static enum MHD_Result send_parcel(exchange *x, parcel *p)
         if (response) p->bytes = NULL;
     } else {
         const char *from = p->borrowed ? (const char *)p->borrowed + first : "";
-        response = MHD_create_response_from_buffer(n, (void *)(uintptr_t)from, MHD_RESPMEM_MUST_COPY);
+        response =
+            MHD_create_response_from_buffer(n, (void *)(uintptr_t)from, MHD_RESPMEM_MUST_COPY);
     }
     free(p->bytes);
     p->bytes = NULL;
@@ -254,9 +265,11 @@ static enum MHD_Result send_answer(exchange *x, cpt_answer *a)
             a->size = strlen(tsv);
             a->type = "text/tab-separated-values; charset=utf-8";
             snprintf(disposition, sizeof disposition, "attachment; filename=\"%.60s.tsv\"",
-                     a->download ? a->download : x->request.uri.segments[x->request.uri.n_segments - 1]);
+                     a->download ? a->download
+                                 : x->request.uri.segments[x->request.uri.n_segments - 1]);
             for (char *p = disposition + 22; *p && p[1]; p++)
-                if (!strchr(".-_", *p) && (*p < '0' || (*p > '9' && *p < 'A') || (*p > 'Z' && *p < 'a') || *p > 'z'))
+                if (!strchr(".-_", *p) &&
+                    (*p < '0' || (*p > '9' && *p < 'A') || (*p > 'Z' && *p < 'a') || *p > 'z'))
                     *p = '_';
         } else {
             cpt_answer_error(a, 400, "there is no such table in this answer");
@@ -275,9 +288,16 @@ static enum MHD_Result send_answer(exchange *x, cpt_answer *a)
         }
     }
     if (good && cached(x)) make_etag(x, encoding ? "-gz" : "", etag);
-    parcel p = {.status = a->status, .bytes = a->bytes, .size = a->size, .type = a->type, .etag = etag,
-                .cache = *etag ? "private, no-cache" : "no-store", .encoding = encoding, .disposition = disposition,
-                .vector = vector ? a : NULL, .ranges = vector};
+    parcel p = {.status = a->status,
+                .bytes = a->bytes,
+                .size = a->size,
+                .type = a->type,
+                .etag = etag,
+                .cache = *etag ? "private, no-cache" : "no-store",
+                .encoding = encoding,
+                .disposition = disposition,
+                .vector = vector ? a : NULL,
+                .ranges = vector};
     a->bytes = NULL;
     return send_parcel(x, &p);
 }
@@ -305,9 +325,16 @@ static enum MHD_Result send_page(exchange *x, bool *found)
         free(f.owned);
         return send_not_modified(x, f.etag);
     }
-    parcel p = {.status = 200, .bytes = f.owned, .borrowed = f.bytes, .size = f.size, .type = f.type,
-                .etag = f.etag, .cache = f.html ? "no-store" : "no-cache", .encoding = f.gzip ? "gzip" : NULL,
-                .ranges = !f.html, .html = f.html};
+    parcel p = {.status = 200,
+                .bytes = f.owned,
+                .borrowed = f.bytes,
+                .size = f.size,
+                .type = f.type,
+                .etag = f.etag,
+                .cache = f.html ? "no-store" : "no-cache",
+                .encoding = f.gzip ? "gzip" : NULL,
+                .ranges = !f.html,
+                .html = f.html};
     return send_parcel(x, &p);
 }
 
@@ -323,17 +350,20 @@ static int refuse(const exchange *x, const char *method, const char **why)
     MHD_get_connection_values(c, MHD_HEADER_KIND, add_size, &n);
     *why = "";
     if (x->uri_status == 414) *why = "the address is longer than 8 KB";
-    else if (x->uri_status) *why = "the address is not one: a bad escape, a control character, or not UTF-8";
+    else if (x->uri_status)
+        *why = "the address is not one: a bad escape, a control character, or not UTF-8";
     if (x->uri_status) return x->uri_status;
     if (n > CPT_MAX_HEADER_BYTES) {
         *why = "the headers are longer than 16 KB";
         return 431;
     }
     if (!cpt_guard_host(x->request.server, host)) {
-        *why = "this server answers under localhost and its address only (header Host); for another machine see --listen";
+        *why = "this server answers under localhost and its address only (header Host); for "
+               "another machine see --listen";
         return 403;
     }
-    if (!cpt_guard_origin(host, origin) || (site && strcmp(site, "cross-site") == 0 && strcmp(method, "GET") != 0)) {
+    if (!cpt_guard_origin(host, origin) ||
+        (site && strcmp(site, "cross-site") == 0 && strcmp(method, "GET") != 0)) {
         *why = "a page of another origin may not ask this server";
         return 403;
     }
@@ -348,12 +378,15 @@ static int find_route(exchange *x, const char *method, const char **why)
 {
     x->request.method = strcmp(method, "HEAD") == 0 ? "GET" : method;
     switch (cpt_route_find(&x->request, &x->route)) {
-    case CPT_NO_PATH: *why = "there is nothing at this address; /api/v1/info lists the studies"; return 404;
+    case CPT_NO_PATH:
+        *why = "there is nothing at this address; /api/v1/info lists the studies";
+        return 404;
     case CPT_NO_METHOD: *why = "this address is not served by that method"; return 405;
     case CPT_NO_STUDY: *why = "there is no such study here; /api/v1/info lists them"; return 404;
     case CPT_MATCH: break;
     }
-    if (x->route->writes && !cpt_guard_token(x->request.server, header(x->request.connection, "X-Conceptome-Token"))) {
+    if (x->route->writes &&
+        !cpt_guard_token(x->request.server, header(x->request.connection, "X-Conceptome-Token"))) {
         *why = "writing takes the token of this run (X-Conceptome-Token); reload the page";
         return 403;
     }
@@ -366,7 +399,8 @@ static void decide_early(exchange *x, int status, const char *text)
     x->have_early = true;
 }
 
-/* Headers are in. For POST the body comes next, and the answer after it: a refusal is kept until then. */
+/* Headers are in. For POST the body comes next, and the answer after it: a refusal is kept until
+ * then. */
 static enum MHD_Result begin(exchange *x, const char *method, bool *answered)
 {
     const char *why = "";
@@ -374,7 +408,8 @@ static enum MHD_Result begin(exchange *x, const char *method, bool *answered)
     bool post = strcmp(method, "POST") == 0, found;
     *answered = false;
     int status = refuse(x, method, &why);
-    if (!status && !post && (x->request.uri.n_segments == 0 || strcmp(x->request.uri.segments[0], "api") != 0)) {
+    if (!status && !post &&
+        (x->request.uri.n_segments == 0 || strcmp(x->request.uri.segments[0], "api") != 0)) {
         enum MHD_Result result = send_page(x, &found);
         *answered = found;
         if (found) return result;
@@ -445,8 +480,9 @@ static enum MHD_Result run(exchange *x)
     return send_answer(x, &a);
 }
 
-enum MHD_Result cpt_connection_handle(void *server, struct MHD_Connection *c, const char *url, const char *method,
-                                      const char *version, const char *body, size_t *body_size, void **state)
+enum MHD_Result cpt_connection_handle(void *server, struct MHD_Connection *c, const char *url,
+                                      const char *method, const char *version, const char *body,
+                                      size_t *body_size, void **state)
 {
     exchange *x = *state;
     (void)server, (void)c, (void)url, (void)version;
@@ -459,7 +495,8 @@ enum MHD_Result cpt_connection_handle(void *server, struct MHD_Connection *c, co
         return x->have_early ? send_answer(x, &x->early) : run(x);
     }
     if (*body_size) {
-        if (!x->have_early && !collect(x, body, *body_size)) decide_early(x, 413, "the body is larger than this address takes");
+        if (!x->have_early && !collect(x, body, *body_size))
+            decide_early(x, 413, "the body is larger than this address takes");
         *body_size = 0;
         return MHD_YES;
     }

@@ -10,9 +10,12 @@ enum {
 };
 
 void *cpt_connection_begin(void *server, const char *uri, struct MHD_Connection *c);
-size_t cpt_connection_unescape(void *data, struct MHD_Connection *c, char *text); /* leaves it as it is */
-enum MHD_Result cpt_connection_handle(void *server, struct MHD_Connection *c, const char *url, const char *method,
-                                      const char *version, const char *body, size_t *body_size, void **state);
-void cpt_connection_end(void *data, struct MHD_Connection *c, void **state, enum MHD_RequestTerminationCode why);
+size_t cpt_connection_unescape(void *data, struct MHD_Connection *c,
+                               char *text); /* leaves it as it is */
+enum MHD_Result cpt_connection_handle(void *server, struct MHD_Connection *c, const char *url,
+                                      const char *method, const char *version, const char *body,
+                                      size_t *body_size, void **state);
+void cpt_connection_end(void *data, struct MHD_Connection *c, void **state,
+                        enum MHD_RequestTerminationCode why);
 
 #endif

@@ -7,9 +7,9 @@
 #include <strings.h>
 #include <sys/random.h>
 
-/* Who may ask. The server listens on the loopback only, but every page in the user's browser can reach
- * that: a foreign page may send requests (Origin tells), and a foreign name may be made to resolve to
- * 127.0.0.1 (Host tells). Neither sees the token that writing takes. */
+/* Who may ask. The server listens on the loopback only, but every page in the user's browser can
+ * reach that: a foreign page may send requests (Origin tells), and a foreign name may be made to
+ * resolve to 127.0.0.1 (Host tells). Neither sees the token that writing takes. */
 
 /* Name without port; false when the header is not a host. */
 static bool host_name(const char *host, char name[256])

@@ -7,7 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The routes of ui/src/api.ts that read a study: each turns a request into one call of the public API. */
+/* The routes of ui/src/api.ts that read a study: each turns a request into one call of the public
+ * API. */
 
 enum { ROUTE_BODY = 64 << 20 };
 
@@ -22,7 +23,8 @@ static int32_t path_number(const cpt_request *r, int k)
 /* Fields of StudyHead out of the study's own JSON. */
 static json_t *study_head(const cpt_hosted *h, const cpt_view *v)
 {
-    static const char *const fields[] = {"name", "cells", "genes", "concepts", "model", "dictionary", "generation"};
+    static const char *const fields[] = {"name",  "cells",      "genes",     "concepts",
+                                         "model", "dictionary", "generation"};
     char *text = NULL;
     cpt_err e;
     if (cpt_view_study(v, &text, &e) != CPT_OK) return NULL;
@@ -57,11 +59,12 @@ static void state(const cpt_request *r, cpt_answer *a)
     int64_t revision = 0;
     cpt_hosted_running(r->study, running);
     /* Notes that cannot be opened say so where they are asked for; the page must go on. */
-    if (cpt_desk_notes(cpt_hosted_desk(r->study), cpt_view_generation(r->view), &r->ctx, &notes, &e) == CPT_OK)
+    if (cpt_desk_notes(cpt_hosted_desk(r->study), cpt_view_generation(r->view), &r->ctx, &notes,
+                       &e) == CPT_OK)
         cpt_notes_revision(notes, &revision, &e);
-    json_t *root = json_pack("{s:s, s:I, s:o}", "generation", cpt_view_generation(r->view), "notes_revision",
-                             (json_int_t)revision,
-                             "running", *running ? json_string(running) : json_null());
+    json_t *root =
+        json_pack("{s:s, s:I, s:o}", "generation", cpt_view_generation(r->view), "notes_revision",
+                  (json_int_t)revision, "running", *running ? json_string(running) : json_null());
     cpt_answer_json(a, json_dumps(root, JSON_COMPACT));
     json_decref(root);
 }
@@ -134,8 +137,8 @@ static void running(const cpt_request *r, cpt_answer *a)
         cpt_answer_error(a, 400, "the parameter 'term' is missing");
         return;
     }
-    cpt_status status =
-        cpt_view_running(r->view, path_number(r, 0), term, cpt_request_text(r, "ranking"), &json, &e);
+    cpt_status status = cpt_view_running(r->view, path_number(r, 0), term,
+                                         cpt_request_text(r, "ranking"), &json, &e);
     cpt_answer_result(a, status, json, &e);
 }
 
@@ -204,7 +207,8 @@ static void search(const cpt_request *r, cpt_answer *a)
     cpt_err e;
     char *json = NULL;
     const char *text = cpt_request_text(r, "q");
-    cpt_status status = cpt_view_search(r->view, text ? text : "", cpt_request_number(r, "limit", 0), &json, &e);
+    cpt_status status =
+        cpt_view_search(r->view, text ? text : "", cpt_request_number(r, "limit", 0), &json, &e);
     cpt_answer_result(a, status, json, &e);
 }
 
@@ -246,7 +250,8 @@ static void compare(const cpt_request *r, cpt_answer *answer)
     char *json = NULL;
     cpt_lease *left = side(r, "a", &a, answer), *right = left ? side(r, "b", &b, answer) : NULL;
     if (left && right) {
-        cpt_status status = cpt_view_pair(cpt_lease_view(left), a, cpt_lease_view(right), b, &json, &e);
+        cpt_status status =
+            cpt_view_pair(cpt_lease_view(left), a, cpt_lease_view(right), b, &json, &e);
         cpt_answer_result(answer, status, json, &e);
     }
     cpt_lease_return(left);
@@ -305,24 +310,27 @@ static void vec_column(const cpt_request *r, cpt_answer *a)
 
 /* ---- selections ---- */
 
-/* u32 n_a, a[n_a], u32 n_b, b[n_b], little-endian. The arrays are borrowed from the body, which malloc
- * aligned and whose parts are all 4 bytes. */
+/* u32 n_a, a[n_a], u32 n_b, b[n_b], little-endian. The arrays are borrowed from the body, which
+ * malloc aligned and whose parts are all 4 bytes. */
 static bool read_selection(const cpt_request *r, cpt_selection *s, cpt_answer *a)
 {
     const uint32_t *words = (const uint32_t *)(const void *)r->body;
     size_t n = r->body_size / 4;
-    if (r->body_size % 4 == 0 && n >= 2 && words[0] <= n - 2 && words[1 + words[0]] == n - 2 - words[0]) {
-        *s = (cpt_selection){.a = words + 1, .b = words + 2 + words[0], .n_a = words[0], .n_b = words[1 + words[0]]};
+    if (r->body_size % 4 == 0 && n >= 2 && words[0] <= n - 2 &&
+        words[1 + words[0]] == n - 2 - words[0]) {
+        *s = (cpt_selection){
+            .a = words + 1, .b = words + 2 + words[0], .n_a = words[0], .n_b = words[1 + words[0]]};
         return true;
     }
-    cpt_answer_error(a, 400, "the body must be u32 n_a, a[n_a], n_b, b[n_b]; its %zu bytes do not fit that",
+    cpt_answer_error(a, 400,
+                     "the body must be u32 n_a, a[n_a], n_b, b[n_b]; its %zu bytes do not fit that",
                      r->body_size);
     return false;
 }
 
 static void selection(const cpt_request *r, cpt_answer *a,
-                      cpt_status (*compute)(const cpt_view *, const cpt_selection *, const cpt_context *, char **,
-                                            cpt_err *))
+                      cpt_status (*compute)(const cpt_view *, const cpt_selection *,
+                                            const cpt_context *, char **, cpt_err *))
 {
     cpt_err e;
     cpt_selection s;
@@ -344,7 +352,10 @@ static void selection_genes(const cpt_request *r, cpt_answer *a)
 }
 
 #define S "/api/v1/s/{study}"
-#define GET(path, handler, table) {"GET", path, handler, 0, false, CPT_CACHE_GENERATION, table}
+#define GET(path, handler, table)                                                                  \
+    {                                                                                              \
+        "GET", path, handler, 0, false, CPT_CACHE_GENERATION, table                                \
+    }
 const cpt_route cpt_study_routes[] = {
     {"GET", "/api/v1/info", info, 0, false, CPT_CACHE_NONE, false},
     {"GET", S "/state", state, 0, false, CPT_CACHE_NONE, false},

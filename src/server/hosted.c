@@ -7,9 +7,9 @@
 #include <string.h>
 #include <time.h>
 
-/* One view per study, counted by the requests that use it. The count and the pointer to the current view
- * are guarded by a mutex that is held for a few instructions only; opening a new view happens outside of
- * it, by one thread, while others go on with the old. */
+/* One view per study, counted by the requests that use it. The count and the pointer to the current
+ * view are guarded by a mutex that is held for a few instructions only; opening a new view happens
+ * outside of it, by one thread, while others go on with the old. */
 
 struct cpt_lease {
     cpt_hosted *owner;
@@ -43,14 +43,16 @@ static char *make_id(const char *folder, cpt_hosted *const *others, size_t n)
     const char *name = real ? strrchr(real, '/') : NULL;
     size_t length = 0;
     for (const char *p = name ? name + 1 : folder; *p && length < sizeof base - 1; p++) {
-        bool plain = (*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') || (*p >= '0' && *p <= '9') || *p == '_' ||
-                     *p == '-' || (*p == '.' && length > 0);
+        bool plain = (*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') ||
+                     (*p >= '0' && *p <= '9') || *p == '_' || *p == '-' ||
+                     (*p == '.' && length > 0);
         base[length++] = plain ? *p : '-';
     }
     base[length] = '\0';
     free(real);
     snprintf(id, sizeof id, "%s", length ? base : "study");
-    for (int k = 2; id_taken(id, others, n); k++) snprintf(id, sizeof id, "%s-%d", length ? base : "study", k);
+    for (int k = 2; id_taken(id, others, n); k++)
+        snprintf(id, sizeof id, "%s-%d", length ? base : "study", k);
     return strdup(id);
 }
 
@@ -99,13 +101,16 @@ static double seconds_between(struct timespec a, struct timespec b)
     return (double)(b.tv_sec - a.tv_sec) + 1e-9 * (double)(b.tv_nsec - a.tv_nsec);
 }
 
-/* Looks at the study and exchanges the view when its results are others. One thread at a time. */
+/* Looks at the study and exchanges the view when its results are others. One thread at a time. A command
+ * that changed results may have left the index behind: it is made here, before the pages change. */
 static void look(cpt_hosted *h, cpt_lease *now, const cpt_context *ctx, cpt_err *e)
 {
     char generation[33], running[32] = "";
     cpt_lease *fresh = NULL;
+    cpt_err ignored; /* a folder that cannot be written is served as it is */
     if (cpt_study_generation(h->folder, generation, running, e) == CPT_OK) {
         bool changed = !now || strcmp(generation, cpt_view_generation(now->view)) != 0;
+        if (changed && !*running) cpt_study_index(h->folder, ctx, &ignored);
         if (changed && (!now || !*running)) fresh = open_lease(h, ctx, e);
     }
     pthread_mutex_lock(&h->lock);
@@ -152,8 +157,8 @@ void cpt_hosted_running(cpt_hosted *h, char running[32])
 
 /* ---- making ---- */
 
-cpt_status cpt_hosted_new(const char *folder, cpt_hosted *const *others, size_t n_others, const cpt_context *ctx,
-                          cpt_hosted **out, cpt_err *e)
+cpt_status cpt_hosted_new(const char *folder, cpt_hosted *const *others, size_t n_others,
+                          const cpt_context *ctx, cpt_hosted **out, cpt_err *e)
 {
     cpt_hosted *h = calloc(1, sizeof *h);
     *out = NULL;

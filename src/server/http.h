@@ -1,8 +1,8 @@
 /* http.h - requests, answers and routes: what handlers see of HTTP.
  *
- * A handler gets a checked request (Host, Origin, token, sizes) and fills an answer. It calls the public
- * API only, and is called by one thread per connection, many at once. To add routes: a table of cpt_route
- * in a file of its own and one line in routes.c. */
+ * A handler gets a checked request (Host, Origin, token, sizes) and fills an answer. It calls the
+ * public API only, and is called by one thread per connection, many at once. To add routes: a table
+ * of cpt_route in a file of its own and one line in routes.c. */
 #ifndef CPT_SERVER_HTTP_H
 #define CPT_SERVER_HTTP_H
 
@@ -16,15 +16,15 @@ typedef struct cpt_request {
     struct cpt_server *server;
     struct MHD_Connection *connection;
     cpt_uri uri;
-    const char *method;             /* "GET" (also for HEAD), "POST" */
-    cpt_hosted *study;              /* of {study}; NULL when the route has none */
-    const cpt_view *view;           /* of that study, kept alive for the request */
-    long long numbers[4];           /* of {n}, in order */
-    const char *texts[4];           /* of {text}, in order, decoded */
-    const unsigned char *body;      /* POST; never NULL then */
+    const char *method;        /* "GET" (also for HEAD), "POST" */
+    cpt_hosted *study;         /* of {study}; NULL when the route has none */
+    const cpt_view *view;      /* of that study, kept alive for the request */
+    long long numbers[4];      /* of {n}, in order */
+    const char *texts[4];      /* of {text}, in order, decoded */
+    const unsigned char *body; /* POST; never NULL then */
     size_t body_size;
-    const char *body_type;          /* Content-Type, or "" */
-    cpt_context ctx;                /* stops when the client is gone or the server ends */
+    const char *body_type; /* Content-Type, or "" */
+    cpt_context ctx;       /* stops when the client is gone or the server ends */
 } cpt_request;
 
 const char *cpt_request_text(const cpt_request *r, const char *parameter); /* NULL when absent */
@@ -37,13 +37,13 @@ typedef enum cpt_cache {
 } cpt_cache;
 
 typedef struct cpt_answer {
-    int status;            /* 200 */
-    const char *type;      /* "application/json" */
-    void *bytes;           /* malloc'ed; freed by the server */
+    int status;       /* 200 */
+    const char *type; /* "application/json" */
+    void *bytes;      /* malloc'ed; freed by the server */
     size_t size;
     cpt_cache cache;
-    bool table;            /* JSON with rows: ?format=tsv turns it into one */
-    const char *download;  /* file name without ending for downloads; NULL = "table" */
+    bool table;           /* JSON with rows: ?format=tsv turns it into one */
+    const char *download; /* file name without ending for downloads; NULL = "table" */
     char vector_type[8], vector_shape[32], vector_range[128]; /* "" = no such header */
 } cpt_answer;
 
@@ -63,9 +63,9 @@ typedef struct cpt_route {
     const char *method;  /* "GET" or "POST" */
     const char *pattern; /* "/api/v1/s/{study}/concept/{n}/genes"; {text} = any segment */
     cpt_handler *handle;
-    size_t max_body;     /* bytes; 0 for GET */
-    bool writes;         /* the token is demanded */
-    cpt_cache cache;     /* GENERATION: answered by 304 without the handler when the client has it */
+    size_t max_body; /* bytes; 0 for GET */
+    bool writes;     /* the token is demanded */
+    cpt_cache cache; /* GENERATION: answered by 304 without the handler when the client has it */
     bool table;
 } cpt_route;
 

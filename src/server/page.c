@@ -5,14 +5,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The pages: three files, built in or (--ui-dir, for development) read from a folder at every request.
- * index.html goes out with this run's token in it, which is why it is never cached. Any other path that is
- * not under /api/ is a permalink and gets the page, too. */
+/* The pages: three files, built in or (--ui-dir, for development) read from a folder at every
+ * request. index.html goes out with this run's token in it, which is why it is never cached. Any
+ * other path that is not under /api/ is a permalink and gets the page, too. */
 
 enum { MAX_UI_FILE = 32 << 20 };
 
 static const char no_bundle[] =
-    "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>Conceptome</title></head><body>"
+    "<!doctype html><html lang=\"en\"><head><meta "
+    "charset=\"utf-8\"><title>Conceptome</title></head><body>"
     "<h1>Conceptome</h1><p>The server runs, but this program was built without its pages.</p>"
     "<p>To have them: install node and npm, then <code>make ui &amp;&amp; make</code>; or start "
     "<code>conceptome serve --ui-dir ui/dist</code>.</p>"
@@ -43,7 +44,8 @@ static int which_file(const cpt_uri *uri)
         for (int i = 0; i < (int)(sizeof files / sizeof *files); i++)
             if (strcmp(uri->segments[0], files[i].name) == 0) return i;
     if (uri->n_segments > 0 && strcmp(uri->segments[0], "api") == 0) return -1;
-    if (uri->n_segments > 0 && strchr(uri->segments[uri->n_segments - 1], '.')) return -1; /* favicon.ico */
+    if (uri->n_segments > 0 && strchr(uri->segments[uri->n_segments - 1], '.'))
+        return -1; /* favicon.ico */
     return 0;
 }
 
@@ -66,7 +68,9 @@ static void *with_token(const char *html, size_t n, const char *token, size_t *s
     static const char meta[] = "<meta name=\"conceptome-token\" content=\"";
     const char *at = memmem(html, n, meta, sizeof meta - 1);
     const char *head = at ? NULL : memmem(html, n, "<head>", 6);
-    size_t before = at ? (size_t)(at - html) + sizeof meta - 1 : head ? (size_t)(head - html) + 6 : 0;
+    size_t before = at     ? (size_t)(at - html) + sizeof meta - 1
+                    : head ? (size_t)(head - html) + 6
+                           : 0;
     char *out = malloc(n + sizeof meta + 128);
     if (!out) return NULL;
     memcpy(out, html, before);
@@ -113,7 +117,7 @@ bool cpt_page_find(const cpt_server *s, const cpt_uri *uri, bool accepts_gzip, c
         out->bytes = out->owned = page;
         return page != NULL;
     }
-    snprintf(out->etag, sizeof out->etag, "\"%016llx%s\"", (unsigned long long)fnv(out->bytes, out->size),
-             out->gzip ? "-gz" : "");
+    snprintf(out->etag, sizeof out->etag, "\"%016llx%s\"",
+             (unsigned long long)fnv(out->bytes, out->size), out->gzip ? "-gz" : "");
     return true;
 }

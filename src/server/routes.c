@@ -3,8 +3,8 @@
 
 #include <string.h>
 
-/* All routes: tables of several files, searched one after the other. There are some forty of them; a
- * linear search costs less than reading the request line. */
+/* All routes: tables of several files, searched one after the other. There are some forty of them;
+ * a linear search costs less than reading the request line. */
 
 static const struct {
     const cpt_route *routes;

@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Tables as TSV, out of the JSON that the pages get, so that both say the same. Objects within a row are
- * spread over columns "columns.donor"; lists are joined by commas; null is NA. */
+/* Tables as TSV, out of the JSON that the pages get, so that both say the same. Objects within a
+ * row are spread over columns "columns.donor"; lists are joined by commas; null is NA. */
 
 typedef struct text {
     char *bytes;
@@ -64,7 +64,8 @@ static void add_value(text *t, const json_t *value)
         json_array_foreach((json_t *)(uintptr_t)value, i, item)
         {
             if (i) add_text(t, ",");
-            if (json_is_object(item)) { /* a counterfactual, a differing gene: its first text, or number */
+            if (json_is_object(
+                    item)) { /* a counterfactual, a differing gene: its first text, or number */
                 const json_t *name = json_object_get(item, "symbol");
                 if (!name) name = json_object_get(item, "id");
                 add_value(t, name);
@@ -78,7 +79,8 @@ static void add_value(text *t, const json_t *value)
 }
 
 /* Header (when `header`) or values of a row. Which objects are spread is the first row's choice. */
-static void add_row(text *t, const json_t *shape, const json_t *row, bool header, const char *prefix, bool *first)
+static void add_row(text *t, const json_t *shape, const json_t *row, bool header,
+                    const char *prefix, bool *first)
 {
     const char *key;
     json_t *value;
@@ -112,7 +114,8 @@ static json_t *shape_of(const json_t *rows)
         json_object_foreach(row, key, value)
         {
             const json_t *known = json_object_get(shape, key);
-            if (!known || (json_is_null(known) && !json_is_null(value))) json_object_set(shape, key, value);
+            if (!known || (json_is_null(known) && !json_is_null(value)))
+                json_object_set(shape, key, value);
         }
     }
     return shape;
@@ -145,8 +148,9 @@ static bool add_columns(text *t, const json_t *root)
     for (size_t i = 0; i < n; i++) {
         json_t *row = json_object();
         json_object_set_new(row, "concept", json_sprintf("c%zu", i));
-        json_object_foreach((json_t *)(uintptr_t)root, key, value)
-            if (json_is_array(value) && json_array_size(value) == n) json_object_set(row, key, json_array_get(value, i));
+        json_object_foreach((json_t *)(uintptr_t)root, key,
+                            value) if (json_is_array(value) && json_array_size(value) == n)
+            json_object_set(row, key, json_array_get(value, i));
         json_array_append_new(rows, row);
     }
     add_rows(t, rows);
@@ -162,9 +166,11 @@ char *cpt_table_tsv(const char *json, const char *table)
     bool found = true;
     const char *key;
     json_t *value;
-    if (!rows && !table && !json_is_integer(json_object_get(root, "n"))) /* the first list of rows */
-        json_object_foreach(root, key, value)
-            if (!rows && json_is_array(value) && json_is_object(json_array_get(value, 0))) rows = value;
+    if (!rows && !table &&
+        !json_is_integer(json_object_get(root, "n"))) /* the first list of rows */
+        json_object_foreach(root, key, value) if (!rows && json_is_array(value) &&
+                                                  json_is_object(json_array_get(value, 0))) rows =
+            value;
     if (json_is_array(rows)) add_rows(&t, rows);
     else found = !table && add_columns(&t, root);
     json_decref(root);

@@ -3,9 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The target is hostile until checked: decoded once, in place, left to right, into a copy. Slashes that
- * were escaped stay part of their segment, so "..%2f" is a name like any other, and segments are only
- * ever compared with names and numbers, never joined to a path. */
+/* The target is hostile until checked: decoded once, in place, left to right, into a copy. Slashes
+ * that were escaped stay part of their segment, so "..%2f" is a name like any other, and segments
+ * are only ever compared with names and numbers, never joined to a path. */
 
 static int hex(char c)
 {
@@ -15,19 +15,21 @@ static int hex(char c)
     return -1;
 }
 
-/* Length of the UTF-8 sequence at s (ends with NUL), 0 when it is none: overlong forms, surrogates and
- * what lies beyond U+10FFFF included. */
+/* Length of the UTF-8 sequence at s (ends with NUL), 0 when it is none: overlong forms, surrogates
+ * and what lies beyond U+10FFFF included. */
 static size_t sequence(const unsigned char *s)
 {
     static const struct {
         unsigned char low, high, second_low, second_high;
         size_t length;
-    } forms[] = {{0x01, 0x7F, 0, 0, 1},          {0xC2, 0xDF, 0x80, 0xBF, 2}, {0xE0, 0xE0, 0xA0, 0xBF, 3},
-                 {0xE1, 0xEC, 0x80, 0xBF, 3},    {0xED, 0xED, 0x80, 0x9F, 3}, {0xEE, 0xEF, 0x80, 0xBF, 3},
-                 {0xF0, 0xF0, 0x90, 0xBF, 4},    {0xF1, 0xF3, 0x80, 0xBF, 4}, {0xF4, 0xF4, 0x80, 0x8F, 4}};
+    } forms[] = {
+        {0x01, 0x7F, 0, 0, 1},       {0xC2, 0xDF, 0x80, 0xBF, 2}, {0xE0, 0xE0, 0xA0, 0xBF, 3},
+        {0xE1, 0xEC, 0x80, 0xBF, 3}, {0xED, 0xED, 0x80, 0x9F, 3}, {0xEE, 0xEF, 0x80, 0xBF, 3},
+        {0xF0, 0xF0, 0x90, 0xBF, 4}, {0xF1, 0xF3, 0x80, 0xBF, 4}, {0xF4, 0xF4, 0x80, 0x8F, 4}};
     for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
         if (s[0] < forms[i].low || s[0] > forms[i].high) continue;
-        if (forms[i].length > 1 && (s[1] < forms[i].second_low || s[1] > forms[i].second_high)) return 0;
+        if (forms[i].length > 1 && (s[1] < forms[i].second_low || s[1] > forms[i].second_high))
+            return 0;
         for (size_t k = 2; k < forms[i].length; k++)
             if (s[k] < 0x80 || s[k] > 0xBF) return 0;
         return forms[i].length;
@@ -67,7 +69,8 @@ static bool decode(char *s, bool plus)
 
 static bool add_segment(cpt_uri *u, char *s)
 {
-    if (!decode(s, false) || !acceptable(s) || strcmp(s, ".") == 0 || strcmp(s, "..") == 0) return false;
+    if (!decode(s, false) || !acceptable(s) || strcmp(s, ".") == 0 || strcmp(s, "..") == 0)
+        return false;
     if (u->n_segments == CPT_URI_MAX_SEGMENTS) return false;
     u->segments[u->n_segments++] = s;
     return true;
@@ -79,7 +82,9 @@ static bool add_parameter(cpt_uri *u, char *s)
     static char none[] = "";
     char *value = equals ? equals + 1 : none;
     if (equals) *equals = '\0';
-    if (!decode(s, true) || !acceptable(s) || (equals && (!decode(value, true) || !acceptable(value)))) return false;
+    if (!decode(s, true) || !acceptable(s) ||
+        (equals && (!decode(value, true) || !acceptable(value))))
+        return false;
     if (u->n_parameters == CPT_URI_MAX_PARAMETERS) return false;
     u->parameters[u->n_parameters].name = s;
     u->parameters[u->n_parameters++].value = value;

@@ -17,9 +17,9 @@ typedef struct cpt_uri {
     int n_parameters;
 } cpt_uri;
 
-/* raw: "/a/b%20c?x=1&y=%E2%82%AC" as it stands in the request line. 0, or an HTTP status: 400 for bad
- * escapes, control characters, bytes that are not UTF-8, segments "." and ".." and too many parts; 414
- * for more than CPT_URI_MAX_BYTES; 500 out of memory. Empty afterwards unless 0. */
+/* raw: "/a/b%20c?x=1&y=%E2%82%AC" as it stands in the request line. 0, or an HTTP status: 400 for
+ * bad escapes, control characters, bytes that are not UTF-8, segments "." and ".." and too many
+ * parts; 414 for more than CPT_URI_MAX_BYTES; 500 out of memory. Empty afterwards unless 0. */
 int cpt_uri_parse(const char *raw, size_t n, cpt_uri *out);
 /* NULL when absent; the first one when given twice. */
 const char *cpt_uri_parameter(const cpt_uri *u, const char *name);

@@ -226,7 +226,7 @@ static cpt_status compare_profiles(pair *p, int what, const cpt_context *ctx, cp
     cpt_status status;
     if (!from_a || !from_b || !fits_a || !fits_b) {
         snprintf(m->why, sizeof m->why, "%s has no %s", from_a && fits_a ? p->b->name : p->a->name,
-                 what == ATTRIBUTION ? "attribution (a fixed embedding has none)"
+                 what == ATTRIBUTION ? "attribution (not computed yet, or a fixed embedding)"
                                      : "differential expression");
         return CPT_OK;
     }
@@ -251,10 +251,13 @@ done:
 
 static json_t *side_json(const cpt_compared *c)
 {
-    return json_pack("{s:s, s:s, s:s, s:s, s:I, s:i, s:i}", "name", c->name, "folder",
-                     c->study->folder, "model", cpt_text_str(&c->model->description), "dictionary",
-                     c->dictionary->ops->kind, "n_cells", (json_int_t)c->cells->n_cells,
-                     "n_concepts", c->u->n_concepts, "n_active", c->n_units);
+    size_t n = strlen(c->study->folder);
+    while (n > 1 && c->study->folder[n - 1] == '/') n--;
+    return json_pack("{s:s, s:s%, s:s, s:s, s:I, s:i, s:i}", "name", c->name, "folder",
+                     c->study->folder, n, "model", cpt_text_str(&c->model->description),
+                     "dictionary", c->dictionary->ops->kind, "n_cells",
+                     (json_int_t)c->cells->n_cells, "n_concepts", c->u->n_concepts, "n_active",
+                     c->n_units);
 }
 
 static json_t *sets_json(const cpt_common *c)

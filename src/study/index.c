@@ -21,16 +21,17 @@ static cpt_status file_path(const opening *o, const char *name, char path[PATH_L
     return cpt_path_join(path, PATH_LIMIT, o->study, file, e);
 }
 
-static cpt_status map(const opening *o, const char *name, cpt_dtype dtype, int64_t rows, int64_t cols, cpt_npy *a,
-                      cpt_err *e)
+static cpt_status map(const opening *o, const char *name, cpt_dtype dtype, int64_t rows,
+                      int64_t cols, cpt_npy *a, cpt_err *e)
 {
     char path[PATH_LIMIT];
     cpt_status status = file_path(o, name, path, e);
-    return status ? status : cpt_npy_open_as(path, dtype, cols ? 2 : 1, (int64_t[]){rows, cols}, a, e);
+    return status ? status
+                  : cpt_npy_open_as(path, dtype, cols ? 2 : 1, (int64_t[]){rows, cols}, a, e);
 }
 
-static cpt_status file(const opening *o, const char *name, cpt_dtype dtype, int64_t rows, int64_t cols, cpt_array *a,
-                       cpt_err *e)
+static cpt_status file(const opening *o, const char *name, cpt_dtype dtype, int64_t rows,
+                       int64_t cols, cpt_array *a, cpt_err *e)
 {
     char path[PATH_LIMIT];
     cpt_status status = file_path(o, name, path, e);
@@ -38,7 +39,8 @@ static cpt_status file(const opening *o, const char *name, cpt_dtype dtype, int6
 }
 
 /* n lists; -2 = any number. */
-static cpt_status lists(const opening *o, const char *name, cpt_dtype dtype, int64_t n, cpt_lists *l, cpt_err *e)
+static cpt_status lists(const opening *o, const char *name, cpt_dtype dtype, int64_t n,
+                        cpt_lists *l, cpt_err *e)
 {
     char part[96];
     snprintf(part, sizeof part, "%s.first.npy", name);
@@ -51,7 +53,8 @@ static cpt_status lists(const opening *o, const char *name, cpt_dtype dtype, int
     return CPT_OK;
 }
 
-static cpt_status strings(const opening *o, const char *name, int64_t n, cpt_npy maps[2], cpt_strings *s, cpt_err *e)
+static cpt_status strings(const opening *o, const char *name, int64_t n, cpt_npy maps[2],
+                          cpt_strings *s, cpt_err *e)
 {
     char part[96];
     snprintf(part, sizeof part, "%s.offsets.npy", name);
@@ -64,10 +67,14 @@ static cpt_status strings(const opening *o, const char *name, int64_t n, cpt_npy
     n = maps[0].n_items - 1;
     bool good = n >= 0 && n <= INT32_MAX && offsets[0] == 0 && offsets[n] == maps[1].n_items;
     for (int64_t i = 0; good && i < n; i++)
-        good = offsets[i + 1] > offsets[i] && offsets[i + 1] <= maps[1].n_items && bytes[offsets[i + 1] - 1] == '\0';
+        good = offsets[i + 1] > offsets[i] && offsets[i + 1] <= maps[1].n_items &&
+               bytes[offsets[i + 1] - 1] == '\0';
     if (!good)
-        return cpt_fail(e, CPT_ERR_FORMAT, "%s/cache/index/%s: damaged; delete cache/index", o->study, name);
-    *s = (cpt_strings){.blob = (char *)(uintptr_t)bytes, .offsets = (int64_t *)(uintptr_t)offsets, .n = n,
+        return cpt_fail(e, CPT_ERR_FORMAT, "%s/cache/index/%s: damaged; delete cache/index",
+                        o->study, name);
+    *s = (cpt_strings){.blob = (char *)(uintptr_t)bytes,
+                       .offsets = (int64_t *)(uintptr_t)offsets,
+                       .n = n,
                        .blob_length = (size_t)maps[1].n_items};
     return CPT_OK;
 }
@@ -76,8 +83,9 @@ static bool has(const cpt_index_files *f, const char *part)
 {
     size_t i;
     json_t *item;
-    json_array_foreach(json_object_get(f->head, "have"), i, item)
-        if (json_is_string(item) && strcmp(json_string_value(item), part) == 0) return true;
+    json_array_foreach(json_object_get(f->head, "have"), i,
+                       item) if (json_is_string(item) &&
+                                 strcmp(json_string_value(item), part) == 0) return true;
     return false;
 }
 
@@ -89,9 +97,11 @@ static cpt_status read_head(const opening *o, cpt_err *e)
     cpt_status status = file_path(o, "index.json", path, e);
     if (status) return status;
     f->head = json_load_file(path, JSON_REJECT_DUPLICATES, &reason);
-    if (!f->head) return cpt_fail(e, CPT_ERR_FORMAT, "%s: line %d: %s", path, reason.line, reason.text);
+    if (!f->head)
+        return cpt_fail(e, CPT_ERR_FORMAT, "%s: line %d: %s", path, reason.line, reason.text);
     if (json_integer_value(json_object_get(f->head, "version")) != CPT_INDEX_VERSION)
-        return cpt_fail(e, CPT_ERR_UNSUPPORTED, "%s: made by another version of this program; run again", path);
+        return cpt_fail(e, CPT_ERR_UNSUPPORTED,
+                        "%s: made by another version of this program; run again", path);
     f->have_terms = has(f, "terms");
     f->have_rows = has(f, "rows");
     f->have_coactive = has(f, "coactive");
@@ -120,7 +130,8 @@ static cpt_status open_concepts(const opening *o, int64_t n_cells, int32_t n, cp
     CPT_TRY(file(o, "neurons.npy", CPT_F32, -1, n_cells, &f->neurons, e));
     if (f->have_coactive) {
         CPT_TRY(file(o, "coactive.concepts.npy", CPT_I32, n, CPT_SIMILAR, &f->coactive, e));
-        CPT_TRY(file(o, "coactive.numbers.npy", CPT_F64, n, 3 * CPT_SIMILAR, &f->coactive_numbers, e));
+        CPT_TRY(
+            file(o, "coactive.numbers.npy", CPT_F64, n, 3 * CPT_SIMILAR, &f->coactive_numbers, e));
     }
     if (f->have_genes_like) {
         CPT_TRY(file(o, "genes_like.concepts.npy", CPT_I32, n, CPT_SIMILAR, &f->genes_like, e));
@@ -166,7 +177,8 @@ done:
     return status;
 }
 
-cpt_status cpt_index_open(const char *study, int64_t n_cells, int32_t n_concepts, cpt_index_files *f, cpt_err *e)
+cpt_status cpt_index_open(const char *study, int64_t n_cells, int32_t n_concepts,
+                          cpt_index_files *f, cpt_err *e)
 {
     opening o = {study, f};
     *f = (cpt_index_files){0};
@@ -187,13 +199,16 @@ static void close_lists(cpt_lists *l)
 
 void cpt_index_close(cpt_index_files *f)
 {
-    cpt_npy *const maps[] = {&f->universe, &f->totals, &f->gene_sums, &f->facts, &f->top_genes, &f->best_row, &f->concept_map,
-                             &f->term_numbers, &f->rows_first};
-    cpt_array *const arrays[] = {&f->ranked_cells, &f->ranked_values, &f->neurons, &f->coactive,
-                                 &f->coactive_numbers, &f->genes_like, &f->genes_cosine, &f->decoder_like,
-                                 &f->decoder_cosine, &f->row_codes, &f->row_values};
-    cpt_lists *const all[] = {&f->gene_concepts, &f->gene_terms, &f->term_parents, &f->term_children,
-                              &f->term_genes, &f->edges, &f->term_rows};
+    cpt_npy *const maps[] = {&f->universe,    &f->totals,       &f->gene_sums,
+                             &f->facts,       &f->top_genes,    &f->best_row,
+                             &f->concept_map, &f->term_numbers, &f->rows_first};
+    cpt_array *const arrays[] = {&f->ranked_cells, &f->ranked_values,    &f->neurons,
+                                 &f->coactive,     &f->coactive_numbers, &f->genes_like,
+                                 &f->genes_cosine, &f->decoder_like,     &f->decoder_cosine,
+                                 &f->row_codes,    &f->row_values};
+    cpt_lists *const all[] = {&f->gene_concepts, &f->gene_terms, &f->term_parents,
+                              &f->term_children, &f->term_genes, &f->edges,
+                              &f->term_rows};
     for (size_t i = 0; i < sizeof maps / sizeof *maps; i++) cpt_npy_close(maps[i]);
     for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) cpt_array_close(arrays[i]);
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) close_lists(all[i]);
@@ -213,24 +228,28 @@ cpt_status cpt_index_row_read(const cpt_index_files *f, int64_t row, cpt_index_r
     if (status == CPT_OK) status = cpt_array_row(&f->row_values, row, out->values, e);
     if (status == CPT_OK && (!between(out->codes[CPT_ROW_TERM], 0, f->n_terms) ||
                              !between(out->codes[CPT_ROW_REPRESENTED], -1, f->n_terms)))
-        status = cpt_fail(e, CPT_ERR_FORMAT, "%s: row %lld is damaged; delete the folder cache/index",
-                          f->row_codes.path, (long long)row);
+        status =
+            cpt_fail(e, CPT_ERR_FORMAT, "%s: row %lld is damaged; delete the folder cache/index",
+                     f->row_codes.path, (long long)row);
     return status;
 }
 
-cpt_status cpt_list_read(const cpt_lists *l, int64_t i, int32_t limit, int32_t **items, int64_t *n, cpt_err *e)
+cpt_status cpt_list_read(const cpt_lists *l, int64_t i, int32_t limit, int32_t **items, int64_t *n,
+                         cpt_err *e)
 {
     *items = NULL;
     *n = 0;
     if (!l->indptr || i >= l->n) return cpt_alloc(items, 0, sizeof **items, e);
     int64_t count = l->indptr[i + 1] - l->indptr[i];
     if (count < 0 || count > l->items.rows)
-        return cpt_fail(e, CPT_ERR_FORMAT, "%s: damaged; delete the folder cache/index", l->items.path);
+        return cpt_fail(e, CPT_ERR_FORMAT, "%s: damaged; delete the folder cache/index",
+                        l->items.path);
     cpt_status status = cpt_alloc(items, (size_t)count, sizeof **items, e);
     if (status == CPT_OK) status = cpt_array_read(&l->items, l->indptr[i], count, *items, e);
     for (int64_t k = 0; k < count && status == CPT_OK; k++)
         if (!between((*items)[k], 0, limit))
-            status = cpt_fail(e, CPT_ERR_FORMAT, "%s: damaged; delete the folder cache/index", l->items.path);
+            status = cpt_fail(e, CPT_ERR_FORMAT, "%s: damaged; delete the folder cache/index",
+                              l->items.path);
     if (status) {
         free(*items);
         *items = NULL;

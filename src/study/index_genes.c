@@ -8,9 +8,9 @@
 
 /* Genes: the top ones of every concept, and for every gene the concepts in which it stands out.
  *
- * The matrices are read row by row: one concept's genes at a time, never a whole matrix. A gene keeps
- * at most 100 concepts by |mean attribution| and 100 by expression score, in two heaps whose root is
- * the weakest. */
+ * The matrices are read row by row: one concept's genes at a time, never a whole matrix. A gene
+ * keeps at most 100 concepts by |mean attribution| and 100 by expression score, in two heaps whose
+ * root is the weakest. */
 
 enum { PATH_LIMIT = 4096, KEPT = CPT_GENE_CONCEPTS / 2, PAIR_COLUMNS = 7, PAIR_RELATIVE = 4 };
 
@@ -31,12 +31,14 @@ typedef struct gene_job {
     int32_t *top;     /* [n_concepts][CPT_TOP_GENES] */
 } gene_job;
 
-static cpt_status open_matrix(const cpt_index_job *job, const char *name, cpt_dtype dtype, cpt_array *a, cpt_err *e)
+static cpt_status open_matrix(const cpt_index_job *job, const char *name, cpt_dtype dtype,
+                              cpt_array *a, cpt_err *e)
 {
     char path[PATH_LIMIT], file[96];
     snprintf(file, sizeof file, "cache/%s.npy", name);
     cpt_status status = cpt_study_path(job->s, file, path, sizeof path, e);
-    return status ? status : cpt_array_open(path, dtype, job->u->n_concepts, job->universe->n, a, e);
+    return status ? status
+                  : cpt_array_open(path, dtype, job->u->n_concepts, job->universe->n, a, e);
 }
 
 /* ---- heaps: weakest at the root; equal strength: the later concept is weaker ---- */
@@ -83,7 +85,8 @@ static void keep(gene_job *j, int list, int32_t gene, float strength, int32_t co
 static double gene_strength(const gene_job *j, int32_t g)
 {
     static const double SIGNIFICANT_FIRST = 1e6;
-    if (j->attributed) return fabs((double)j->means[g]) + (j->a_q[g] < 0.05 ? SIGNIFICANT_FIRST : 0);
+    if (j->attributed)
+        return fabs((double)j->means[g]) + (j->a_q[g] < 0.05 ? SIGNIFICANT_FIRST : 0);
     return j->x_q[g] < 0.05 && j->logfcs[g] > 0 ? (double)j->scores[g] : 0;
 }
 
@@ -119,7 +122,8 @@ static cpt_status concept_genes(gene_job *j, int32_t c, double cutoff, cpt_err *
         attributed += m >= cutoff && j->a_q[g] < 0.05;
         if (j->x_q[g] < 0.05 && j->logfcs[g] > 0) keep(j, 1, g, j->scores[g], c);
     }
-    if (j->attributed) j->index->facts[(int64_t)c * CPT_N_FACTS + CPT_FACT_ATTRIBUTED] = (double)attributed;
+    if (j->attributed)
+        j->index->facts[(int64_t)c * CPT_N_FACTS + CPT_FACT_ATTRIBUTED] = (double)attributed;
     top_genes(j, j->top + (int64_t)c * CPT_TOP_GENES);
 done:
     return status;
@@ -148,14 +152,16 @@ static cpt_status put_gene_concepts(gene_job *j, cpt_err *e)
             qsort(heap, j->lengths[slot], sizeof *heap, strongest_first);
             for (int i = 0; i < j->lengths[slot]; i++) {
                 bool known = false;
-                for (int64_t k = first[g]; k < n && list; k++) known |= concepts[k] == heap[i].concept;
+                for (int64_t k = first[g]; k < n && list; k++)
+                known |= concepts[k] == heap[i].concept;
                 if (!known) concepts[n++] = heap[i].concept;
             }
         }
         first[g + 1] = n;
     }
     CPT_TRY(cpt_index_put(j->index, "gene_concepts.first", CPT_I64, j->n_genes + 1, 0, first, e));
-    CPT_TRY(cpt_index_put(j->index, "gene_concepts.items", CPT_I32, n, 0, concepts ? (void *)concepts : "", e));
+    CPT_TRY(cpt_index_put(j->index, "gene_concepts.items", CPT_I32, n, 0,
+                          concepts ? (void *)concepts : "", e));
     json_array_append_new(j->index->have, json_string("gene_concepts"));
 done:
     free(first);
@@ -180,10 +186,12 @@ static cpt_status pair_distances(cpt_index_job *job, cpt_err *e)
     for (int32_t c = 0; c < job->u->n_concepts; c++) {
         int64_t n = starts[c + 1] - starts[c];
         if (starts[c] < 0 || n < 0 || starts[c + 1] > pairs.shape[0]) {
-            status = cpt_fail(e, CPT_ERR_FORMAT, "%s: damaged; run the stage 'attribution' again", path);
+            status =
+                cpt_fail(e, CPT_ERR_FORMAT, "%s: damaged; run the stage 'attribution' again", path);
             goto done;
         }
-        for (int64_t i = 0; i < n; i++) scratch[i] = table[(starts[c] + i) * PAIR_COLUMNS + PAIR_RELATIVE];
+        for (int64_t i = 0; i < n; i++)
+            scratch[i] = table[(starts[c] + i) * PAIR_COLUMNS + PAIR_RELATIVE];
         job->facts[(int64_t)c * CPT_N_FACTS + CPT_FACT_DISTANCE] = cpt_median(n, scratch);
     }
 done:

@@ -11,15 +11,15 @@
 
 /* Neighbours of concepts, three ways, and their map.
  *
- * Co-active: Jaccard index of the sets of active cells, with Pearson's correlation of the activations
- * over all usable cells. Counted by walking the cells of a concept and, in each, the other concepts:
- * K per cell and concept, so O(nnz K) for all. Alike by genes and by direction: cosine of the rows of
- * the attribution and of the decoder; neighbours of unit vectors by distance are those by cosine,
- * 1 - d^2 / 2.
+ * Co-active: Jaccard index of the sets of active cells, with Pearson's correlation of the
+ * activations over all usable cells. Counted by walking the cells of a concept and, in each, the
+ * other concepts: K per cell and concept, so O(nnz K) for all. Alike by genes and by direction:
+ * cosine of the rows of the attribution and of the decoder; neighbours of unit vectors by distance
+ * are those by cosine, 1 - d^2 / 2.
  *
- * Map: UMAP's layout of the graph of the 15 most co-active neighbours at distance 1 - Jaccard. A concept
- * with fewer is tied to those of nearest direction, further away than any co-active one. Starts from the
- * decoder's first two principal components. This map is ours, not the paper's. */
+ * Map: UMAP's layout of the graph of the 15 most co-active neighbours at distance 1 - Jaccard. A
+ * concept with fewer is tied to those of nearest direction, further away than any co-active one.
+ * Starts from the decoder's first two principal components. This map is ours, not the paper's. */
 
 enum { MAP_NEIGHBOURS = 15 };
 
@@ -53,7 +53,8 @@ static int insert(near *list, int n, near item)
 }
 
 /* counts and products [F] are 0; touched [F]. */
-static void coactive_of(const coactive_job *j, int32_t c, int32_t *counts, double *products, int32_t *touched)
+static void coactive_of(const coactive_job *j, int32_t c, int32_t *counts, double *products,
+                        int32_t *touched)
 {
     const cpt_csr *by_concept = &j->u->by_concept, *by_cell = &j->u->by_cell;
     near best[CPT_SIMILAR];
@@ -73,7 +74,8 @@ static void coactive_of(const coactive_job *j, int32_t c, int32_t *counts, doubl
         int32_t other = touched[i];
         if (other == c) continue;
         double both = counts[other];
-        n = insert(best, n, (near){both / ((double)(own + j->u->stats[other].n_active) - both), other});
+        n = insert(best, n,
+                   (near){both / ((double)(own + j->u->stats[other].n_active) - both), other});
     }
     for (int i = 0; i < CPT_SIMILAR; i++) {
         double *numbers = j->numbers + ((int64_t)c * CPT_SIMILAR + i) * 3;
@@ -83,7 +85,9 @@ static void coactive_of(const coactive_job *j, int32_t c, int32_t *counts, doubl
         if (other < 0) continue;
         double spread = j->deviation[c] * j->deviation[other];
         numbers[0] = best[i].jaccard;
-        numbers[1] = spread > 0 ? (products[other] - j->n_usable * j->mean[c] * j->mean[other]) / spread : NAN;
+        numbers[1] = spread > 0
+                         ? (products[other] - j->n_usable * j->mean[c] * j->mean[other]) / spread
+                         : NAN;
         numbers[2] = counts[other];
     }
 }
@@ -126,9 +130,12 @@ static cpt_status put_coactive(cpt_index_job *job, coactive_job *j, cpt_err *e)
         j->mean[c] = j->n_usable > 0 ? sum / j->n_usable : 0;
         j->deviation[c] = sqrt(fmax(squares - sum * j->mean[c], 0));
     }
-    CPT_TRY(cpt_each_concept(u->n_concepts, "co-active concepts", coactive_work, j, job->s->ctx, e));
-    CPT_TRY(cpt_index_put(job, "coactive.concepts", CPT_I32, u->n_concepts, CPT_SIMILAR, j->concepts, e));
-    CPT_TRY(cpt_index_put(job, "coactive.numbers", CPT_F64, u->n_concepts, 3 * CPT_SIMILAR, j->numbers, e));
+    CPT_TRY(
+        cpt_each_concept(u->n_concepts, "co-active concepts", coactive_work, j, job->s->ctx, e));
+    CPT_TRY(cpt_index_put(job, "coactive.concepts", CPT_I32, u->n_concepts, CPT_SIMILAR,
+                          j->concepts, e));
+    CPT_TRY(cpt_index_put(job, "coactive.numbers", CPT_F64, u->n_concepts, 3 * CPT_SIMILAR,
+                          j->numbers, e));
     json_array_append_new(job->have, json_string("coactive"));
 done:
     return status;
@@ -152,8 +159,8 @@ static int32_t unit_rows(float *x, int32_t n, int32_t dim, int32_t *alive)
 }
 
 /* x [n][dim] is overwritten. concepts, cosine [n][CPT_SIMILAR]. */
-static cpt_status nearest_rows(cpt_index_job *job, float *x, int32_t n, int32_t dim, int32_t *concepts,
-                               float *cosine, cpt_err *e)
+static cpt_status nearest_rows(cpt_index_job *job, float *x, int32_t n, int32_t dim,
+                               int32_t *concepts, float *cosine, cpt_err *e)
 {
     int32_t *alive = NULL, *found = NULL;
     float *distances = NULL;
@@ -179,8 +186,8 @@ done:
     return status;
 }
 
-static cpt_status put_alike(cpt_index_job *job, const char *name, float *x, int32_t dim, int32_t *concepts,
-                            cpt_err *e)
+static cpt_status put_alike(cpt_index_job *job, const char *name, float *x, int32_t dim,
+                            int32_t *concepts, cpt_err *e)
 {
     char part[64];
     float *cosine = NULL;
@@ -229,10 +236,11 @@ static bool holds(const int32_t *list, int32_t n, int32_t item)
     return false;
 }
 
-/* k neighbours of concept c (numbers of `place`), nearest first: co-active ones, then those of nearest
- * direction, then whatever comes first. */
-static void map_neighbours(const coactive_job *j, const int32_t *alike, const int32_t *place, const int32_t *alive,
-                           int32_t c, int32_t k, int32_t n_alive, int32_t *neighbours, float *distances)
+/* k neighbours of concept c (numbers of `place`), nearest first: co-active ones, then those of
+ * nearest direction, then whatever comes first. */
+static void map_neighbours(const coactive_job *j, const int32_t *alike, const int32_t *place,
+                           const int32_t *alive, int32_t c, int32_t k, int32_t n_alive,
+                           int32_t *neighbours, float *distances)
 {
     int32_t n = 0;
     for (int i = 0; i < CPT_SIMILAR && n < k; i++) {
@@ -255,8 +263,8 @@ static void map_neighbours(const coactive_job *j, const int32_t *alike, const in
 }
 
 /* decoder [F][dim]; alike: neighbours by direction. */
-static cpt_status put_map(cpt_index_job *job, const coactive_job *j, const float *decoder, int32_t dim,
-                          const int32_t *alike, cpt_err *e)
+static cpt_status put_map(cpt_index_job *job, const coactive_job *j, const float *decoder,
+                          int32_t dim, const int32_t *alike, cpt_err *e)
 {
     int32_t n = job->u->n_concepts, n_alive = 0, *alive = NULL, *place = NULL, *neighbours = NULL;
     float *rows = NULL, *distances = NULL, *map = NULL, *y = NULL;
@@ -277,13 +285,15 @@ static cpt_status put_map(cpt_index_job *job, const coactive_job *j, const float
     CPT_TRY(cpt_alloc(&neighbours, (size_t)n_alive * (size_t)k, sizeof *neighbours, e));
     CPT_TRY(cpt_alloc(&distances, (size_t)n_alive * (size_t)k, sizeof *distances, e));
     for (int32_t i = 0; i < n_alive; i++) {
-        memcpy(rows + (int64_t)i * dim, decoder + (int64_t)alive[i] * dim, (size_t)dim * sizeof *rows);
+        memcpy(rows + (int64_t)i * dim, decoder + (int64_t)alive[i] * dim,
+               (size_t)dim * sizeof *rows);
         map_neighbours(j, alike, place, alive, alive[i], k, n_alive, neighbours + (int64_t)i * k,
                        distances + (int64_t)i * k);
     }
     cpt_umap_options_init(&o);
     CPT_TRY(cpt_umap_of_graph(rows, n_alive, dim, neighbours, distances, k, &o, y, job->s->ctx, e));
-    for (int32_t i = 0; i < n_alive; i++) memcpy(map + 2 * (int64_t)alive[i], y + 2 * (int64_t)i, 2 * sizeof *map);
+    for (int32_t i = 0; i < n_alive; i++)
+        memcpy(map + 2 * (int64_t)alive[i], y + 2 * (int64_t)i, 2 * sizeof *map);
     status = cpt_index_put(job, "conceptmap", CPT_F32, n, 2, map, e);
 done:
     free(alive);

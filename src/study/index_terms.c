@@ -9,10 +9,11 @@
 
 /* The enrichment, by concept, by term and by gene.
  *
- * enrichment.tsv.gz is read once, line by line; lines with p <= 0.05 become rows of numbers, with terms
- * and genes numbered. Terms are those of the families that were tested, with what the ontology knows
- * of them; a term that the table has and the families do not (another release since) is added by
- * name. Memory: the rows with q < 0.05 and one counter per (gene, term) that occurs in them. */
+ * enrichment.tsv.gz is read once, line by line; lines with p <= 0.05 become rows of numbers, with
+ * terms and genes numbered. Terms are those of the families that were tested, with what the
+ * ontology knows of them; a term that the table has and the families do not (another release since)
+ * is added by name. Memory: the rows with q < 0.05 and one counter per (gene, term) that occurs in
+ * them. */
 
 enum { PATH_LIMIT = 4096, MAX_COLUMNS = 64, MAX_LINE = 1 << 24 };
 
@@ -99,14 +100,16 @@ static void free_lists(lists *l)
     free(l->items);
 }
 
-static cpt_status put_lists(const cpt_index_job *job, const char *name, const lists *l, int64_t n, cpt_err *e)
+static cpt_status put_lists(const cpt_index_job *job, const char *name, const lists *l, int64_t n,
+                            cpt_err *e)
 {
     char part[96];
     snprintf(part, sizeof part, "%s.first", name);
     cpt_status status = cpt_index_put(job, part, CPT_I64, n + 1, 0, l->first, e);
     snprintf(part, sizeof part, "%s.items", name);
     if (status == CPT_OK)
-        status = cpt_index_put(job, part, CPT_I32, l->first[n], 0, l->items ? (const void *)l->items : "", e);
+        status = cpt_index_put(job, part, CPT_I32, l->first[n], 0,
+                               l->items ? (const void *)l->items : "", e);
     return status;
 }
 
@@ -149,31 +152,33 @@ static cpt_status add_ontology(terms *t, const cpt_families *f, int32_t *of_go, 
         of_go[g] = -1;
         if (!tested[f->go->aspect[g]]) continue;
         status = term_number(t, collection[f->go->aspect[g]], cpt_strings_get(&f->go->ids, g),
-                             cpt_strings_get(&f->go->names, g), cpt_strings_get(&f->go->definitions, g),
-                             &of_go[g], e);
+                             cpt_strings_get(&f->go->names, g),
+                             cpt_strings_get(&f->go->definitions, g), &of_go[g], e);
         if (status == CPT_OK) t->facts[3 * of_go[g] + 2] = f->ic[g];
     }
     return status;
 }
 
-static cpt_status add_parents(const terms *t, const cpt_families *f, const int32_t *of_go, lists *parents,
-                              cpt_err *e)
+static cpt_status add_parents(const terms *t, const cpt_families *f, const int32_t *of_go,
+                              lists *parents, cpt_err *e)
 {
     cpt_status status = cpt_alloc(&parents->first, (size_t)t->ids.n + 1, sizeof *parents->first, e);
     int64_t next = 0;
     for (int32_t g = 0; f->go && g < f->go->n_terms && status == CPT_OK; g++) {
         if (of_go[g] < 0) continue;
         for (; next <= of_go[g]; next++) parents->first[next + 1] = parents->first[next];
-        for (int32_t k = f->go->parent_first[g]; k < f->go->parent_first[g + 1] && status == CPT_OK; k++)
+        for (int32_t k = f->go->parent_first[g]; k < f->go->parent_first[g + 1] && status == CPT_OK;
+             k++)
             if (of_go[f->go->parents[k]] >= 0)
                 status = add_item(parents, of_go[g], of_go[f->go->parents[k]], e);
     }
-    for (; status == CPT_OK && next < t->ids.n; next++) parents->first[next + 1] = parents->first[next];
+    for (; status == CPT_OK && next < t->ids.n; next++)
+        parents->first[next + 1] = parents->first[next];
     return status;
 }
 
-/* Sets of all families: numbers, sizes and genes. `genes` is indexed by term in the end, but families
- * come one after the other: they are gathered by term number through `set_of`. */
+/* Sets of all families: numbers, sizes and genes. `genes` is indexed by term in the end, but
+ * families come one after the other: they are gathered by term number through `set_of`. */
 static cpt_status add_sets(terms *t, const cpt_families *f, lists *genes, cpt_err *e)
 {
     int64_t *set_of = NULL; /* family << 32 | set */
@@ -218,7 +223,8 @@ static cpt_status put_families(cpt_index_job *job, terms *t, cpt_err *e)
     cpt_status status;
     silent.log = NULL;
     if (cpt_families_open(job->s->options, &job->universe->symbols, &f, &silent, &why) != CPT_OK) {
-        cpt_warn(job->s->ctx, "index without gene sets: %s", why.text); /* names are in the table all the same */
+        cpt_warn(job->s->ctx, "index without gene sets: %s",
+                 why.text); /* names are in the table all the same */
         return CPT_OK;
     }
     CPT_TRY(cpt_alloc(&of_go, f.go ? (size_t)f.go->n_terms : 0, sizeof *of_go, e));
@@ -267,13 +273,15 @@ static cpt_status grow_counts(pair_counts *p, cpt_err *e)
     if (status) return status;
     for (size_t i = 0; i < bigger.capacity; i++) bigger.slots[i].gene = -1;
     for (size_t i = 0; i < p->capacity; i++)
-        if (p->slots[i].gene >= 0) *find_slot(&bigger, p->slots[i].gene, p->slots[i].term) = p->slots[i];
+        if (p->slots[i].gene >= 0)
+            *find_slot(&bigger, p->slots[i].gene, p->slots[i].term) = p->slots[i];
     free(p->slots);
     *p = bigger;
     return CPT_OK;
 }
 
-static cpt_status count_pair(pair_counts *p, int32_t gene, int32_t term, int32_t concept, cpt_err *e)
+static cpt_status count_pair(pair_counts *p, int32_t gene, int32_t term, int32_t concept,
+                             cpt_err *e)
 {
     if (2 * p->used >= p->capacity) {
         cpt_status status = grow_counts(p, e);
@@ -291,11 +299,29 @@ static cpt_status count_pair(pair_counts *p, int32_t gene, int32_t term, int32_t
 
 /* ---- rows ---- */
 
-enum { C_CONCEPT, C_RANKING, C_METHOD, C_COLLECTION, C_TERM, C_NAME, C_SIZE, C_OVERLAP, C_ES, C_NES, C_P,
-       C_LOG10P, C_Q, C_LOG2ERR, C_EDGE, C_REPRESENTED, N_WANTED };
+enum {
+    C_CONCEPT,
+    C_RANKING,
+    C_METHOD,
+    C_COLLECTION,
+    C_TERM,
+    C_NAME,
+    C_SIZE,
+    C_OVERLAP,
+    C_ES,
+    C_NES,
+    C_P,
+    C_LOG10P,
+    C_Q,
+    C_LOG2ERR,
+    C_EDGE,
+    C_REPRESENTED,
+    N_WANTED
+};
 static const char *const wanted[N_WANTED] = {
-    "concept", "ranking", "method", "collection", "term", "name", "size", "overlap", "es", "nes", "p", "log10p",
-    "q", "log2err", "leading_edge", "represented_by"};
+    "concept", "ranking", "method",       "collection",    "term", "name",
+    "size",    "overlap", "es",           "nes",           "p",    "log10p",
+    "q",       "log2err", "leading_edge", "represented_by"};
 
 typedef struct significant {
     int32_t term, concept;
@@ -329,19 +355,22 @@ static double number_or_nan(const char *s)
 /* Which row names a concept: as cpt_study_top_term (findings.c). */
 static void consider(table *t, const cpt_index_row *r)
 {
-    static const char *const order[][2] = {{"attribution", "gsea"}, {"attribution", "ora"},
-                                           {"expression", "gsea"}, {"expression", "ora"}};
+    static const char *const order[][2] = {{"attribution", "gsea"},
+                                           {"attribution", "ora"},
+                                           {"expression", "gsea"},
+                                           {"expression", "ora"}};
     int32_t c = r->codes[CPT_ROW_CONCEPT];
     int rank = 0;
     if (!(r->values[CPT_ROW_Q] < 0.05) || r->values[CPT_ROW_NES] < 0) return;
-    while (rank < 4 && (strcmp(t->field[C_RANKING], order[rank][0]) || strcmp(t->field[C_METHOD], order[rank][1])))
+    while (rank < 4 && (strcmp(t->field[C_RANKING], order[rank][0]) ||
+                        strcmp(t->field[C_METHOD], order[rank][1])))
         rank++;
     if (rank == 4) return;
     double log10p = r->values[CPT_ROW_LOG10P], nes = fabs(r->values[CPT_ROW_NES]);
     bool first = t->job->best_row[c] < 0;
     bool better = first || rank < t->best_rank ||
-                  (rank == t->best_rank && (log10p < t->best_log10p ||
-                                            (log10p == t->best_log10p && nes > t->best_nes)));
+                  (rank == t->best_rank &&
+                   (log10p < t->best_log10p || (log10p == t->best_log10p && nes > t->best_nes)));
     if (!better) return;
     t->job->best_row[c] = t->n_rows;
     t->best_rank = rank;
@@ -353,7 +382,8 @@ static void consider(table *t, const cpt_index_row *r)
 static void count_terms(table *t, const cpt_index_row *r)
 {
     double *facts = t->job->facts + (int64_t)r->codes[CPT_ROW_CONCEPT] * CPT_N_FACTS;
-    if (strcmp(t->field[C_METHOD], "gsea") || r->codes[CPT_ROW_REPRESENTED] >= 0 || !(r->values[CPT_ROW_Q] < 0.05))
+    if (strcmp(t->field[C_METHOD], "gsea") || r->codes[CPT_ROW_REPRESENTED] >= 0 ||
+        !(r->values[CPT_ROW_Q] < 0.05))
         return;
     if (strcmp(t->field[C_RANKING], "attribution") == 0) facts[CPT_FACT_TERMS_ATTRIBUTION]++;
     else if (strcmp(t->field[C_RANKING], "expression") == 0) facts[CPT_FACT_TERMS_EXPRESSION]++;
@@ -372,7 +402,8 @@ static cpt_status add_edges(table *t, const cpt_index_row *r, cpt_err *e)
         status = cpt_npy_append(&t->edges, &number, 1, e);
         t->n_edges++;
         if (status == CPT_OK && counts)
-            status = count_pair(&t->pairs, number, r->codes[CPT_ROW_TERM], r->codes[CPT_ROW_CONCEPT], e);
+            status =
+                count_pair(&t->pairs, number, r->codes[CPT_ROW_TERM], r->codes[CPT_ROW_CONCEPT], e);
     }
     return status;
 }
@@ -389,17 +420,18 @@ static cpt_status read_row(table *t, const cpt_lines *in, cpt_index_row *r, cpt_
     if (!(r->values[CPT_ROW_P] <= CPT_ENRICHMENT_P)) return CPT_OK;
     cpt_status status;
     const char *collection = t->field[C_COLLECTION];
-    r->codes[CPT_ROW_CONCEPT] = (int32_t)concept;
+    r->codes[CPT_ROW_CONCEPT] = (int32_t) concept;
     r->codes[CPT_ROW_SIZE] = (int32_t)size;
     r->codes[CPT_ROW_OVERLAP] = (int32_t)overlap;
     CPT_TRY(name_number(&t->rankings, t->field[C_RANKING], &r->codes[CPT_ROW_RANKING], e));
     CPT_TRY(name_number(&t->methods, t->field[C_METHOD], &r->codes[CPT_ROW_METHOD], e));
     CPT_TRY(name_number(&t->terms->collections, collection, &r->codes[CPT_ROW_COLLECTION], e));
-    CPT_TRY(term_number(t->terms, collection, t->field[C_TERM], t->field[C_NAME], "", &r->codes[CPT_ROW_TERM], e));
+    CPT_TRY(term_number(t->terms, collection, t->field[C_TERM], t->field[C_NAME], "",
+                        &r->codes[CPT_ROW_TERM], e));
     r->codes[CPT_ROW_REPRESENTED] = -1;
     if (*t->field[C_REPRESENTED])
-        CPT_TRY(term_number(t->terms, collection, t->field[C_REPRESENTED], t->field[C_REPRESENTED], "",
-                            &r->codes[CPT_ROW_REPRESENTED], e));
+        CPT_TRY(term_number(t->terms, collection, t->field[C_REPRESENTED], t->field[C_REPRESENTED],
+                            "", &r->codes[CPT_ROW_REPRESENTED], e));
 done:
     return status;
 }
@@ -420,7 +452,8 @@ static cpt_status keep_row(table *t, const cpt_lines *in, const cpt_index_row *r
         t->found[t->n_found++] = (significant){r->codes[CPT_ROW_TERM], concept,
                                                (float)-r->values[CPT_ROW_LOG10P], t->n_rows};
     }
-    CPT_TRY(cpt_grow(&t->edge_first, &t->edge_capacity, (size_t)t->n_rows + 2, sizeof *t->edge_first, e));
+    CPT_TRY(cpt_grow(&t->edge_first, &t->edge_capacity, (size_t)t->n_rows + 2,
+                     sizeof *t->edge_first, e));
     t->edge_first[++t->n_rows] = t->n_edges;
     t->row_first[concept + 1] = t->n_rows;
 done:
@@ -457,8 +490,10 @@ static cpt_status read_table(table *t, const char *path, cpt_err *e)
             else t->field[i] = fields[column[i]];
         }
         if (status == CPT_OK) status = read_row(t, in, &row, e);
-        if (status == CPT_OK && row.values[CPT_ROW_P] <= CPT_ENRICHMENT_P) status = keep_row(t, in, &row, e);
-        if (status == CPT_OK && cpt_lines_number(in) % 65536 == 0) status = cpt_check_stop(t->job->s->ctx, e);
+        if (status == CPT_OK && row.values[CPT_ROW_P] <= CPT_ENRICHMENT_P)
+            status = keep_row(t, in, &row, e);
+        if (status == CPT_OK && cpt_lines_number(in) % 65536 == 0)
+            status = cpt_check_stop(t->job->s->ctx, e);
     }
     cpt_lines_close(in);
     return status;
@@ -480,7 +515,7 @@ static cpt_status put_rows_by_term(table *t, cpt_err *e)
     cpt_status status;
     CPT_TRY(cpt_alloc(&first, (size_t)n + 1, sizeof *first, e));
     CPT_TRY(cpt_alloc(&rows, t->n_found, sizeof *rows, e));
-    qsort(t->found, t->n_found, sizeof *t->found, by_term);
+    if (t->n_found) qsort(t->found, t->n_found, sizeof *t->found, by_term);
     for (size_t i = 0; i < t->n_found; i++) {
         rows[i] = t->found[i].row;
         first[t->found[i].term + 1]++;
@@ -529,7 +564,8 @@ done:
 
 /* ---- all ---- */
 
-static cpt_status begin(const table *t, const char *name, cpt_dtype type, int64_t width, cpt_npy_writer *w, cpt_err *e)
+static cpt_status begin(const table *t, const char *name, cpt_dtype type, int64_t width,
+                        cpt_npy_writer *w, cpt_err *e)
 {
     char file[64], path[PATH_LIMIT];
     int64_t shape[2] = {-1, width};
@@ -547,7 +583,8 @@ static cpt_status open_table(table *t, cpt_err *e)
     CPT_TRY(begin(t, "rows.values", CPT_F64, CPT_N_VALUES, &t->values, e));
     CPT_TRY(begin(t, "edges.items", CPT_I32, 0, &t->edges, e));
     for (int64_t g = 0; g < n_genes; g++)
-        CPT_TRY(cpt_index_add(t->genes, cpt_strings_get(&t->job->universe->symbols, g), g, NULL, e));
+        CPT_TRY(
+            cpt_index_add(t->genes, cpt_strings_get(&t->job->universe->symbols, g), g, NULL, e));
     CPT_TRY(cpt_alloc(&t->row_first, (size_t)t->job->u->n_concepts + 1, sizeof *t->row_first, e));
     CPT_TRY(cpt_grow(&t->edge_first, &t->edge_capacity, 1, sizeof *t->edge_first, e));
     t->edge_first[0] = 0;
@@ -594,7 +631,8 @@ static void close_table(table *t)
 static json_t *names_json(const cpt_strings *s)
 {
     json_t *list = json_array();
-    for (int64_t i = 0; i < s->n; i++) json_array_append_new(list, json_string(cpt_strings_get(s, i)));
+    for (int64_t i = 0; i < s->n; i++)
+        json_array_append_new(list, json_string(cpt_strings_get(s, i)));
     return list;
 }
 
@@ -604,7 +642,8 @@ static cpt_status put_terms(cpt_index_job *job, const terms *t, cpt_err *e)
     CPT_TRY(cpt_index_put_strings(job, "terms.ids", &t->ids, e));
     CPT_TRY(cpt_index_put_strings(job, "terms.names", &t->names, e));
     CPT_TRY(cpt_index_put_strings(job, "terms.definitions", &t->definitions, e));
-    status = cpt_index_put(job, "terms.numbers", CPT_F64, t->ids.n, 3, t->facts ? (const void *)t->facts : "", e);
+    status = cpt_index_put(job, "terms.numbers", CPT_F64, t->ids.n, 3,
+                           t->facts ? (const void *)t->facts : "", e);
 done:
     return status;
 }

@@ -41,7 +41,7 @@ static const cpt_option_info table[] = {
     {"likelihood", "model", CPT_OPTION_CHOICE, "nb", "nb|zinb", NONE,
      "scVI: count distribution (scvi-tools' own default is zinb; nb suits UMI counts)"},
     {"epochs", "model", CPT_OPTION_INTEGER, "60", "N", 0, 1e6,
-     "passes over the cells; scVI: 0 = scvi-tools' rule, 400 below 20,000 cells (scGPT: 10)"},
+     "passes over the cells; 0 = scvi-tools' rule, 400 below 20,000 cells (scGPT: 8; 0 = untrained)"},
     {"kl-warmup", "model", CPT_OPTION_INTEGER, "400", "N", 0, 1e6,
      "scVI: epochs until the KL term has full weight (as scvi-tools, also when epochs are fewer)"},
     {"early-stopping", "model", CPT_OPTION_FLAG, "no", "", NONE,
@@ -73,7 +73,8 @@ static const cpt_option_info table[] = {
      "scGPT: products of embeddings; bf16 for processors with AVX512-BF16. Attribution is always f32"},
     /* dictionary */
     {"dictionary", "dictionary", CPT_OPTION_TEXT, "topk", "NAME", NONE,
-     "topk, pca, ica, nmf, neurons, random, or the folder of a trained dictionary"},
+     "topk, batchtopk, matryoshka, pca, ica, nmf, neurons, random, or the folder of a trained "
+     "dictionary"},
     {"preset", "dictionary", CPT_OPTION_CHOICE, "", "overcomplete|openai|sae-lens", NONE,
      "training recipe of that implementation instead of ours"},
     {"expansion", "dictionary", CPT_OPTION_INTEGER, "0", "E", 0, 4096,
@@ -81,7 +82,10 @@ static const cpt_option_info table[] = {
     {"concepts", "dictionary", CPT_OPTION_INTEGER, "0", "F", 0, 1e6,
      "number of concepts, instead of an expansion"},
     {"k", "dictionary", CPT_OPTION_INTEGER, "0", "K", 0, 4096,
-     "active concepts per cell; 0 = by dimension, at most half of it"},
+     "active concepts per cell (batchtopk, matryoshka: on average); 0 = by dimension, at most half "
+     "of it"},
+    {"groups", "dictionary", CPT_OPTION_TEXT, "", "SHARES", NONE,
+     "matryoshka: shares of the concepts in its groups, which sum to 1; default 1/8,1/8,1/4,1/2"},
     {"dictionary-epochs", "dictionary", CPT_OPTION_INTEGER, "0", "N", 0, 1e6,
      "passes over the embedding; 0 = 20 to 200 so that at least 5,000 steps are made"},
     {"ema", "dictionary", CPT_OPTION_FLAG, "no", "", NONE,
@@ -163,12 +167,14 @@ static const cpt_option_info table[] = {
      "GSEA again with 20 to 80 % of GO's annotations and without electronic ones"},
     {"controls", "evaluation", CPT_OPTION_FLAG, "no", "", NONE,
      "GSEA again with shuffled genes, and what rankings owe to well-known and detected genes"},
+    {"sweep", "evaluation", CPT_OPTION_FLAG, "no", "", NONE,
+     "reconstruction by every kind of dictionary over k and expansion, with three seeds: sweep.tsv"},
 };
 enum { N_OPTIONS = sizeof table / sizeof *table };
 
 /* Defaults that are others when an scGPT is trained. */
 static const struct { const char *name, *fallback; } for_scgpt[] = {
-    {"genes", "1200"}, {"layers", "4"}, {"epochs", "10"}};
+    {"genes", "1200"}, {"layers", "4"}, {"epochs", "8"}};
 enum { N_FOR_SCGPT = sizeof for_scgpt / sizeof *for_scgpt };
 
 struct cpt_options {

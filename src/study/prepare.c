@@ -332,6 +332,7 @@ void cpt_prepare_dictionary_options(const cpt_options *o, cpt_dictionary_options
     d->expansion = (int32_t)cpt_options_integer(o, "expansion");
     d->n_concepts = (int32_t)cpt_options_integer(o, "concepts");
     d->k = (int32_t)cpt_options_integer(o, "k");
+    d->groups = cpt_options_text(o, "groups");
     d->epochs = (int32_t)cpt_options_integer(o, "dictionary-epochs");
     d->ema = cpt_options_flag(o, "ema");
 }
@@ -413,9 +414,9 @@ static json_t *reconstruction_json(const cpt_reconstruction *r)
 
 json_t *cpt_dictionary_report_json(const cpt_dictionary *d, const cpt_dictionary_report *r)
 {
-    return json_pack("{s:s, s:i, s:i, s:i, s:o, s:o, s:{s:o, s:o}, s:o, s:I, s:I, s:o}", "kind",
+    return json_pack("{s:s, s:i, s:i, s:i, s:i, s:o, s:o, s:{s:o, s:o}, s:o, s:I, s:I, s:o}", "kind",
                      d->ops->kind, "n_concepts", d->n_concepts, "dim", d->dim, "max_active",
-                     d->max_active, "train", reconstruction_json(&r->train), "validation",
+                     d->max_active, "k", d->k, "train", reconstruction_json(&r->train), "validation",
                      reconstruction_json(&r->validation), "mean_baseline", "r2_feature",
                      cpt_json_number(r->mean_baseline_feature), "r2_scalar",
                      cpt_json_number(r->mean_baseline_scalar), "gamma", cpt_json_number(r->gamma),

@@ -28,12 +28,6 @@ static void read_options(const cpt_options *o, const cpt_context *ctx, cpt_scgpt
     t->seed = ctx->seed;
 }
 
-static bool is_special(const char *name)
-{
-    const size_t n = strlen(name);
-    return n >= 2 && name[0] == '<' && name[n - 1] == '>';
-}
-
 static bool is_ensembl(const char *id)
 {
     return strncmp(id, "ENS", 3) == 0 && strlen(id) >= 15;
@@ -57,11 +51,6 @@ static cpt_status name_genes(const cpt_cells *cells, const int32_t *to_model, cp
         const char *name = is_ensembl(id) ? cpt_strings_get(&map.symbols, j) : id;
         const json_t *owner = json_object_get(seen, name);
         if (owner && json_integer_value(owner) != j) name = id;
-        if (is_special(name))
-            CPT_TRY(cpt_fail(e, CPT_ERR_DATA,
-                             "gene %d is called '%s' like a special token of scGPT; "
-                             "rename it",
-                             j, name));
         json_object_set_new(seen, name, json_integer(j));
         CPT_TRY(cpt_strings_add(names, name, strlen(name), e));
     }
@@ -106,12 +95,15 @@ cpt_status cpt_prepare_scgpt(const cpt_cells *cells, const cpt_options *o, cpt_m
     CPT_TRY(name_genes(cells, to_model, &names, e));
     CPT_TRY(cpt_counts_init(&counts, &cells->by_cell, to_model, n_model, e));
     CPT_TRY(cpt_scgpt_train(&counts, &names, &t, out, &epochs, ctx, e));
-    const cpt_scgpt_epoch *last = &epochs.epochs[epochs.n - 1];
-    cpt_info(ctx,
-             "scGPT: %d genes, %d epochs on %lld cells, squared error of a bin %.1f (masked genes) "
-             "and %.1f (from the cell's embedding); validation %.1f and %.1f",
-             n_model, epochs.n, (long long)epochs.n_train, last->gep, last->mvc,
-             last->gep_validation, last->mvc_validation);
+    const cpt_scgpt_epoch *last = epochs.n ? &epochs.epochs[epochs.n - 1] : NULL;
+    if (!last) cpt_warn(ctx, "scGPT: 0 epochs: the network is untrained, of use as a control only");
+    else
+        cpt_info(
+            ctx,
+            "scGPT: %d genes, %d epochs on %lld cells, squared error of a bin %.1f (masked genes) "
+            "and %.1f (from the cell's embedding); validation %.1f and %.1f",
+            n_model, epochs.n, (long long)epochs.n_train, last->gep, last->mvc,
+            last->gep_validation, last->mvc_validation);
     add_history(&epochs, history);
     status = cpt_text_status(history, e);
 done:

@@ -63,10 +63,9 @@ static void add_head(cpt_report *r)
     cpt_text_free(&count);
     const char *model = json_string_value(json_object_get(r->model, "description"));
     if (model && *model) add_chip(t, "model", model);
-    snprintf(number, sizeof number, "%d concepts of %.0f dimensions, %.0f per cell",
-             r->u->n_concepts,
-             cpt_report_json(r->dictionary, "dim", NULL, NULL),
-                 cpt_report_json(r->dictionary, "max_active", NULL, NULL));
+    snprintf(number, sizeof number, "%d concepts of %.0f dimensions, %.3g per cell",
+             r->u->n_concepts, cpt_report_json(r->dictionary, "dim", NULL, NULL),
+             cpt_report_json(r->dictionary, "train", "l0", NULL));
     const char *kind = json_string_value(json_object_get(r->dictionary, "kind"));
     add_chip(t, kind ? kind : "dictionary", number);
     if (r->label) add_chip(t, "label", r->label->name);

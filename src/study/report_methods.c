@@ -33,10 +33,10 @@ static void add_method_terms(cpt_report *r)
     cpt_text_add(t, "<dt>Concept</dt><dd>A direction of the embedding that a sparse dictionary (");
     add_option(r, "dictionary", "topk");
     cpt_text_addf(t, ") found. Each cell is written as a sum of few concepts with positive "
-                     "activations; here at most "
-                  "%.0f are active per cell. A cell is <em>active</em> for a concept when its "
+                     "activations; here "
+                  "%.3g are active per cell on average. A cell is <em>active</em> for a concept when its "
                   "activation is above 0.</dd>",
-                  cpt_report_json(r->dictionary, "max_active", NULL, NULL));
+                  cpt_report_json(r->dictionary, "train", "l0", NULL));
     cpt_text_addf(t, "<dt>Prototypes and counterfactuals</dt><dd>For each concept the %lld cells "
                      "with the largest activation "
                   "(<b>%s</b>), each paired with its <b>%lld</b> nearest cell%s in the embedding "

@@ -50,8 +50,9 @@ static cpt_status open_given(const char *folder, const float *a, int32_t dim,
 static void log_scores(const cpt_context *ctx, const cpt_dictionary *d,
                        const cpt_dictionary_report *r)
 {
-    cpt_info(ctx, "dictionary: %s, %d concepts of %d dimensions, at most %d active; gamma %.3f",
-             d->ops->kind, d->n_concepts, d->dim, d->max_active, r->gamma);
+    cpt_info(ctx, "dictionary: %s, %d concepts of %d dimensions, %s %d active; gamma %.3f",
+             d->ops->kind, d->n_concepts, d->dim, d->k < d->max_active ? "on average" : "at most", d->k,
+             r->gamma);
     cpt_info(ctx, "  R2_feature %.4f train, %.4f validation (predicting the mean: %.4f)",
              r->train.r2_feature, r->validation.r2_feature, r->mean_baseline_feature);
     cpt_info(ctx, "  R2_scalar  %.4f train, %.4f validation (predicting the mean: %.4f)",

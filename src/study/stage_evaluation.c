@@ -4,6 +4,7 @@
 #include "study/controls.h"
 #include "study/evaluate.h"
 #include "study/store.h"
+#include "study/sweep.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -75,6 +76,11 @@ cpt_status cpt_stage_evaluation(cpt_study *s, cpt_err *e)
         json_object_set_new(root, "suggested",
                             cpt_suggested_json(r, json_object_get(sets, "marker_collections")));
     CPT_TRY(add_experiments(s, root, e));
+    if (cpt_options_flag(s->options, "sweep")) {
+        json_t *sweep;
+        CPT_TRY(cpt_sweep_json(s, &sweep, e));
+        json_object_set_new(root, "sweep", sweep);
+    }
     CPT_TRY(cpt_evaluation_add_parts(s, root, e));
     json_object_set_new(root, "n_cells", json_integer((json_int_t)u->n_cells));
     json_object_set_new(root, "n_unusable_cells", json_integer((json_int_t)u->n_unusable));

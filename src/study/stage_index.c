@@ -10,8 +10,8 @@
 #include <string.h>
 
 /* The stage "index": reorders what earlier stages found so that the server answers a click by
- * reading a few pages of a file. Nothing is decided here: every number is another stage's, or a count
- * of them, except the neighbours and the map of concepts (index_similar.c).
+ * reading a few pages of a file. Nothing is decided here: every number is another stage's, or a
+ * count of them, except the neighbours and the map of concepts (index_similar.c).
  *
  * Cells of a concept by falling activation serve three questions: which cells to show, the best
  * label, and the comparison of two selections, for which everything else would have to be sorted
@@ -27,7 +27,8 @@ cpt_status cpt_index_put(const cpt_index_job *job, const char *name, cpt_dtype d
     return cpt_store_write(job->s, path, dtype, rows, cols, values, e);
 }
 
-cpt_status cpt_index_put_strings(const cpt_index_job *job, const char *name, const cpt_strings *s, cpt_err *e)
+cpt_status cpt_index_put_strings(const cpt_index_job *job, const char *name, const cpt_strings *s,
+                                 cpt_err *e)
 {
     char part[96];
     int64_t *offsets;
@@ -38,7 +39,9 @@ cpt_status cpt_index_put_strings(const cpt_index_job *job, const char *name, con
     snprintf(part, sizeof part, "%s.offsets", name);
     status = cpt_index_put(job, part, CPT_I64, s->n + 1, 0, offsets, e);
     snprintf(part, sizeof part, "%s.bytes", name);
-    if (status == CPT_OK) status = cpt_index_put(job, part, CPT_U8, (int64_t)s->blob_length, 0, s->blob ? s->blob : "", e);
+    if (status == CPT_OK)
+        status =
+            cpt_index_put(job, part, CPT_U8, (int64_t)s->blob_length, 0, s->blob ? s->blob : "", e);
     free(offsets);
     return status;
 }
@@ -46,7 +49,8 @@ cpt_status cpt_index_put_strings(const cpt_index_job *job, const char *name, con
 /* ---- cells ---- */
 
 /* What "this selection against all others" takes of the others. */
-static cpt_status put_gene_sums(const cpt_index_job *job, const cpt_csr *by_gene, const double *totals, cpt_err *e)
+static cpt_status put_gene_sums(const cpt_index_job *job, const cpt_csr *by_gene,
+                                const double *totals, cpt_err *e)
 {
     static const double SCALE = 1e4;
     double *sums;
@@ -63,7 +67,8 @@ static cpt_status put_gene_sums(const cpt_index_job *job, const cpt_csr *by_gene
         }
         status = cpt_check_stop(job->s->ctx, e);
     }
-    if (status == CPT_OK) status = cpt_index_put(job, "gene_sums", CPT_F64, job->universe->n, 3, sums, e);
+    if (status == CPT_OK)
+        status = cpt_index_put(job, "gene_sums", CPT_F64, job->universe->n, 3, sums, e);
     free(sums);
     return status;
 }
@@ -120,7 +125,8 @@ static void rank_concept(const cpt_csr *m, int64_t c, ranking *r)
     int64_t first = m->indptr[c], n = m->indptr[c + 1] - first;
     int32_t *items = r->cells + first;
     for (int64_t k = 0; k < n; k++) {
-        r->keys[k] = ~cpt_order_key(m->values[first + k]); /* complement: falling; stable: by cell */
+        r->keys[k] =
+            ~cpt_order_key(m->values[first + k]); /* complement: falling; stable: by cell */
         items[k] = (int32_t)k;
     }
     cpt_radix_sort(n, r->keys, items, r->keys + m->n_cols, r->scratch);
@@ -132,7 +138,8 @@ static void rank_concept(const cpt_csr *m, int64_t c, ranking *r)
 
 /* ---- the label that fits best (by F1, as everywhere) ---- */
 
-static void fit_labels(const cpt_index_job *job, const cpt_column *label, int64_t *inside, const int64_t *total)
+static void fit_labels(const cpt_index_job *job, const cpt_column *label, int64_t *inside,
+                       const int64_t *total)
 {
     const cpt_csr *m = &job->u->by_concept;
     for (int32_t c = 0; c < job->u->n_concepts; c++) {
@@ -153,7 +160,8 @@ static void fit_labels(const cpt_index_job *job, const cpt_column *label, int64_
 }
 
 /* AUROC of each concept for its label against the other labelled cells. */
-static cpt_status label_auroc(const cpt_index_job *job, const cpt_column *label, const ranking *r, cpt_err *e)
+static cpt_status label_auroc(const cpt_index_job *job, const cpt_column *label, const ranking *r,
+                              cpt_err *e)
 {
     uint8_t *group;
     int64_t n_cells = job->u->n_cells;
@@ -169,8 +177,10 @@ static cpt_status label_auroc(const cpt_index_job *job, const cpt_column *label,
         for (int32_t c = 0; c < job->u->n_concepts; c++) {
             double *facts = job->facts + (int64_t)c * CPT_N_FACTS;
             if (facts[CPT_FACT_LABEL] != (double)l) continue;
-            facts[CPT_FACT_AUROC] = cpt_ranked_compare(indptr[c + 1] - indptr[c], r->cells + indptr[c],
-                                                       r->values + indptr[c], group, n_a, n_b).auroc;
+            facts[CPT_FACT_AUROC] =
+                cpt_ranked_compare(indptr[c + 1] - indptr[c], r->cells + indptr[c],
+                                   r->values + indptr[c], group, n_a, n_b)
+                    .auroc;
         }
         status = cpt_check_stop(job->s->ctx, e);
     }

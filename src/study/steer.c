@@ -210,8 +210,9 @@ static cpt_status change_genes(steered *x, cpt_err *e)
     cpt_err reason;
     if (!x->model->ops->decode) {
         note(x, "%s has no decoder: there is no expected expression, only probabilities of labels",
-             strcmp(x->model->ops->kind, "fixed") == 0 ? "a fixed embedding"
-                                                       : cpt_text_str(&x->model->description));
+             strcmp(x->model->ops->kind, "fixed") == 0   ? "a fixed embedding"
+             : strcmp(x->model->ops->kind, "scgpt") == 0 ? "scGPT as it is used here"
+                                                         : x->model->ops->kind);
         return CPT_OK;
     }
     cpt_status status = cpt_alloc(&x->genes, (size_t)x->model->n_genes, sizeof *x->genes, e);

@@ -143,12 +143,13 @@ static bool names_a_file(const char *option)
     return false;
 }
 
-static bool is_kind_of_dictionary(const char *value)
+static cpt_status unknown_dictionary(const char *value, cpt_err *e)
 {
-    static const char *const kinds[] = {"topk", "neurons", "random", "pca", "ica", "nmf"};
-    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
-        if (strcmp(value, kinds[i]) == 0) return true;
-    return false;
+    char kinds[128];
+    cpt_dictionary_kinds_text(kinds, sizeof kinds);
+    return cpt_fail(e, CPT_ERR_USAGE,
+                    "--dictionary %s: neither a kind (%s) nor the folder of a dictionary (with cfg.json)",
+                    value, kinds);
 }
 
 /* Files are recorded by their full path: the next command on the study may come from another
@@ -161,14 +162,10 @@ static cpt_status set_file_option(cpt_study *s, const char *name, const char *va
     if (dictionary) {
         cpt_status status = cpt_path_join(config, sizeof config, value, "cfg.json", e);
         if (status) return status;
-        if (!cpt_path_exists(config) && is_kind_of_dictionary(value))
+        if (!cpt_path_exists(config) && cpt_dictionary_is_kind(value))
             return cpt_options_set(s->options, name, value, e);
         if (!cpt_path_exists(config))
-            return cpt_fail(
-                e, CPT_ERR_USAGE,
-                "--dictionary %s: neither topk, neurons, random, pca, ica or nmf, nor the "
-                "folder of a dictionary (with cfg.json)",
-                value);
+            return unknown_dictionary(value, e);
     }
     if (model &&
         (strcmp(value, "scvi") == 0 || strcmp(value, "scgpt") == 0 || !cpt_path_exists(value)))
@@ -388,10 +385,19 @@ static void hash_value(const cpt_study *s, cpt_sha256 *h, const char *name)
     }
 }
 
+/* Options that came when studies had been made: at their defaults they stay out of the keys, and those
+ * studies stand. */
+static bool came_later(const char *name, const char *value)
+{
+    return (strcmp(name, "groups") == 0 && !*value) ||
+           (strcmp(name, "sweep") == 0 && strcmp(value, "no") == 0);
+}
+
 /* A file named by an option counts with its content. */
 static cpt_status hash_option(cpt_study *s, cpt_sha256 *h, const char *name, cpt_err *e)
 {
     const char *text = cpt_options_text(s->options, name);
+    if (came_later(name, text)) return CPT_OK;
     hash_text(h, name);
     hash_value(s, h, name);
     if (!names_a_file(name)) return CPT_OK;
@@ -575,6 +581,20 @@ static void mark_needed(const char *name, bool *needed)
         mark_needed(stage->reads[i], needed);
 }
 
+/* Columns that are named must be there: better said before a model is trained than after. */
+static cpt_status check_columns(cpt_study *s, cpt_err *e)
+{
+    static const char *const options[] = {"label", "donor", "batch", "match"};
+    for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
+        const cpt_column *column;
+        cpt_status status = *cpt_options_text(s->options, options[i])
+                                ? cpt_study_column(s, options[i], &column, e)
+                                : CPT_OK;
+        if (status) return status;
+    }
+    return CPT_OK;
+}
+
 cpt_status cpt_study_advance(cpt_study *s, const char *last, bool force, cpt_err *e)
 {
     size_t n;
@@ -592,11 +612,10 @@ cpt_status cpt_study_advance(cpt_study *s, const char *last, bool force, cpt_err
         if (status == CPT_OK) status = cpt_study_stage_key(s, &list[i], key, e);
         if (status) return status;
         bool again = force && last && strcmp(last, list[i].name) == 0;
-        if (!again && stage_is_done(s, &list[i], key)) {
+        if (!again && stage_is_done(s, &list[i], key))
             cpt_debug(s->ctx, "%s: nothing has changed, kept", list[i].name);
-            continue;
-        }
-        status = run_stage(s, &list[i], key, NULL, NULL, 0, e);
+        else status = run_stage(s, &list[i], key, NULL, NULL, 0, e);
+        if (status == CPT_OK && strcmp(list[i].name, "cells") == 0) status = check_columns(s, e);
         if (status) return status;
     }
     return CPT_OK;
@@ -691,14 +710,11 @@ cpt_status cpt_study_stage(const char *study, const char *stage, const cpt_optio
 static cpt_status index_one(const char *study, const cpt_context *ctx, cpt_err *e)
 {
     cpt_study *s;
-    char key[65];
-    const cpt_stage *stage = cpt_stage_find("index");
     cpt_status status = cpt_study_open(study, ctx, &s, e);
     if (status) return status;
-    status = cpt_study_stage_key(s, stage, key, e);
-    bool done = status == CPT_OK && stage_is_done(s, stage, key);
+    bool done = cpt_study_stage_done(s, cpt_stage_find("index"));
     cpt_study_close(s);
-    if (status || done) return status;
+    if (done) return CPT_OK;
     status = cpt_study_begin(study, NULL, NULL, NULL, ctx, &s, e);
     if (status) return status;
     status = cpt_study_advance_one(s, "index", e);

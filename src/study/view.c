@@ -9,10 +9,10 @@
 
 /* Opening and closing a view, and what its other files share.
  *
- * A view is opened in the time it takes to read names, columns and row starts: no matrix is touched.
- * What is absent (a stage has not run, or failed) is left out and said when it is asked for. Files
- * are opened once: stages replace files instead of changing them, so a view goes on showing what it
- * was opened on. */
+ * A view is opened in the time it takes to read names, columns and row starts: no matrix is
+ * touched. What is absent (a stage has not run, or failed) is left out and said when it is asked
+ * for. Files are opened once: stages replace files instead of changing them, so a view goes on
+ * showing what it was opened on. */
 
 enum { PATH_LIMIT = 4096, PAIR_COLUMNS = 7 };
 
@@ -29,13 +29,15 @@ static bool present(const cpt_view *v, const char *name)
     return view_path(v, name, path, NULL) == CPT_OK && cpt_path_exists(path);
 }
 
-static cpt_status open_rows(const cpt_view *v, const char *stem, int64_t n_rows, int64_t n_cols, cpt_rows *r, cpt_err *e)
+static cpt_status open_rows(const cpt_view *v, const char *stem, int64_t n_rows, int64_t n_cols,
+                            cpt_rows *r, cpt_err *e)
 {
     char name[128], path[PATH_LIMIT];
     cpt_status status;
     snprintf(name, sizeof name, "cache/%s.indptr.npy", stem);
     CPT_TRY(view_path(v, name, path, e));
-    CPT_TRY(cpt_npy_open_as(path, CPT_I64, 1, (int64_t[]){n_rows < 0 ? -1 : n_rows + 1}, &r->first, e));
+    CPT_TRY(
+        cpt_npy_open_as(path, CPT_I64, 1, (int64_t[]){n_rows < 0 ? -1 : n_rows + 1}, &r->first, e));
     r->indptr = r->first.data;
     r->n_rows = r->first.n_items - 1;
     r->n_cols = n_cols;
@@ -48,7 +50,9 @@ static cpt_status open_rows(const cpt_view *v, const char *stem, int64_t n_rows,
     bool good = r->n_rows >= 0 && r->n_rows < INT32_MAX && r->indptr[0] == 0 &&
                 r->indptr[r->n_rows] == r->indices.rows;
     for (int64_t i = 0; good && i < r->n_rows; i++) good = r->indptr[i + 1] >= r->indptr[i];
-    if (!good) status = cpt_fail(e, CPT_ERR_FORMAT, "%s/cache/%s: damaged; run the stage again", v->folder, stem);
+    if (!good)
+        status = cpt_fail(e, CPT_ERR_FORMAT, "%s/cache/%s: damaged; run the stage again", v->folder,
+                          stem);
 done:
     return status;
 }
@@ -60,7 +64,8 @@ static void close_rows(cpt_rows *r)
     cpt_array_close(&r->values);
 }
 
-cpt_status cpt_rows_read(const cpt_rows *r, int64_t row, int32_t **indices, float **values, int64_t *n, cpt_err *e)
+cpt_status cpt_rows_read(const cpt_rows *r, int64_t row, int32_t **indices, float **values,
+                         int64_t *n, cpt_err *e)
 {
     int64_t first = r->indptr[row];
     cpt_status status;
@@ -73,7 +78,8 @@ cpt_status cpt_rows_read(const cpt_rows *r, int64_t row, int32_t **indices, floa
     CPT_TRY(cpt_array_read(&r->values, first, *n, *values, e));
     for (int64_t k = 0; k < *n; k++)
         if ((*indices)[k] < 0 || (*indices)[k] >= r->n_cols) {
-            status = cpt_fail(e, CPT_ERR_FORMAT, "%s: row %lld holds a number out of range; run the stage again",
+            status = cpt_fail(e, CPT_ERR_FORMAT,
+                              "%s: row %lld holds a number out of range; run the stage again",
                               r->indices.path, (long long)row);
             goto done;
         }
@@ -87,8 +93,8 @@ done:
     return status;
 }
 
-cpt_status cpt_view_ranked_cells(const cpt_view *v, int32_t concept, int32_t **cells, float **values, int64_t *n,
-                                 cpt_err *e)
+cpt_status cpt_view_ranked_cells(const cpt_view *v, int32_t concept, int32_t **cells,
+                                 float **values, int64_t *n, cpt_err *e)
 {
     cpt_rows ranked = v->by_concept; /* the same row starts, other arrays */
     cpt_status status = cpt_view_need_index(v, e);
@@ -119,11 +125,23 @@ static cpt_status open_cells(cpt_view *v, cpt_err *e)
     if (cpt_study_column(v->study, "donor", &v->donor, NULL)) v->donor = NULL;
     if (cpt_study_column(v->study, "batch", &v->batch, NULL)) v->batch = NULL;
     if (v->cells->has_counts) {
-        CPT_TRY(open_rows(v, "cells/counts_by_cell", v->cells->n_cells, v->cells->n_genes, &v->counts_by_cell, e));
-        CPT_TRY(open_rows(v, "cells/counts_by_gene", v->cells->n_genes, v->cells->n_cells, &v->counts_by_gene, e));
+        CPT_TRY(open_rows(v, "cells/counts_by_cell", v->cells->n_cells, v->cells->n_genes,
+                          &v->counts_by_cell, e));
+        CPT_TRY(open_rows(v, "cells/counts_by_gene", v->cells->n_genes, v->cells->n_cells,
+                          &v->counts_by_gene, e));
         v->have_counts = true;
     }
 done:
+    return status;
+}
+
+static cpt_status count_categories(const cpt_view *v, const cpt_column *c, int64_t **out,
+                                   cpt_err *e)
+{
+    if (!c) return CPT_OK;
+    cpt_status status = cpt_alloc(out, (size_t)c->categories.n, sizeof **out, e);
+    for (int64_t i = 0; i < v->cells->n_cells && status == CPT_OK; i++)
+        if (c->codes[i] >= 0 && cpt_view_is_usable(v, i)) (*out)[c->codes[i]]++;
     return status;
 }
 
@@ -139,20 +157,23 @@ static cpt_status open_activations(cpt_view *v, cpt_err *e)
     CPT_TRY(cpt_npy_open_as(path, CPT_BOOL, 1, (int64_t[]){v->cells->n_cells}, &v->usable, e));
     const unsigned char *usable = v->usable.data;
     for (int64_t i = 0; i < v->cells->n_cells; i++) v->n_usable += usable[i] != 0;
+    CPT_TRY(count_categories(v, v->donor, &v->donor_cells, e));
+    CPT_TRY(count_categories(v, v->batch, &v->batch_cells, e));
     v->have_activations = true;
 done:
     return status;
 }
 
-static cpt_status open_matrices(cpt_view *v, const char *folder, const char *const *names, const cpt_dtype *types,
-                                int n, cpt_array *out, cpt_err *e)
+static cpt_status open_matrices(cpt_view *v, const char *folder, const char *const *names,
+                                const cpt_dtype *types, int n, cpt_array *out, cpt_err *e)
 {
     char name[128], path[PATH_LIMIT];
     cpt_status status = CPT_OK;
     for (int i = 0; i < n && status == CPT_OK; i++) {
         snprintf(name, sizeof name, "cache/%s/%s.npy", folder, names[i]);
         status = view_path(v, name, path, e);
-        if (status == CPT_OK) status = cpt_array_open(path, types[i], v->n_concepts, v->n_genes, &out[i], e);
+        if (status == CPT_OK)
+            status = cpt_array_open(path, types[i], v->n_concepts, v->n_genes, &out[i], e);
     }
     return status;
 }
@@ -176,7 +197,9 @@ static cpt_status open_pairs(cpt_view *v, cpt_err *e)
             double cell = table[i * PAIR_COLUMNS + k];
             good &= cell >= 0 && cell < (double)v->cells->n_cells;
         }
-    if (!good) status = cpt_fail(e, CPT_ERR_FORMAT, "%s/cache/pairs: damaged; run the stage 'attribution' again", v->folder);
+    if (!good)
+        status = cpt_fail(e, CPT_ERR_FORMAT,
+                          "%s/cache/pairs: damaged; run the stage 'attribution' again", v->folder);
     v->have_pairs = good;
 done:
     return status;
@@ -184,20 +207,25 @@ done:
 
 static cpt_status open_genes(cpt_view *v, cpt_err *e)
 {
-    static const char *const a_names[CPT_VIEW_ATTRIBUTION] = {"mean", "low", "high", "sd", "n", "same_sign", "p", "q"};
+    static const char *const a_names[CPT_VIEW_ATTRIBUTION] = {"mean", "low",       "high", "sd",
+                                                              "n",    "same_sign", "p",    "q"};
     static const cpt_dtype a_types[CPT_VIEW_ATTRIBUTION] = {CPT_F32, CPT_F32, CPT_F32, CPT_F32,
                                                             CPT_I32, CPT_F32, CPT_F64, CPT_F64};
-    static const char *const x_names[CPT_VIEW_EXPRESSION] = {"logfc", "score", "p", "q", "share_in", "share_out", "log10p"};
-    static const cpt_dtype x_types[CPT_VIEW_EXPRESSION] = {CPT_F32, CPT_F32, CPT_F64, CPT_F64, CPT_F32, CPT_F32, CPT_F64};
+    static const char *const x_names[CPT_VIEW_EXPRESSION] = {"logfc",    "score",     "p",     "q",
+                                                             "share_in", "share_out", "log10p"};
+    static const cpt_dtype x_types[CPT_VIEW_EXPRESSION] = {CPT_F32, CPT_F32, CPT_F64, CPT_F64,
+                                                           CPT_F32, CPT_F32, CPT_F64};
     cpt_status status = CPT_OK;
     v->attribution_summary = read_json(v, "cache/attribution/summary.json");
     if (json_is_true(json_object_get(v->attribution_summary, "present"))) {
-        CPT_TRY(open_matrices(v, "attribution", a_names, a_types, CPT_VIEW_ATTRIBUTION, v->attribution, e));
+        CPT_TRY(open_matrices(v, "attribution", a_names, a_types, CPT_VIEW_ATTRIBUTION,
+                              v->attribution, e));
         v->have_attribution = true;
         CPT_TRY(open_pairs(v, e));
     }
     if (present(v, "cache/expression/summary.json")) {
-        CPT_TRY(open_matrices(v, "expression", x_names, x_types, CPT_VIEW_EXPRESSION, v->expression, e));
+        CPT_TRY(open_matrices(v, "expression", x_names, x_types, CPT_VIEW_EXPRESSION, v->expression,
+                              e));
         v->have_expression = true;
     }
 done:
@@ -208,8 +236,11 @@ static cpt_status open_index(cpt_view *v, cpt_err *e)
 {
     cpt_status status = CPT_OK;
     if (!v->have_activations || !present(v, "cache/index/index.json")) return CPT_OK;
+    /* Of other results than those that are there now: as if it were not there. */
+    if (!cpt_study_stage_done(v->study, cpt_stage_find("index"))) return CPT_OK;
     status = cpt_index_open(v->folder, v->cells->n_cells, v->n_concepts, &v->index, e);
-    if (status == CPT_ERR_UNSUPPORTED) return CPT_OK; /* of another version: as if it were not there */
+    if (status == CPT_ERR_UNSUPPORTED)
+        return CPT_OK; /* of another version: as if it were not there */
     if (status) return status;
     if (v->index.ranked_cells.rows != v->by_concept.indices.rows) {
         cpt_index_close(&v->index); /* of other activations: as if it were not there */
@@ -284,10 +315,12 @@ static cpt_status open_evaluation(cpt_view *v, cpt_err *e)
     int64_t c;
     cpt_status status = cpt_alloc(&v->faithful, (size_t)v->n_concepts, sizeof *v->faithful, e);
     if (status) return status;
-    json_array_foreach(json_object_get(json_object_get(v->evaluation, "faithfulness"), "concepts"), i, item)
+    json_array_foreach(json_object_get(json_object_get(v->evaluation, "faithfulness"), "concepts"),
+                       i, item)
     {
         const char *name = json_string_value(json_object_get(item, "concept"));
-        if (name && name[0] == 'c' && cpt_parse_i64(name + 1, &c) && c >= 0 && c < v->n_concepts) v->faithful[c] = item;
+        if (name && name[0] == 'c' && cpt_parse_i64(name + 1, &c) && c >= 0 && c < v->n_concepts)
+            v->faithful[c] = item;
     }
     return CPT_OK;
 }
@@ -334,8 +367,8 @@ done:
 void cpt_view_close(cpt_view *v)
 {
     if (!v) return;
-    json_t *const texts[] = {v->model, v->dictionary, v->enrichment, v->evaluation, v->attribution_summary,
-                             v->comparisons};
+    json_t *const texts[] = {v->model,      v->dictionary,          v->enrichment,
+                             v->evaluation, v->attribution_summary, v->comparisons};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) json_decref(texts[i]);
     close_rows(&v->by_cell);
     close_rows(&v->by_concept);
@@ -352,6 +385,8 @@ void cpt_view_close(cpt_view *v)
     cpt_index_free(v->term_numbers);
     free(v->gene_of_column);
     free(v->places);
+    free(v->donor_cells);
+    free(v->batch_cells);
     free(v->landscape);
     free(v->faithful);
     cpt_study_close(v->study);
@@ -391,24 +426,26 @@ int32_t cpt_view_n_neurons(const cpt_view *v)
 cpt_status cpt_view_need_index(const cpt_view *v, cpt_err *e)
 {
     if (v->have_index) return CPT_OK;
-    return cpt_fail(e, CPT_ERR_DATA,
-                    "%s: %s; run `conceptome run` on this study, or serve it from a folder that can be written",
-                    v->name, v->have_activations ? "the index is not there yet" : "there are no concepts yet");
+    return cpt_fail(
+        e, CPT_ERR_DATA,
+        "%s: %s; run `conceptome run` on this study, or serve it from a folder that can be written",
+        v->name, v->have_activations ? "the index is not there yet" : "there are no concepts yet");
 }
 
 cpt_status cpt_view_need_concept(const cpt_view *v, int32_t concept, cpt_err *e)
 {
     if (!v->have_activations) return cpt_view_need_index(v, e);
     if (concept >= 0 && concept < v->n_concepts) return CPT_OK;
-    return cpt_fail(e, CPT_ERR_USAGE, "%s: there is no concept %d; they run from 0 to %d", v->name, concept,
-                    v->n_concepts - 1);
+    return cpt_fail(e, CPT_ERR_USAGE, "%s: there is no concept %d; they run from 0 to %d", v->name,
+                    concept, v->n_concepts - 1);
 }
 
 cpt_status cpt_view_need_gene(const cpt_view *v, int32_t gene, cpt_err *e)
 {
     cpt_status status = cpt_view_need_index(v, e);
     if (status || (gene >= 0 && gene < v->n_genes)) return status;
-    return cpt_fail(e, CPT_ERR_USAGE, "%s: there is no gene %d; they run from 0 to %d", v->name, gene, v->n_genes - 1);
+    return cpt_fail(e, CPT_ERR_USAGE, "%s: there is no gene %d; they run from 0 to %d", v->name,
+                    gene, v->n_genes - 1);
 }
 
 static int32_t column_of(const cpt_view *v, int32_t gene)
@@ -435,7 +472,9 @@ static void put_cell_value(cpt_jot *j, const cpt_column *c, int64_t cell)
 {
     cpt_jot_key(j, c->name);
     if (c->kind == CPT_COLUMN_NUMBER) cpt_jot_number(j, c->numbers[cell]);
-    else cpt_jot_text(j, c->codes[cell] < 0 ? NULL : cpt_strings_get(&c->categories, c->codes[cell]));
+    else
+        cpt_jot_text(j,
+                     c->codes[cell] < 0 ? NULL : cpt_strings_get(&c->categories, c->codes[cell]));
 }
 
 void cpt_view_put_columns(const cpt_view *v, cpt_jot *j, int64_t cell, bool all)

@@ -7,8 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
-cpt_status cpt_array_open(const char *path, cpt_dtype dtype, int64_t rows, int64_t cols, cpt_array *a,
-                          cpt_err *e)
+cpt_status cpt_array_open(const char *path, cpt_dtype dtype, int64_t rows, int64_t cols,
+                          cpt_array *a, cpt_err *e)
 {
     cpt_npy npy;
     int64_t shape[2] = {rows, cols};
@@ -38,8 +38,8 @@ cpt_status cpt_array_open(const char *path, cpt_dtype dtype, int64_t rows, int64
 cpt_status cpt_array_read(const cpt_array *a, int64_t first, int64_t n, void *out, cpt_err *e)
 {
     if (first < 0 || n < 0 || n > a->rows * a->cols - first)
-        return cpt_fail(e, CPT_ERR_FORMAT, "%s: asked beyond its end; the cache is inconsistent, run again",
-                        a->path);
+        return cpt_fail(e, CPT_ERR_FORMAT,
+                        "%s: asked beyond its end; the cache is inconsistent, run again", a->path);
     char *to = out;
     size_t left = (size_t)n * a->item;
     off_t at = (off_t)(a->start + first * (int64_t)a->item);
@@ -47,7 +47,8 @@ cpt_status cpt_array_read(const cpt_array *a, int64_t first, int64_t n, void *ou
         ssize_t got = pread(a->fd, to, left, at);
         if (got < 0 && errno == EINTR) continue;
         if (got <= 0)
-            return cpt_fail(e, CPT_ERR_IO, "%s: %s", a->path, got < 0 ? strerror(errno) : "cut off");
+            return cpt_fail(e, CPT_ERR_IO, "%s: %s", a->path,
+                            got < 0 ? strerror(errno) : "cut off");
         to += got;
         at += got;
         left -= (size_t)got;

@@ -6,11 +6,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Cells that activate a concept: prototypes with their counterfactuals, and examples from the top, the
- * middle and the bottom of the active ones; one cell's concepts; and who the active cells are. */
+/* Cells that activate a concept: prototypes with their counterfactuals, and examples from the top,
+ * the middle and the bottom of the active ones; one cell's concepts; and who the active cells are.
+ */
 
-enum { PAIR_COLUMNS = 7, P_PROTOTYPE = 0, P_COUNTERFACTUAL = 1, P_ACTIVATION = 2, P_DISTANCE = 3, P_RELATIVE = 4,
-       DIFFERING = 8, MOST_CELLS = 500, MIDDLING = 24 };
+enum {
+    PAIR_COLUMNS = 7,
+    P_PROTOTYPE = 0,
+    P_COUNTERFACTUAL = 1,
+    P_ACTIVATION = 2,
+    P_DISTANCE = 3,
+    P_RELATIVE = 4,
+    DIFFERING = 8,
+    MOST_CELLS = 500,
+    MIDDLING = 24
+};
 
 static const char *cell_id(const cpt_view *v, int64_t cell)
 {
@@ -45,8 +55,8 @@ static int by_mean(const void *a, const void *b)
 }
 
 /* Genes of the universe whose counts differ, the most attributed first; both rows ascend. */
-static cpt_status find_differences(const cpt_view *v, const int64_t cells[2], const float *mean, difference **out,
-                                   int64_t *n, cpt_err *e)
+static cpt_status find_differences(const cpt_view *v, const int64_t cells[2], const float *mean,
+                                   difference **out, int64_t *n, cpt_err *e)
 {
     int32_t *genes[2] = {NULL, NULL};
     float *values[2] = {NULL, NULL};
@@ -58,10 +68,12 @@ static cpt_status find_differences(const cpt_view *v, const int64_t cells[2], co
         CPT_TRY(cpt_rows_read(&v->counts_by_cell, cells[i], &genes[i], &values[i], &length[i], e));
     CPT_TRY(cpt_alloc(out, (size_t)(length[0] + length[1]), sizeof **out, e));
     while (at[0] < length[0] || at[1] < length[1]) {
-        int32_t a = at[0] < length[0] ? genes[0][at[0]] : INT32_MAX, b = at[1] < length[1] ? genes[1][at[1]] : INT32_MAX;
+        int32_t a = at[0] < length[0] ? genes[0][at[0]] : INT32_MAX,
+                b = at[1] < length[1] ? genes[1][at[1]] : INT32_MAX;
         int32_t column = a < b ? a : b, g = v->gene_of_column[column];
         float x = a == column ? values[0][at[0]++] : 0, y = b == column ? values[1][at[1]++] : 0;
-        if (g >= 0 && x != y && isfinite(mean[g]) && mean[g] != 0) (*out)[(*n)++] = (difference){g, {x, y}, mean[g]};
+        if (g >= 0 && x != y && isfinite(mean[g]) && mean[g] != 0)
+            (*out)[(*n)++] = (difference){g, {x, y}, mean[g]};
     }
     qsort(*out, (size_t)*n, sizeof **out, by_mean);
 done:
@@ -72,13 +84,14 @@ done:
     return status;
 }
 
-static cpt_status put_differing(const cpt_view *v, cpt_jot *j, int64_t prototype, int64_t counterfactual,
-                                const float *mean, cpt_err *e)
+static cpt_status put_differing(const cpt_view *v, cpt_jot *j, int64_t prototype,
+                                int64_t counterfactual, const float *mean, cpt_err *e)
 {
     difference *list = NULL;
     int64_t n;
     if (!v->have_counts) return CPT_OK;
-    cpt_status status = find_differences(v, (const int64_t[]){prototype, counterfactual}, mean, &list, &n, e);
+    cpt_status status =
+        find_differences(v, (const int64_t[]){prototype, counterfactual}, mean, &list, &n, e);
     cpt_jot_key(j, "differing");
     cpt_jot_open(j, '[');
     for (int64_t i = 0; status == CPT_OK && i < n && i < DIFFERING; i++) {
@@ -109,7 +122,8 @@ static void put_counterfactual(const cpt_view *v, cpt_jot *j, const double *pair
 }
 
 /* Pairs of one prototype lie side by side. */
-static cpt_status put_prototypes(const cpt_view *v, cpt_jot *j, int32_t concept, int64_t limit, cpt_err *e)
+static cpt_status put_prototypes(const cpt_view *v, cpt_jot *j, int32_t concept, int64_t limit,
+                                 cpt_err *e)
 {
     if (!v->have_pairs) return CPT_OK;
     const int64_t *first = v->pairs_first.data;
@@ -127,7 +141,8 @@ static cpt_status put_prototypes(const cpt_view *v, cpt_jot *j, int32_t concept,
         put_known(v, j, cell);
         cpt_jot_key(j, "counterfactual");
         cpt_jot_open(j, '[');
-        for (next = k; next < first[concept + 1] && (int64_t)table[next * PAIR_COLUMNS] == cell; next++)
+        for (next = k; next < first[concept + 1] && (int64_t)table[next * PAIR_COLUMNS] == cell;
+             next++)
             put_counterfactual(v, j, table + next * PAIR_COLUMNS);
         cpt_jot_close(j, ']');
         CPT_TRY(put_differing(v, j, cell, (int64_t)pair[P_COUNTERFACTUAL], mean, e));
@@ -140,7 +155,8 @@ done:
 
 /* ---- bands of activation ---- */
 
-static cpt_status put_band(const cpt_view *v, cpt_jot *j, int32_t concept, const char *band, int64_t limit, cpt_err *e)
+static cpt_status put_band(const cpt_view *v, cpt_jot *j, int32_t concept, const char *band,
+                           int64_t limit, cpt_err *e)
 {
     int32_t *cells;
     float *values;
@@ -148,7 +164,9 @@ static cpt_status put_band(const cpt_view *v, cpt_jot *j, int32_t concept, const
     cpt_status status = cpt_view_ranked_cells(v, concept, &cells, &values, &n, e);
     if (status) return status;
     if (limit > n) limit = n;
-    int64_t start = strcmp(band, "high") == 0 ? 0 : strcmp(band, "low") == 0 ? n - limit : (n - limit) / 2;
+    int64_t start = strcmp(band, "high") == 0  ? 0
+                    : strcmp(band, "low") == 0 ? n - limit
+                                               : (n - limit) / 2;
     for (int64_t k = start; k < start + limit; k++) {
         cpt_jot_open(j, '{');
         put_cell(v, j, cells[k]);
@@ -161,7 +179,8 @@ static cpt_status put_band(const cpt_view *v, cpt_jot *j, int32_t concept, const
     return CPT_OK;
 }
 
-cpt_status cpt_view_cells(const cpt_view *v, int32_t concept, const char *band, int64_t limit, char **json, cpt_err *e)
+cpt_status cpt_view_cells(const cpt_view *v, int32_t concept, const char *band, int64_t limit,
+                          char **json, cpt_err *e)
 {
     static const char *const bands[] = {"prototypes", "high", "middle", "low"};
     cpt_jot j = {0};
@@ -172,7 +191,8 @@ cpt_status cpt_view_cells(const cpt_view *v, int32_t concept, const char *band, 
     if (!band || !*band) band = v->have_pairs ? "prototypes" : "high";
     while (which < 4 && strcmp(band, bands[which]) != 0) which++;
     if (which == 4) {
-        status = cpt_fail(e, CPT_ERR_USAGE, "band '%.40s' is none of prototypes, high, middle, low", band);
+        status = cpt_fail(e, CPT_ERR_USAGE, "band '%.40s' is none of prototypes, high, middle, low",
+                          band);
         goto done;
     }
     if (limit <= 0) limit = MIDDLING;
@@ -181,7 +201,8 @@ cpt_status cpt_view_cells(const cpt_view *v, int32_t concept, const char *band, 
     cpt_jot_put_text(&j, "band", band);
     cpt_jot_key(&j, "rows");
     cpt_jot_open(&j, '[');
-    CPT_TRY(which == 0 ? put_prototypes(v, &j, concept, limit, e) : put_band(v, &j, concept, band, limit, e));
+    CPT_TRY(which == 0 ? put_prototypes(v, &j, concept, limit, e)
+                       : put_band(v, &j, concept, band, limit, e));
     cpt_jot_close(&j, ']');
     cpt_jot_close(&j, '}');
 done:
@@ -236,8 +257,8 @@ cpt_status cpt_view_cell(const cpt_view *v, int64_t cell, char **json, cpt_err *
     cpt_jot j = {0};
     cpt_status status = CPT_OK;
     if (cell < 0 || cell >= v->cells->n_cells)
-        return cpt_fail(e, CPT_ERR_USAGE, "%s: there is no cell %lld; they run from 0 to %lld", v->name,
-                        (long long)cell, (long long)v->cells->n_cells - 1);
+        return cpt_fail(e, CPT_ERR_USAGE, "%s: there is no cell %lld; they run from 0 to %lld",
+                        v->name, (long long)cell, (long long)v->cells->n_cells - 1);
     const double *totals = v->index.totals.data;
     cpt_jot_open(&j, '{');
     put_cell(v, &j, cell);
@@ -258,7 +279,8 @@ done:
 static void wilson(double k, double n, double *low, double *high)
 {
     static const double Z = 1.959963984540054;
-    double p = k / n, middle = p + Z * Z / (2 * n), half = Z * sqrt(p * (1 - p) / n + Z * Z / (4 * n * n));
+    double p = k / n, middle = p + Z * Z / (2 * n),
+           half = Z * sqrt(p * (1 - p) / n + Z * Z / (4 * n * n));
     *low = fmax(0, (middle - half) / (1 + Z * Z / n));
     *high = fmin(1, (middle + half) / (1 + Z * Z / n));
 }
@@ -294,7 +316,9 @@ static cpt_status count_cells(const cpt_view *v, int32_t concept, composition *x
     for (int64_t k = 0; k < n; k++)
         if (codes[cells[k]] >= 0) x->inside[codes[cells[k]]]++, x->n_in++;
     for (int64_t k = 0; k < m; k++)
-        x->p[k] = x->total[k] && x->n_in ? hypergeometric_p(x->n_all, x->total[k], x->n_in, x->inside[k]) : NAN;
+        x->p[k] = x->total[k] && x->n_in
+                      ? hypergeometric_p(x->n_all, x->total[k], x->n_in, x->inside[k])
+                      : NAN;
     status = cpt_bh(m, x->p, 0, x->q, e);
 done:
     free(cells);
@@ -325,20 +349,25 @@ static void put_composition(cpt_jot *j, const composition *x)
     cpt_jot_close(j, ']');
 }
 
-static cpt_status find_column(const cpt_view *v, const char *name, const cpt_column **out, cpt_err *e)
+static cpt_status find_column(const cpt_view *v, const char *name, const cpt_column **out,
+                              cpt_err *e)
 {
     const cpt_table *obs = &v->cells->obs;
     *out = name && *name ? cpt_table_find(obs, name) : v->label;
     for (int32_t i = 0; !*out && !(name && *name) && i < obs->n_columns; i++)
         if (obs->columns[i].kind == CPT_COLUMN_CATEGORY) *out = &obs->columns[i];
     if (!*out)
-        return cpt_fail(e, CPT_ERR_USAGE, "%s: the cells have no column '%.80s'", v->name, name ? name : "");
+        return cpt_fail(e, CPT_ERR_USAGE, "%s: the cells have no column '%.80s'", v->name,
+                        name ? name : "");
     if ((*out)->kind != CPT_COLUMN_CATEGORY)
-        return cpt_fail(e, CPT_ERR_USAGE, "%s: column '%.80s' holds numbers; a composition needs categories", v->name, name);
+        return cpt_fail(e, CPT_ERR_USAGE,
+                        "%s: column '%.80s' holds numbers; a composition needs categories", v->name,
+                        name);
     return CPT_OK;
 }
 
-cpt_status cpt_view_composition(const cpt_view *v, int32_t concept, const char *column, char **json, cpt_err *e)
+cpt_status cpt_view_composition(const cpt_view *v, int32_t concept, const char *column, char **json,
+                                cpt_err *e)
 {
     composition x = {0};
     cpt_concept_facts facts;

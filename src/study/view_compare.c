@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Concepts of two studies: what `conceptome compare` has saved (comparisons/OTHER.json), and any two side
- * by side. Cells are the same when their ids are; genes when their symbols are. */
+/* Concepts of two studies: what `conceptome compare` has saved (comparisons/OTHER.json), and any
+ * two side by side. Cells are the same when their ids are; genes when their symbols are. */
 
 enum { PATH_LIMIT = 4096, MOST_FILES = 64, PAIR_GENES = 60, PAIR_TERMS = 200 };
 
@@ -70,7 +70,8 @@ static const json_t *matches_of(const json_t *comparison)
 
 static const char *other_folder(const json_t *comparison)
 {
-    const json_t *side = json_object_get(json_object_get(comparison, "pair"), self_is_a(comparison) ? "b" : "a");
+    const json_t *side =
+        json_object_get(json_object_get(comparison, "pair"), self_is_a(comparison) ? "b" : "a");
     const char *folder = text(side, "folder"), *slash = strrchr(folder, '/');
     return slash ? slash + 1 : folder;
 }
@@ -82,13 +83,15 @@ void cpt_view_put_comparisons(const cpt_view *v, cpt_jot *j)
     cpt_jot_open(j, '[');
     json_object_foreach(v->comparisons, id, c)
     {
-        const json_t *decoder = json_object_get(json_object_get(json_object_get(c, "pair"), "measures"), "decoder");
+        const json_t *decoder =
+            json_object_get(json_object_get(json_object_get(c, "pair"), "measures"), "decoder");
         cpt_jot_open(j, '{');
         cpt_jot_put_text(j, "id", id);
         cpt_jot_put_text(j, "name", text(c, "other"));
         cpt_jot_put_text(j, "study", other_folder(c));
         cpt_jot_put_integer(j, "matched", (int64_t)json_array_size(matches_of(c)));
-        cpt_jot_put_number(j, "pw_mcc", number(json_object_get(json_object_get(decoder, "pw_mcc"), "mean")));
+        cpt_jot_put_number(j, "pw_mcc",
+                           number(json_object_get(json_object_get(decoder, "pw_mcc"), "mean")));
         cpt_jot_close(j, '}');
     }
     cpt_jot_close(j, ']');
@@ -165,11 +168,15 @@ static void put_match(cpt_jot *j, const json_t *m, bool a)
 
 cpt_status cpt_view_comparison(const cpt_view *v, const char *id, char **json, cpt_err *e)
 {
-    const json_t *c = json_object_get(v->comparisons, id), *pair = json_object_get(c, "pair"), *cells;
+    const json_t *c = json_object_get(v->comparisons, id), *pair = json_object_get(c, "pair"),
+                 *cells;
     cpt_jot j = {0};
     size_t i;
     json_t *m;
-    if (!c) return cpt_fail(e, CPT_ERR_USAGE, "%s: there is no comparison '%.80s'; make one with `conceptome compare`", v->name, id);
+    if (!c)
+        return cpt_fail(e, CPT_ERR_USAGE,
+                        "%s: there is no comparison '%.80s'; make one with `conceptome compare`",
+                        v->name, id);
     cells = json_array_get(json_object_get(pair, "cells"), 0);
     cpt_jot_open(&j, '{');
     cpt_jot_put_text(&j, "name", text(c, "other"));
@@ -263,7 +270,8 @@ typedef struct shared_gene {
 static int by_either(const void *a, const void *b)
 {
     const shared_gene *x = a, *y = b;
-    float p = fmaxf(fabsf(x->mean[0]), fabsf(x->mean[1])), q = fmaxf(fabsf(y->mean[0]), fabsf(y->mean[1]));
+    float p = fmaxf(fabsf(x->mean[0]), fabsf(x->mean[1])),
+          q = fmaxf(fabsf(y->mean[0]), fabsf(y->mean[1]));
     if (p != q) return p > q ? -1 : 1;
     return strcmp(x->symbol, y->symbol);
 }
@@ -271,11 +279,14 @@ static int by_either(const void *a, const void *b)
 static cpt_status mean_row(const cpt_view *v, int32_t concept, float **out, cpt_err *e)
 {
     cpt_status status = cpt_alloc(out, (size_t)v->n_genes, sizeof **out, e);
-    return status || !v->have_attribution ? status : cpt_array_row(&v->attribution[A_MEAN], concept, *out, e);
+    return status || !v->have_attribution
+               ? status
+               : cpt_array_row(&v->attribution[A_MEAN], concept, *out, e);
 }
 
 /* Genes of a, then those of b alone; NaN where a study does not have the gene. */
-static cpt_status gather_genes(const pair *p, shared_gene **out, int32_t *n, double *cosine, int32_t *shared, cpt_err *e)
+static cpt_status gather_genes(const pair *p, shared_gene **out, int32_t *n, double *cosine,
+                               int32_t *shared, cpt_err *e)
 {
     float *mean[2] = {NULL, NULL};
     bool *met = NULL;
@@ -362,16 +373,20 @@ static int by_q(const void *a, const void *b)
 }
 
 /* GSEA findings with q < 0.05 that stand for themselves. */
-static cpt_status gather_terms(const pair *p, int side, shared_term **list, size_t *n, size_t *capacity, cpt_err *e)
+static cpt_status gather_terms(const pair *p, int side, shared_term **list, size_t *n,
+                               size_t *capacity, cpt_err *e)
 {
     const cpt_view *v = p->v[side];
     cpt_status status = CPT_OK;
     if (!v->index.have_rows) return CPT_OK;
-    for (int64_t row = v->index.row_first[p->concept[side]]; row < v->index.row_first[p->concept[side] + 1]; row++) {
+    for (int64_t row = v->index.row_first[p->concept[side]];
+         row < v->index.row_first[p->concept[side] + 1]; row++) {
         cpt_index_row r;
         CPT_TRY(cpt_index_row_read(&v->index, row, &r, e));
         const char *method = cpt_index_name(&v->index, "methods", r.codes[CPT_ROW_METHOD]);
-        if (strcmp(method, "gsea") || !(r.values[CPT_ROW_Q] < 0.05) || r.codes[CPT_ROW_REPRESENTED] >= 0) continue;
+        if (strcmp(method, "gsea") || !(r.values[CPT_ROW_Q] < 0.05) ||
+            r.codes[CPT_ROW_REPRESENTED] >= 0)
+            continue;
         CPT_TRY(cpt_grow(list, capacity, *n + 1, sizeof **list, e));
         shared_term *t = &(*list)[(*n)++];
         *t = (shared_term){cpt_strings_get(&v->index.term_ids, r.codes[CPT_ROW_TERM]),
@@ -416,9 +431,11 @@ static cpt_status put_terms(const pair *p, cpt_jot *j, cpt_err *e)
     return status;
 }
 
-cpt_status cpt_view_pair(const cpt_view *va, int32_t a, const cpt_view *vb, int32_t b, char **json, cpt_err *e)
+cpt_status cpt_view_pair(const cpt_view *va, int32_t a, const cpt_view *vb, int32_t b, char **json,
+                         cpt_err *e)
 {
-    pair p = {.v = {va, vb}, .concept = {a, b}, .same = va == vb || strcmp(va->folder, vb->folder) == 0};
+    pair p = {
+        .v = {va, vb}, .concept = {a, b}, .same = va == vb || strcmp(va->folder, vb->folder) == 0};
     cpt_jot j = {0};
     cpt_status status;
     for (int s = 0; s < 2; s++) {

@@ -8,11 +8,11 @@
 /* One concept's measurements, and all of them as the landscape.
  *
  * Flags say what was measured against which limit; limits are ours: dense above half of the cells,
- * rare below 10 cells, concentrated when more than 80 % of the active cells are of one donor (or batch)
- * that has less than 40 % of all cells.
- * Quality, which the review queue sorts by, is the mean of what is known of: neither dead, rare nor
- * dense (0 or 1); a term (0 or 1); attributed genes, 10 counting as full; label F1; stability;
- * faithfulness (cut to 0..1); and not concentrated (0 or 1). It orders; it is not a test. */
+ * rare below 10 cells, concentrated when more than 80 % of the active cells are of one donor (or
+ * batch) that has less than 40 % of all cells. Quality, which the review queue sorts by, is the
+ * mean of what is known of: neither dead, rare nor dense (0 or 1); a term (0 or 1); attributed
+ * genes, 10 counting as full; label F1; stability; faithfulness (cut to 0..1); and not concentrated
+ * (0 or 1). It orders; it is not a test. */
 
 static const double DENSE = 0.5, CONCENTRATED = 0.8, CONCENTRATED_BACKGROUND = 0.4;
 enum { RARE = 10, BINS = 40, FULL_GENES = 10, LANDSCAPE_GENES = 5 };
@@ -51,34 +51,28 @@ static cpt_flag *new_flag(cpt_concept_facts *f, const char *name)
         if (flag_) snprintf(flag_->text, sizeof flag_->text, __VA_ARGS__);                         \
     } while (0)
 
-/* Does one category of a column hold most active cells without holding as many of all? */
-static cpt_status flag_concentrated(const cpt_view *v, int32_t concept, const cpt_column *c, cpt_concept_facts *f,
-                                    cpt_err *e)
+/* Does one category of a column hold most active cells without holding as many of all? cells [n]:
+ * the active ones; total: usable cells per category. */
+static cpt_status flag_concentrated(const cpt_column *c, const int64_t *total, int64_t n,
+                                    const int32_t *cells, cpt_concept_facts *f, cpt_err *e)
 {
-    int32_t *cells = NULL;
-    float *values = NULL;
-    int64_t n, *inside = NULL, *total = NULL, n_in = 0, n_all = 0;
-    cpt_status status = CPT_OK;
-    if (!c || c->categories.n == 0 || f->active < RARE) return CPT_OK;
-    CPT_TRY(cpt_rows_read(&v->by_concept, concept, &cells, &values, &n, e));
-    CPT_TRY(cpt_alloc(&inside, (size_t)c->categories.n, sizeof *inside, e));
-    CPT_TRY(cpt_alloc(&total, (size_t)c->categories.n, sizeof *total, e));
-    for (int64_t i = 0; i < v->cells->n_cells; i++)
-        if (c->codes[i] >= 0 && cpt_view_is_usable(v, i)) total[c->codes[i]]++, n_all++;
+    int64_t *inside, n_in = 0, n_all = 0;
+    if (!c || !total || n < RARE) return CPT_OK;
+    cpt_status status = cpt_alloc(&inside, (size_t)c->categories.n, sizeof *inside, e);
+    if (status) return status;
+    for (int64_t k = 0; k < c->categories.n; k++) n_all += total[k];
     for (int64_t k = 0; k < n; k++)
         if (c->codes[cells[k]] >= 0) inside[c->codes[cells[k]]]++, n_in++;
     for (int64_t k = 0; k < c->categories.n && n_in > 0; k++) {
-        double share = (double)inside[k] / (double)n_in, background = (double)total[k] / (double)n_all;
+        double share = (double)inside[k] / (double)n_in,
+               background = (double)total[k] / (double)n_all;
         if (share > CONCENTRATED && background < CONCENTRATED_BACKGROUND)
-            ADD_FLAG(f, "concentrated", "%.0f %% of the active cells are of %s %s, which has %.0f %% of all cells",
+            ADD_FLAG(f, "concentrated",
+                     "%.0f %% of the active cells are of %s %s, which has %.0f %% of all cells",
                      100 * share, c->name, cpt_strings_get(&c->categories, k), 100 * background);
     }
-done:
-    free(cells);
-    free(values);
     free(inside);
-    free(total);
-    return status;
+    return CPT_OK;
 }
 
 /* What takes an evaluation to know; what this file measures itself is passed over. */
@@ -91,28 +85,38 @@ static void flag_evaluated(const cpt_view *v, int32_t concept, cpt_concept_facts
     const json_t *own = json_array_get(json_object_get(flags, "concepts"), (size_t) concept);
     size_t i;
     json_t *flag;
-    json_array_foreach(json_object_get(own, "flags"), i, flag)
-        for (size_t k = 0; k < sizeof known / sizeof *known; k++) {
-            const char *name = json_string_value(flag), *rule;
-            if (!name || strcmp(name, known[k].name) != 0) continue;
-            rule = json_string_value(json_object_get(json_object_get(flags, "rules"), name));
-            const json_t *x = known[k].number ? json_object_get(own, known[k].number) : NULL;
-            if (json_is_number(x))
-                ADD_FLAG(f, known[k].name, "%s; here %.3g", rule ? rule : "", json_number_value(x));
-            else ADD_FLAG(f, known[k].name, "%s", rule ? rule : "");
-        }
+    json_array_foreach(json_object_get(own, "flags"), i,
+                       flag) for (size_t k = 0; k < sizeof known / sizeof *known; k++)
+    {
+        const char *name = json_string_value(flag), *rule;
+        if (!name || strcmp(name, known[k].name) != 0) continue;
+        rule = json_string_value(json_object_get(json_object_get(flags, "rules"), name));
+        const json_t *x = known[k].number ? json_object_get(own, known[k].number) : NULL;
+        if (json_is_number(x))
+            ADD_FLAG(f, known[k].name, "%s; here %.3g", rule ? rule : "", json_number_value(x));
+        else ADD_FLAG(f, known[k].name, "%s", rule ? rule : "");
+    }
 }
 
 static cpt_status add_flags(const cpt_view *v, int32_t concept, cpt_concept_facts *f, cpt_err *e)
 {
     if (f->active == 0) ADD_FLAG(f, "dead", "no cell activates it");
     else if (f->frequency > DENSE)
-        ADD_FLAG(f, "dense", "active in %.0f %% of the cells (limit %.0f %%)", 100 * f->frequency, 100 * DENSE);
+        ADD_FLAG(f, "dense", "active in %.0f %% of the cells (limit %.0f %%)", 100 * f->frequency,
+                 100 * DENSE);
     else if (f->active < RARE)
         ADD_FLAG(f, "rare", "active in %lld cells (limit %d)", (long long)f->active, RARE);
-    cpt_status status = flag_concentrated(v, concept, v->donor, f, e);
-    if (status == CPT_OK) status = flag_concentrated(v, concept, v->batch, f, e);
     flag_evaluated(v, concept, f);
+    if (f->active < RARE || (!v->donor && !v->batch)) return CPT_OK;
+    int32_t *cells;
+    float *values;
+    int64_t n;
+    cpt_status status = cpt_rows_read(&v->by_concept, concept, &cells, &values, &n, e);
+    if (status) return status;
+    status = flag_concentrated(v->donor, v->donor_cells, n, cells, f, e);
+    if (status == CPT_OK) status = flag_concentrated(v->batch, v->batch_cells, n, cells, f, e);
+    free(cells);
+    free(values);
     return status;
 }
 
@@ -143,20 +147,27 @@ static double quality(const cpt_view *v, int32_t concept, const cpt_concept_fact
 
 cpt_status cpt_view_facts(const cpt_view *v, int32_t concept, cpt_concept_facts *f, cpt_err *e)
 {
-    *f = (cpt_concept_facts){.label = -1, .attributed = -1, .max = NAN, .mean = NAN, .label_share = NAN,
-                             .label_f1 = NAN, .label_auroc = NAN, .distance = NAN};
+    *f = (cpt_concept_facts){.label = -1,
+                             .attributed = -1,
+                             .max = NAN,
+                             .mean = NAN,
+                             .label_share = NAN,
+                             .label_f1 = NAN,
+                             .label_auroc = NAN,
+                             .distance = NAN};
     f->active = v->by_concept.indptr[concept + 1] - v->by_concept.indptr[concept];
     f->frequency = v->n_usable ? (double)f->active / (double)v->n_usable : 0;
     f->stability = stability(v, concept);
     f->faithfulness = faithfulness(v, concept);
     if (v->have_pairs) f->n_pairs = ((const int32_t *)v->n_pairs.data)[concept];
     if (v->have_index) {
-        const double *x = (const double *)v->index.facts.data + (int64_t)concept * CPT_N_FACTS;
+        const double *x = (const double *)v->index.facts.data + (int64_t) concept * CPT_N_FACTS;
         f->max = x[CPT_FACT_MAX];
         f->mean = x[CPT_FACT_MEAN];
         f->attributed = isnan(x[CPT_FACT_ATTRIBUTED]) ? -1 : (int32_t)x[CPT_FACT_ATTRIBUTED];
         f->distance = x[CPT_FACT_DISTANCE];
-        if (v->label && x[CPT_FACT_LABEL] >= 0 && x[CPT_FACT_LABEL] < (double)v->label->categories.n) {
+        if (v->label && x[CPT_FACT_LABEL] >= 0 &&
+            x[CPT_FACT_LABEL] < (double)v->label->categories.n) {
             f->label = (int32_t)x[CPT_FACT_LABEL];
             f->label_share = x[CPT_FACT_SHARE];
             f->label_f1 = x[CPT_FACT_F1];
@@ -206,7 +217,8 @@ void cpt_view_put_histogram(cpt_jot *j, int64_t n, const float *values, double m
 
 static int64_t best_row(const cpt_view *v, int32_t concept)
 {
-    return v->have_index && v->index.have_rows ? ((const int64_t *)v->index.best_row.data)[concept] : -1;
+    return v->have_index && v->index.have_rows ? ((const int64_t *)v->index.best_row.data)[concept]
+                                               : -1;
 }
 
 cpt_status cpt_view_concept(const cpt_view *v, int32_t concept, char **json, cpt_err *e)
@@ -306,15 +318,19 @@ static void put_term(const cpt_view *v, cpt_jot *j, int32_t c, const cpt_concept
 }
 static void put_fact(const cpt_view *v, cpt_jot *j, int32_t c, int fact)
 {
-    double x = v->have_index ? ((const double *)v->index.facts.data)[(int64_t)c * CPT_N_FACTS + fact] : NAN;
+    double x = v->have_index
+                   ? ((const double *)v->index.facts.data)[(int64_t)c * CPT_N_FACTS + fact]
+                   : NAN;
     cpt_jot_integer(j, isnan(x) ? 0 : (int64_t)x);
 }
-static void put_terms_attribution(const cpt_view *v, cpt_jot *j, int32_t c, const cpt_concept_facts *f)
+static void put_terms_attribution(const cpt_view *v, cpt_jot *j, int32_t c,
+                                  const cpt_concept_facts *f)
 {
     (void)f;
     put_fact(v, j, c, CPT_FACT_TERMS_ATTRIBUTION);
 }
-static void put_terms_expression(const cpt_view *v, cpt_jot *j, int32_t c, const cpt_concept_facts *f)
+static void put_terms_expression(const cpt_view *v, cpt_jot *j, int32_t c,
+                                 const cpt_concept_facts *f)
 {
     (void)f;
     put_fact(v, j, c, CPT_FACT_TERMS_EXPRESSION);
@@ -355,12 +371,23 @@ static void put_quality(const cpt_view *v, cpt_jot *j, int32_t c, const cpt_conc
 static const struct {
     const char *name;
     field_fn *put;
-} fields[] = {{"frequency", put_frequency}, {"active", put_active}, {"max", put_max}, {"mean", put_mean},
-              {"label", put_label}, {"label_share", put_label_share}, {"label_f1", put_label_f1},
-              {"genes", put_genes}, {"term", put_term}, {"terms_attribution", put_terms_attribution},
-              {"terms_expression", put_terms_expression}, {"attributed", put_attributed},
-              {"distance", put_distance}, {"stability", put_stability}, {"faithfulness", put_faithfulness},
-              {"flags", put_flag_names}, {"quality", put_quality}};
+} fields[] = {{"frequency", put_frequency},
+              {"active", put_active},
+              {"max", put_max},
+              {"mean", put_mean},
+              {"label", put_label},
+              {"label_share", put_label_share},
+              {"label_f1", put_label_f1},
+              {"genes", put_genes},
+              {"term", put_term},
+              {"terms_attribution", put_terms_attribution},
+              {"terms_expression", put_terms_expression},
+              {"attributed", put_attributed},
+              {"distance", put_distance},
+              {"stability", put_stability},
+              {"faithfulness", put_faithfulness},
+              {"flags", put_flag_names},
+              {"quality", put_quality}};
 
 static cpt_status make_landscape(const cpt_view *v, char **json, cpt_err *e)
 {

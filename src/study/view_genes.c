@@ -7,13 +7,14 @@
 #include <string.h>
 #include <strings.h>
 
-/* Genes of a concept, concepts of a gene. One concept's rows of fifteen matrices are read: 1.2 MB for
- * 20,000 genes, from the page cache. */
+/* Genes of a concept, concepts of a gene. One concept's rows of fifteen matrices are read: 1.2 MB
+ * for 20,000 genes, from the page cache. */
 
 /* Rows of one concept; those of matrices that are absent are NULL. */
 typedef struct gene_rows {
     void *attribution[CPT_VIEW_ATTRIBUTION], *expression[CPT_VIEW_EXPRESSION];
-    int32_t *differing, *higher; /* pairs in which the counts differ; in which the prototype's is higher */
+    int32_t *differing,
+        *higher; /* pairs in which the counts differ; in which the prototype's is higher */
 } gene_rows;
 
 static float f32(const void *row, int32_t g)
@@ -26,7 +27,8 @@ static double f64(const void *row, int32_t g)
     return row ? ((const double *)row)[g] : NAN;
 }
 
-static cpt_status read_rows(const cpt_array *matrices, int n, int32_t concept, void **rows, cpt_err *e)
+static cpt_status read_rows(const cpt_array *matrices, int n, int32_t concept, void **rows,
+                            cpt_err *e)
 {
     cpt_status status = CPT_OK;
     for (int i = 0; i < n && status == CPT_OK; i++) {
@@ -56,7 +58,8 @@ static cpt_status count_pair(const cpt_view *v, const int64_t cells[2], gene_row
     for (int i = 0; i < 2; i++)
         CPT_TRY(cpt_rows_read(&v->counts_by_cell, cells[i], &columns[i], &counts[i], &n[i], e));
     while (at[0] < n[0] || at[1] < n[1]) {
-        int32_t a = at[0] < n[0] ? columns[0][at[0]] : INT32_MAX, b = at[1] < n[1] ? columns[1][at[1]] : INT32_MAX;
+        int32_t a = at[0] < n[0] ? columns[0][at[0]] : INT32_MAX,
+                b = at[1] < n[1] ? columns[1][at[1]] : INT32_MAX;
         int32_t column = a < b ? a : b, g = v->gene_of_column[column];
         float x = a == column ? counts[0][at[0]++] : 0, y = b == column ? counts[1][at[1]++] : 0;
         if (g < 0 || x == y) continue;
@@ -81,7 +84,8 @@ static cpt_status count_pairs(const cpt_view *v, int32_t concept, gene_rows *r, 
     CPT_TRY(cpt_alloc(&r->differing, (size_t)v->n_genes, sizeof *r->differing, e));
     CPT_TRY(cpt_alloc(&r->higher, (size_t)v->n_genes, sizeof *r->higher, e));
     for (int64_t k = first[concept]; k < first[concept + 1]; k++) {
-        const int64_t cells[2] = {(int64_t)pairs[k * PAIR_COLUMNS], (int64_t)pairs[k * PAIR_COLUMNS + 1]};
+        const int64_t cells[2] = {(int64_t)pairs[k * PAIR_COLUMNS],
+                                  (int64_t)pairs[k * PAIR_COLUMNS + 1]};
         CPT_TRY(count_pair(v, cells, r, e));
     }
 done:
@@ -95,8 +99,10 @@ static void put_gene_row(const cpt_view *v, cpt_jot *j, const gene_rows *r, int3
     cpt_jot_put_integer(j, "gene", g);
     cpt_jot_put_text(j, "name", cpt_view_gene_name(v, g));
     cpt_jot_put_text(j, "symbol", cpt_view_symbol(v, g));
-    for (int i = 0; i < 4; i++) cpt_jot_put_number(j, a_names[i], (double)f32(r->attribution[i], g));
-    cpt_jot_put_number(j, "n", r->attribution[A_N] ? ((const int32_t *)r->attribution[A_N])[g] : NAN);
+    for (int i = 0; i < 4; i++)
+        cpt_jot_put_number(j, a_names[i], (double)f32(r->attribution[i], g));
+    cpt_jot_put_number(j, "n",
+                       r->attribution[A_N] ? ((const int32_t *)r->attribution[A_N])[g] : NAN);
     cpt_jot_put_number(j, "same_sign", (double)f32(r->attribution[A_SAME_SIGN], g));
     cpt_jot_put_number(j, "p", f64(r->attribution[A_P], g));
     cpt_jot_put_number(j, "q", f64(r->attribution[A_Q], g));
@@ -113,12 +119,14 @@ static void put_gene_row(const cpt_view *v, cpt_jot *j, const gene_rows *r, int3
 
 static bool matches(const cpt_view *v, int32_t g, const char *text)
 {
-    return !text || !*text || strcasestr(cpt_view_symbol(v, g), text) || strcasestr(cpt_view_gene_name(v, g), text);
+    return !text || !*text || strcasestr(cpt_view_symbol(v, g), text) ||
+           strcasestr(cpt_view_gene_name(v, g), text);
 }
 
-/* Genes that match, strongest first. As in the tables: significant ones come first among the attributed. */
-static cpt_status order_genes(const cpt_view *v, const gene_rows *r, bool by_attribution, const char *text,
-                              int32_t **order, int32_t *n, cpt_err *e)
+/* Genes that match, strongest first. As in the tables: significant ones come first among the
+ * attributed. */
+static cpt_status order_genes(const cpt_view *v, const gene_rows *r, bool by_attribution,
+                              const char *text, int32_t **order, int32_t *n, cpt_err *e)
 {
     uint64_t *keys = NULL;
     int32_t *scratch = NULL;
@@ -131,7 +139,8 @@ static cpt_status order_genes(const cpt_view *v, const gene_rows *r, bool by_att
     CPT_TRY(cpt_alloc(&scratch, all, sizeof *scratch, e));
     for (int32_t g = 0; g < v->n_genes; g++) {
         if (!matches(v, g, text)) continue;
-        double x = by_attribution ? fabs((double)f32(r->attribution[A_MEAN], g)) : (double)f32(r->expression[X_SCORE], g);
+        double x = by_attribution ? fabs((double)f32(r->attribution[A_MEAN], g))
+                                  : (double)f32(r->expression[X_SCORE], g);
         if (by_attribution && f64(r->attribution[A_Q], g) < 0.05) x += 1e6;
         if (isnan(x)) x = -INFINITY;
         keys[*n] = ~cpt_order_key(x);
@@ -144,7 +153,8 @@ done:
     return status;
 }
 
-cpt_status cpt_view_genes(const cpt_view *v, int32_t concept, const cpt_gene_query *q, char **json, cpt_err *e)
+cpt_status cpt_view_genes(const cpt_view *v, int32_t concept, const cpt_gene_query *q, char **json,
+                          cpt_err *e)
 {
     gene_rows rows = {.differing = NULL};
     int32_t *order = NULL, n = 0;
@@ -152,19 +162,25 @@ cpt_status cpt_view_genes(const cpt_view *v, int32_t concept, const cpt_gene_que
     cpt_status status;
     CPT_TRY(cpt_view_need_concept(v, concept, e));
     CPT_TRY(cpt_view_need_index(v, e));
-    bool by_attribution = q->order && *q->order ? strcmp(q->order, "attribution") == 0 : v->have_attribution;
+    bool by_attribution =
+        q->order && *q->order ? strcmp(q->order, "attribution") == 0 : v->have_attribution;
     if (q->order && *q->order && !by_attribution && strcmp(q->order, "expression") != 0) {
-        status = cpt_fail(e, CPT_ERR_USAGE, "order '%s' is neither attribution nor expression", q->order);
+        status = cpt_fail(e, CPT_ERR_USAGE, "order '%s' is neither attribution nor expression",
+                          q->order);
         goto done;
     }
-    if (v->have_attribution) CPT_TRY(read_rows(v->attribution, CPT_VIEW_ATTRIBUTION, concept, rows.attribution, e));
-    if (v->have_expression) CPT_TRY(read_rows(v->expression, CPT_VIEW_EXPRESSION - 1, concept, rows.expression, e));
+    if (v->have_attribution)
+        CPT_TRY(read_rows(v->attribution, CPT_VIEW_ATTRIBUTION, concept, rows.attribution, e));
+    if (v->have_expression)
+        CPT_TRY(read_rows(v->expression, CPT_VIEW_EXPRESSION - 1, concept, rows.expression, e));
     CPT_TRY(count_pairs(v, concept, &rows, e));
     CPT_TRY(order_genes(v, &rows, by_attribution, q->text, &order, &n, e));
-    int64_t first = q->offset > 0 ? q->offset : 0, last = q->limit > 0 && q->limit < n - first ? first + q->limit : n;
+    int64_t first = q->offset > 0 ? q->offset : 0,
+            last = q->limit > 0 && q->limit < n - first ? first + q->limit : n;
     cpt_jot_open(&j, '{');
     cpt_jot_put_integer(&j, "n", n);
-    cpt_jot_put_integer(&j, "pairs", v->have_pairs ? ((const int32_t *)v->n_pairs.data)[concept] : 0);
+    cpt_jot_put_integer(&j, "pairs",
+                        v->have_pairs ? ((const int32_t *)v->n_pairs.data)[concept] : 0);
     cpt_jot_key(&j, "rows");
     cpt_jot_open(&j, '[');
     for (int64_t i = first; i < last; i++) put_gene_row(v, &j, &rows, order[i]);
@@ -179,7 +195,8 @@ done:
 /* ---- one gene ---- */
 
 /* 1 = the concept's strongest gene by |mean|; -1 when it has none there. */
-static cpt_status rank_in(const cpt_view *v, int32_t concept, int32_t gene, float *row, int64_t *rank, cpt_err *e)
+static cpt_status rank_in(const cpt_view *v, int32_t concept, int32_t gene, float *row,
+                          int64_t *rank, cpt_err *e)
 {
     *rank = -1;
     cpt_status status = cpt_array_row(&v->attribution[A_MEAN], concept, row, e);
@@ -190,9 +207,10 @@ static cpt_status rank_in(const cpt_view *v, int32_t concept, int32_t gene, floa
     return CPT_OK;
 }
 
-static cpt_status put_gene_concept(const cpt_view *v, cpt_jot *j, int32_t concept, int32_t gene, float *row, cpt_err *e)
+static cpt_status put_gene_concept(const cpt_view *v, cpt_jot *j, int32_t concept, int32_t gene,
+                                   float *row, cpt_err *e)
 {
-    int64_t at = (int64_t)concept * v->n_genes + gene, rank = -1;
+    int64_t at = (int64_t) concept * v->n_genes + gene, rank = -1;
     float mean = NAN, logfc = NAN;
     double q = NAN, dge_q = NAN;
     cpt_status status = CPT_OK;
@@ -218,7 +236,8 @@ done:
 }
 
 /* Share of the usable cells with a count, mean of log1p CP10k over all of them. */
-static cpt_status gene_level(const cpt_view *v, int32_t gene, double *expressed, double *mean, cpt_err *e)
+static cpt_status gene_level(const cpt_view *v, int32_t gene, double *expressed, double *mean,
+                             cpt_err *e)
 {
     int32_t *cells = NULL, column = ((const int32_t *)v->index.universe.data)[gene];
     float *values = NULL;
@@ -230,7 +249,8 @@ static cpt_status gene_level(const cpt_view *v, int32_t gene, double *expressed,
     cpt_status status = cpt_rows_read(&v->counts_by_gene, column, &cells, &values, &n, e);
     if (status) return status;
     for (int64_t k = 0; k < n; k++) {
-        if (!cpt_view_is_usable(v, cells[k]) || !(values[k] > 0) || !(totals[cells[k]] > 0)) continue;
+        if (!cpt_view_is_usable(v, cells[k]) || !(values[k] > 0) || !(totals[cells[k]] > 0))
+            continue;
         n_in++;
         sum += log1p((double)values[k] / totals[cells[k]] * 1e4);
     }

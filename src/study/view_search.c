@@ -5,10 +5,11 @@
 #include <string.h>
 #include <strings.h>
 
-/* One box for everything: concepts by number, label, gene or term; genes by symbol or id; terms by id or
- * name; labels; cells by id. A linear scan over names: 20,000 genes, 40,000 terms and 300,000 cells are
- * 10 MB of text and some ten milliseconds. Better matches come first: the whole name, its beginning, the
- * beginning of a word, anywhere; within these, concepts, labels, genes, terms, cells. */
+/* One box for everything: concepts by number, label, gene or term; genes by symbol or id; terms by
+ * id or name; labels; cells by id. A linear scan over names: 20,000 genes, 40,000 terms and 300,000
+ * cells are 10 MB of text and some ten milliseconds. Better matches come first: the whole name, its
+ * beginning, the beginning of a word, anywhere; within these, concepts, labels, genes, terms,
+ * cells. */
 
 enum { DEFAULT_LIMIT = 30, MOST = 200, KINDS = 5, GRADES = 4 };
 static const char *const kinds[KINDS] = {"concept", "label", "gene", "term", "cell"};
@@ -34,8 +35,8 @@ typedef struct search {
 static bool word_start(const char *name, const char *at)
 {
     unsigned char before = at > name ? (unsigned char)at[-1] : ' ';
-    return !(before >= 0x80 || (before >= '0' && before <= '9') || (before >= 'A' && before <= 'Z') ||
-             (before >= 'a' && before <= 'z'));
+    return !(before >= 0x80 || (before >= '0' && before <= '9') ||
+             (before >= 'A' && before <= 'Z') || (before >= 'a' && before <= 'z'));
 }
 
 /* 0 = the whole name ... 3 = somewhere; -1 = not at all. */
@@ -65,7 +66,8 @@ static void search_genes(search *s)
 {
     const cpt_view *v = s->view;
     for (int32_t g = 0; g < v->n_genes; g++)
-        add(s, K_GENE, better(grade(s, cpt_view_symbol(v, g)), grade(s, cpt_view_gene_name(v, g))), g, NULL);
+        add(s, K_GENE, better(grade(s, cpt_view_symbol(v, g)), grade(s, cpt_view_gene_name(v, g))),
+            g, NULL);
 }
 
 static void search_terms(search *s)
@@ -74,7 +76,9 @@ static void search_terms(search *s)
     for (int32_t t = 0; t < f->n_terms; t++) {
         double size = ((const double *)f->term_numbers.data)[3 * t + 1];
         if (!(size > 0)) continue; /* was not tested: no page of its own would say anything */
-        add(s, K_TERM, better(grade(s, cpt_strings_get(&f->term_ids, t)), grade(s, cpt_strings_get(&f->term_names, t))),
+        add(s, K_TERM,
+            better(grade(s, cpt_strings_get(&f->term_ids, t)),
+                   grade(s, cpt_strings_get(&f->term_names, t))),
             t, NULL);
     }
 }
@@ -105,8 +109,10 @@ static void search_concepts(search *s)
     for (int32_t c = 0; v->have_index && c < v->n_concepts; c++) {
         const double *facts = (const double *)v->index.facts.data + (int64_t)c * CPT_N_FACTS;
         const int32_t *top = v->index.top_genes.data;
-        if (v->label && facts[CPT_FACT_LABEL] >= 0 && facts[CPT_FACT_LABEL] < (double)v->label->categories.n) {
-            const char *label = cpt_strings_get(&v->label->categories, (int64_t)facts[CPT_FACT_LABEL]);
+        if (v->label && facts[CPT_FACT_LABEL] >= 0 &&
+            facts[CPT_FACT_LABEL] < (double)v->label->categories.n) {
+            const char *label =
+                cpt_strings_get(&v->label->categories, (int64_t)facts[CPT_FACT_LABEL]);
             int g = grade(s, label);
             if (g >= 0) {
                 add(s, K_CONCEPT, g < 1 ? 1 : g, c, label);
@@ -115,7 +121,8 @@ static void search_concepts(search *s)
         }
         for (int i = 0; top && i < CPT_TOP_GENES; i++) {
             int32_t gene = top[(int64_t)c * CPT_TOP_GENES + i];
-            if (gene < 0 || gene >= v->n_genes || strcasecmp(cpt_view_symbol(v, gene), s->text)) continue;
+            if (gene < 0 || gene >= v->n_genes || strcasecmp(cpt_view_symbol(v, gene), s->text))
+                continue;
             add(s, K_CONCEPT, 1, c, cpt_view_symbol(v, gene));
             break;
         }
@@ -139,7 +146,8 @@ static void put_concept(const search *s, cpt_jot *j, const hit *h)
     if (h->why && strcmp(h->why, "number")) cpt_text_addf(&detail, "%s; ", h->why);
     for (int i = 0; top && i < 4; i++) {
         int32_t g = top[(int64_t)h->number * CPT_TOP_GENES + i];
-        if (g >= 0 && g < v->n_genes) cpt_text_addf(&detail, "%s%s", i ? ", " : "", cpt_view_symbol(v, g));
+        if (g >= 0 && g < v->n_genes)
+            cpt_text_addf(&detail, "%s%s", i ? ", " : "", cpt_view_symbol(v, g));
     }
     put_number_id(j, h->number);
     cpt_jot_put_text(j, "title", title);
@@ -174,7 +182,8 @@ static void put_hit(const search *s, cpt_jot *j, int kind, const hit *h)
     cpt_jot_close(j, '}');
 }
 
-cpt_status cpt_view_search(const cpt_view *v, const char *text, int64_t limit, char **json, cpt_err *e)
+cpt_status cpt_view_search(const cpt_view *v, const char *text, int64_t limit, char **json,
+                           cpt_err *e)
 {
     search s = {.view = v, .text = text + strspn(text, " ")};
     char trimmed[128];
@@ -182,7 +191,8 @@ cpt_status cpt_view_search(const cpt_view *v, const char *text, int64_t limit, c
     cpt_status status = cpt_alloc(&s.found, KINDS, sizeof *s.found, e);
     if (status) return status;
     snprintf(trimmed, sizeof trimmed, "%s", s.text);
-    for (s.length = strlen(trimmed); s.length && trimmed[s.length - 1] == ' ';) trimmed[--s.length] = '\0';
+    for (s.length = strlen(trimmed); s.length && trimmed[s.length - 1] == ' ';)
+        trimmed[--s.length] = '\0';
     s.text = trimmed;
     if (limit <= 0) limit = DEFAULT_LIMIT;
     if (limit > MOST) limit = MOST;
@@ -200,7 +210,8 @@ cpt_status cpt_view_search(const cpt_view *v, const char *text, int64_t limit, c
     cpt_jot_open(&j, '[');
     for (int g = 0; g < GRADES; g++)
         for (int k = 0; k < KINDS; k++)
-            for (int i = 0; i < s.found[k][g].n && limit > 0; i++, limit--) put_hit(&s, &j, k, &s.found[k][g].list[i]);
+            for (int i = 0; i < s.found[k][g].n && limit > 0; i++, limit--)
+                put_hit(&s, &j, k, &s.found[k][g].list[i]);
     cpt_jot_close(&j, ']');
     cpt_jot_close(&j, '}');
     free(s.found);

@@ -10,14 +10,15 @@
 
 /* Two groups of cells: which concepts and which genes tell them apart.
  *
- * Concepts: AUROC of the activation, exactly, by one pass over all cells of all concepts in order of
- * activation (index); p of the rank-sum test by its normal approximation with ties corrected, the cells
- * without activation being one tie; q by BH over the concepts active in either group.
+ * Concepts: AUROC of the activation, exactly, by one pass over all cells of all concepts in order
+ * of activation (index); p of the rank-sum test by its normal approximation with ties corrected,
+ * the cells without activation being one tie; q by BH over the concepts active in either group.
  *
- * Genes: Welch's t on log1p(count / total * 1e4), whatever the study's own test: the rank-sum test would have to sort
- * every gene. Sums over all usable cells stand in the index, so "against all others" reads the rows of the
- * selection only; means and variances of the others come by subtraction, as in expression.c, with its
- * guard against what rounding leaves. Memory: a few numbers per gene and one row of counts. */
+ * Genes: Welch's t on log1p(count / total * 1e4), whatever the study's own test: the rank-sum test
+ * would have to sort every gene. Sums over all usable cells stand in the index, so "against all
+ * others" reads the rows of the selection only; means and variances of the others come by
+ * subtraction, as in expression.c, with its guard against what rounding leaves. Memory: a few
+ * numbers per gene and one row of counts. */
 
 static const double SCALE = 1e4, FOLD_OFFSET = 1e-9;
 enum { CHECK_EVERY = 64, SMALL_COUNTS = 64 };
@@ -28,12 +29,13 @@ typedef struct groups {
     bool against_rest;
 } groups;
 
-static cpt_status mark(const cpt_view *v, const uint32_t *cells, size_t n, uint8_t group, uint8_t *of, cpt_err *e)
+static cpt_status mark(const cpt_view *v, const uint32_t *cells, size_t n, uint8_t group,
+                       uint8_t *of, cpt_err *e)
 {
     for (size_t i = 0; i < n; i++) {
         if (cells[i] >= (uint64_t)v->cells->n_cells)
-            return cpt_fail(e, CPT_ERR_USAGE, "there is no cell %u; they run from 0 to %lld", cells[i],
-                            (long long)v->cells->n_cells - 1);
+            return cpt_fail(e, CPT_ERR_USAGE, "there is no cell %u; they run from 0 to %lld",
+                            cells[i], (long long)v->cells->n_cells - 1);
         if (of[cells[i]] && of[cells[i]] != group)
             return cpt_fail(e, CPT_ERR_USAGE, "cell %u is in both groups", cells[i]);
         of[cells[i]] = group;
@@ -56,7 +58,8 @@ static cpt_status make_groups(const cpt_view *v, const cpt_selection *s, groups 
         g->n_a += g->of[i] == 1;
         g->n_b += g->of[i] == 2;
     }
-    if (g->n_a == 0) status = cpt_fail(e, CPT_ERR_USAGE, "the selection holds no cell with an embedding");
+    if (g->n_a == 0)
+        status = cpt_fail(e, CPT_ERR_USAGE, "the selection holds no cell with an embedding");
 done:
     return status;
 }
@@ -95,8 +98,8 @@ typedef struct concept_table {
     int32_t *order;
 } concept_table;
 
-static cpt_status compare_concepts(const cpt_view *v, const groups *g, concept_table *t, const cpt_context *ctx,
-                                   cpt_err *e)
+static cpt_status compare_concepts(const cpt_view *v, const groups *g, concept_table *t,
+                                   const cpt_context *ctx, cpt_err *e)
 {
     const int64_t *first = v->by_concept.indptr, n_cells = v->cells->n_cells;
     int32_t *cells = NULL;
@@ -108,7 +111,9 @@ static cpt_status compare_concepts(const cpt_view *v, const groups *g, concept_t
         int64_t n = first[c + 1] - first[c];
         CPT_TRY(still_wanted(ctx, c, v->n_concepts, e));
         if (n > n_cells) {
-            status = cpt_fail(e, CPT_ERR_FORMAT, "%s: concept %d has more cells than there are; run again", v->name, c);
+            status =
+                cpt_fail(e, CPT_ERR_FORMAT,
+                         "%s: concept %d has more cells than there are; run again", v->name, c);
             goto done;
         }
         CPT_TRY(cpt_array_read(&v->index.ranked_cells, first[c], n, cells, e));
@@ -123,7 +128,9 @@ static cpt_status compare_concepts(const cpt_view *v, const groups *g, concept_t
         t->auroc[c] = t->p[c] = NAN;
         if (t->rows[c].active_a + t->rows[c].active_b == 0) continue;
         t->auroc[c] = t->rows[c].auroc;
-        t->p[c] = cpt_rank_sum(t->rows[c].rank_sum, (double)g->n_a, (double)g->n_b, t->rows[c].ties, false).p;
+        t->p[c] = cpt_rank_sum(t->rows[c].rank_sum, (double)g->n_a, (double)g->n_b, t->rows[c].ties,
+                               false)
+                      .p;
     }
 done:
     free(cells);
@@ -147,8 +154,8 @@ static void put_concept_row(cpt_jot *j, const concept_table *t, int32_t c, const
     cpt_jot_close(j, '}');
 }
 
-cpt_status cpt_view_selection_concepts(const cpt_view *v, const cpt_selection *s, const cpt_context *ctx, char **json,
-                                       cpt_err *e)
+cpt_status cpt_view_selection_concepts(const cpt_view *v, const cpt_selection *s,
+                                       const cpt_context *ctx, char **json, cpt_err *e)
 {
     groups g = {0};
     concept_table t = {0};
@@ -198,8 +205,8 @@ typedef struct gene_table {
 } gene_table;
 
 /* Adds one cell. Counts are mostly small whole numbers: their logarithms are made once per cell. */
-static void add_cell(const cpt_view *v, const int32_t *columns, const float *counts, int64_t n, double total,
-                     gene_sums *sums)
+static void add_cell(const cpt_view *v, const int32_t *columns, const float *counts, int64_t n,
+                     double total, gene_sums *sums)
 {
     double known[SMALL_COUNTS];
     bool have[SMALL_COUNTS] = {false};
@@ -207,7 +214,8 @@ static void add_cell(const cpt_view *v, const int32_t *columns, const float *cou
         int32_t g = v->gene_of_column[columns[k]];
         double x;
         if (g < 0 || !(counts[k] > 0)) continue;
-        int small = counts[k] < SMALL_COUNTS && counts[k] == (float)(int)counts[k] ? (int)counts[k] : 0;
+        int small =
+            counts[k] < SMALL_COUNTS && counts[k] == (float)(int)counts[k] ? (int)counts[k] : 0;
         if (small && have[small]) {
             x = known[small];
         } else {
@@ -220,7 +228,8 @@ static void add_cell(const cpt_view *v, const int32_t *columns, const float *cou
     }
 }
 
-static cpt_status sum_cells(const cpt_view *v, const groups *g, gene_table *t, const cpt_context *ctx, cpt_err *e)
+static cpt_status sum_cells(const cpt_view *v, const groups *g, gene_table *t,
+                            const cpt_context *ctx, cpt_err *e)
 {
     const cpt_rows *r = &v->counts_by_cell;
     const double *totals = v->index.totals.data;
@@ -239,7 +248,8 @@ static cpt_status sum_cells(const cpt_view *v, const groups *g, gene_table *t, c
         bool good = true;
         for (int64_t k = 0; k < n; k++) good &= (uint32_t)columns[k] < (uint64_t)r->n_cols;
         if (!good) {
-            status = cpt_fail(e, CPT_ERR_FORMAT, "%s: row %lld is damaged; run again", r->indices.path, (long long)i);
+            status = cpt_fail(e, CPT_ERR_FORMAT, "%s: row %lld is damaged; run again",
+                              r->indices.path, (long long)i);
             goto done;
         }
         add_cell(v, columns, counts, n, totals[i], t->in[g->of[i] - 1]);
@@ -272,19 +282,23 @@ static void test_genes(const cpt_view *v, const groups *g, gene_table *t)
     double n_a = (double)g->n_a, n_b = (double)g->n_b;
     for (int32_t k = 0; k < v->n_genes; k++) {
         const gene_sums *a = &t->in[0][k], *b = &t->in[1][k];
-        double noise = (a->squares + b->squares) * 4e-15 * sqrt(n_a + n_b); /* rounding of the sums */
+        double noise =
+            (a->squares + b->squares) * 4e-15 * sqrt(n_a + n_b); /* rounding of the sums */
         cpt_test x = {NAN, NAN, NAN, NAN};
         if (n_a >= 2 && n_b >= 2 && a->n + b->n > 0)
-            x = cpt_welch(a->sum / n_a, variance(a, n_a, noise), n_a, b->sum / n_b, variance(b, n_b, noise), n_b);
+            x = cpt_welch(a->sum / n_a, variance(a, n_a, noise), n_a, b->sum / n_b,
+                          variance(b, n_b, noise), n_b);
         t->score[k] = x.statistic;
         t->p[k] = x.p;
-        t->logfc[k] = a->n + b->n > 0 && n_b > 0
-                          ? log2((expm1(a->sum / n_a) + FOLD_OFFSET) / (expm1(b->sum / n_b) + FOLD_OFFSET))
-                          : NAN;
+        t->logfc[k] =
+            a->n + b->n > 0 && n_b > 0
+                ? log2((expm1(a->sum / n_a) + FOLD_OFFSET) / (expm1(b->sum / n_b) + FOLD_OFFSET))
+                : NAN;
     }
 }
 
-static void put_gene_row(const cpt_view *v, cpt_jot *j, const gene_table *t, int32_t g, const groups *of)
+static void put_gene_row(const cpt_view *v, cpt_jot *j, const gene_table *t, int32_t g,
+                         const groups *of)
 {
     cpt_jot_open(j, '{');
     cpt_jot_put_integer(j, "gene", g);
@@ -326,8 +340,8 @@ static void free_genes(gene_table *t)
     free(t->order);
 }
 
-cpt_status cpt_view_selection_genes(const cpt_view *v, const cpt_selection *s, const cpt_context *ctx, char **json,
-                                    cpt_err *e)
+cpt_status cpt_view_selection_genes(const cpt_view *v, const cpt_selection *s,
+                                    const cpt_context *ctx, char **json, cpt_err *e)
 {
     groups g = {0};
     gene_table t = {0};

@@ -5,7 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Concepts like this one, here and in other studies, and what speaks for and against trusting it. */
+/* Concepts like this one, here and in other studies, and what speaks for and against trusting it.
+ */
 
 /* ---- similar ---- */
 
@@ -33,8 +34,9 @@ done:
     return status;
 }
 
-static cpt_status put_alike(const cpt_view *v, cpt_jot *j, const char *key, const cpt_array *concepts,
-                            const cpt_array *cosine, int32_t concept, cpt_err *e)
+static cpt_status put_alike(const cpt_view *v, cpt_jot *j, const char *key,
+                            const cpt_array *concepts, const cpt_array *cosine, int32_t concept,
+                            cpt_err *e)
 {
     int32_t others[CPT_SIMILAR];
     float values[CPT_SIMILAR];
@@ -90,9 +92,10 @@ static double number(const json_t *value)
     return json_is_number(value) ? json_number_value(value) : NAN;
 }
 
-/* Mean cosine with the matched rows of dictionaries of other seeds, beside the mean of random rows with the
- * embedding's covariance: what matching alone reaches. */
-static void put_stability(const cpt_view *v, cpt_jot *j, int32_t concept, const cpt_concept_facts *f)
+/* Mean cosine with the matched rows of dictionaries of other seeds, beside the mean of random rows
+ * with the embedding's covariance: what matching alone reaches. */
+static void put_stability(const cpt_view *v, cpt_jot *j, int32_t concept,
+                          const cpt_concept_facts *f)
 {
     const json_t *all = AT(v->evaluation, "stability");
     cpt_jot_key(j, "stability");
@@ -104,10 +107,13 @@ static void put_stability(const cpt_view *v, cpt_jot *j, int32_t concept, const 
     cpt_jot_put_number(j, "cosine", f->stability);
     cpt_jot_put_number(j, "sd", NAN);
     cpt_jot_put_number(j, "n", number(json_object_get(all, "n_seeds")));
-    cpt_jot_put_number(j, "null_mean", number(AT(all, "decoder", "null", "random_covariance", "cosine", "mean")));
-    cpt_jot_put_number(j, "activation",
-                       number(json_array_get(AT(all, "activation", "by_concept"), (size_t)concept)));
-    cpt_jot_put_number(j, "activation_null_mean", number(AT(all, "activation", "null", "correlation", "mean")));
+    cpt_jot_put_number(j, "null_mean",
+                       number(AT(all, "decoder", "null", "random_covariance", "cosine", "mean")));
+    cpt_jot_put_number(
+        j, "activation",
+        number(json_array_get(AT(all, "activation", "by_concept"), (size_t) concept)));
+    cpt_jot_put_number(j, "activation_null_mean",
+                       number(AT(all, "activation", "null", "correlation", "mean")));
     cpt_jot_close(j, '}');
 }
 
@@ -122,7 +128,8 @@ static void put_numbers(cpt_jot *j, const json_t *list)
 
 static void put_faithfulness(const cpt_view *v, cpt_jot *j, int32_t concept)
 {
-    const json_t *all = AT(v->evaluation, "faithfulness"), *own = v->faithful ? v->faithful[concept] : NULL;
+    const json_t *all = AT(v->evaluation, "faithfulness"),
+                 *own = v->faithful ? v->faithful[concept] : NULL;
     const char *key;
     json_t *value;
     cpt_jot_key(j, "faithfulness");
@@ -144,7 +151,8 @@ static void put_faithfulness(const cpt_view *v, cpt_jot *j, int32_t concept)
     cpt_jot_put_text(j, "curves_of", "study");
     cpt_jot_key(j, "areas");
     cpt_jot_open(j, '{');
-    json_object_foreach(json_object_get(own, "area"), key, value) cpt_jot_put_number(j, key, number(value));
+    json_object_foreach(json_object_get(own, "area"), key, value)
+        cpt_jot_put_number(j, key, number(value));
     cpt_jot_close(j, '}');
     cpt_jot_put_number(j, "pairs", number(json_object_get(own, "n_pairs")));
     cpt_jot_close(j, '}');
@@ -172,7 +180,8 @@ static cpt_status put_noise(const cpt_view *v, cpt_jot *j, int32_t concept, cpt_
     cpt_jot_put_number(j, "cutoff", cpt_options_number(v->study->options, "cutoff"));
     cpt_jot_key(j, "quantiles");
     cpt_jot_open(j, '{');
-    json_object_foreach((json_t *)(uintptr_t)quantiles, key, value) cpt_jot_put_number(j, key, number(value));
+    json_object_foreach((json_t *)(uintptr_t)quantiles, key, value)
+        cpt_jot_put_number(j, key, number(value));
     cpt_jot_close(j, '}');
     cpt_jot_put_integer(j, "above", above);
     cpt_jot_close(j, '}');
@@ -182,18 +191,23 @@ done:
 }
 
 /* Entry of this concept in every list and every object keyed by concepts that lies in a part of
- * evaluation.json, by its path: {"GO_BP.attribution.recall": 0.4}. Parts grow; pages list what there is. */
-static void put_entries(cpt_jot *j, const json_t *part, const char *path, int32_t concept, int32_t n_concepts, int depth)
+ * evaluation.json, by its path: {"GO_BP.attribution.recall": 0.4}. Parts grow; pages list what
+ * there is. */
+static void put_entries(cpt_jot *j, const json_t *part, const char *path, int32_t concept,
+                        int32_t n_concepts, int depth)
 {
     const char *key;
     json_t *value;
     char inner[256];
     json_object_foreach((json_t *)(uintptr_t)part, key, value)
     {
-        if (snprintf(inner, sizeof inner, "%s%s%s", path, *path ? "." : "", key) >= (int)sizeof inner) continue;
-        if (json_is_object(value) && depth < 6) put_entries(j, value, inner, concept, n_concepts, depth + 1);
+        if (snprintf(inner, sizeof inner, "%s%s%s", path, *path ? "." : "", key) >=
+            (int)sizeof inner)
+            continue;
+        if (json_is_object(value) && depth < 6)
+            put_entries(j, value, inner, concept, n_concepts, depth + 1);
         if (!json_is_array(value) || json_array_size(value) != (size_t)n_concepts) continue;
-        const json_t *x = json_array_get(value, (size_t)concept);
+        const json_t *x = json_array_get(value, (size_t) concept);
         if (json_is_number(x)) cpt_jot_put_number(j, inner, json_number_value(x));
         else if (json_is_boolean(x)) {
             cpt_jot_key(j, inner);
@@ -202,7 +216,8 @@ static void put_entries(cpt_jot *j, const json_t *part, const char *path, int32_
     }
 }
 
-static void put_part(const cpt_view *v, cpt_jot *j, const char *key, const char *part, int32_t concept)
+static void put_part(const cpt_view *v, cpt_jot *j, const char *key, const char *part,
+                     int32_t concept)
 {
     const json_t *from = json_object_get(v->evaluation, part);
     cpt_jot_key(j, key);

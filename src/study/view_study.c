@@ -4,11 +4,14 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 /* The study as a whole: its generation, and what it was made of and with. */
 
@@ -29,6 +32,19 @@ static bool process_lives(const char *folder)
     return pid > 0 && (kill((pid_t)pid, 0) == 0 || errno == EPERM);
 }
 
+/* Between two stages of a run no stage is marked as running, but its lock is held. It is asked for only
+ * when the process that took it last still lives, and given back at once. */
+static bool lock_is_held(const char *folder)
+{
+    char path[PATH_LIMIT];
+    if (!process_lives(folder) || cpt_path_join(path, sizeof path, folder, ".lock", NULL)) return false;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return false;
+    bool held = flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+    close(fd);
+    return held;
+}
+
 /* Only finished stages count: a generation does not change because something has begun. */
 static void hash_stages(cpt_sha256 *h, const json_t *stages, const char *folder, char running[32])
 {
@@ -43,7 +59,9 @@ static void hash_stages(cpt_sha256 *h, const json_t *stages, const char *folder,
             snprintf(running, 32, "%s", list[i].name);
         if (!state || !key || strcmp(state, "done") != 0) continue;
         cpt_sha256_add(h, key, strlen(key));
-        if (started) cpt_sha256_add(h, started, strlen(started)); /* forced runs: the same key, maybe other bytes */
+        if (started)
+            cpt_sha256_add(h, started,
+                           strlen(started)); /* forced runs: the same key, maybe other bytes */
     }
 }
 
@@ -60,7 +78,8 @@ static void hash_comparisons(cpt_sha256 *h, const char *folder)
     if (cpt_path_join(path, sizeof path, folder, "comparisons", NULL)) return;
     int n = scandir(path, &list, NULL, by_name);
     for (int i = 0; i < n; i++) {
-        if (list[i]->d_name[0] != '.' && cpt_path_join(file, sizeof file, path, list[i]->d_name, NULL) == CPT_OK &&
+        if (list[i]->d_name[0] != '.' &&
+            cpt_path_join(file, sizeof file, path, list[i]->d_name, NULL) == CPT_OK &&
             stat(file, &st) == 0) {
             const int64_t facts[3] = {st.st_size, st.st_mtim.tv_sec, st.st_mtim.tv_nsec};
             cpt_sha256_add(h, list[i]->d_name, strlen(list[i]->d_name));
@@ -71,7 +90,8 @@ static void hash_comparisons(cpt_sha256 *h, const char *folder)
     free(list);
 }
 
-cpt_status cpt_study_generation(const char *folder, char generation[33], char running[32], cpt_err *e)
+cpt_status cpt_study_generation(const char *folder, char generation[33], char running[32],
+                                cpt_err *e)
 {
     char path[PATH_LIMIT], hex[65];
     cpt_sha256 h;
@@ -84,6 +104,7 @@ cpt_status cpt_study_generation(const char *folder, char generation[33], char ru
     cpt_sha256_init(&h);
     cpt_sha256_add(&h, CPT_VERSION, sizeof CPT_VERSION);
     hash_stages(&h, json_object_get(manifest, "stages"), folder, running);
+    if (!*running && lock_is_held(folder)) snprintf(running, 32, "the next stage");
     hash_comparisons(&h, folder);
     cpt_sha256_hex(&h, hex);
     snprintf(generation, 33, "%.32s", hex);
@@ -111,7 +132,10 @@ static void put_scalars(cpt_jot *j, const json_t *object)
 
 static void put_column(const cpt_view *v, cpt_jot *j, const cpt_column *c)
 {
-    const char *role = c == v->label ? "label" : c == v->donor ? "donor" : c == v->batch ? "batch" : NULL;
+    const char *role = c == v->label   ? "label"
+                       : c == v->donor ? "donor"
+                       : c == v->batch ? "batch"
+                                       : NULL;
     cpt_jot_open(j, '{');
     cpt_jot_put_text(j, "name", c->name);
     cpt_jot_put_text(j, "kind", c->kind == CPT_COLUMN_NUMBER ? "number" : "category");
@@ -119,7 +143,8 @@ static void put_column(const cpt_view *v, cpt_jot *j, const cpt_column *c)
     if (c->kind == CPT_COLUMN_CATEGORY) {
         cpt_jot_key(j, "categories");
         cpt_jot_open(j, '[');
-        for (int64_t i = 0; i < c->categories.n; i++) cpt_jot_text(j, cpt_strings_get(&c->categories, i));
+        for (int64_t i = 0; i < c->categories.n; i++)
+            cpt_jot_text(j, cpt_strings_get(&c->categories, i));
         cpt_jot_close(j, ']');
     } else {
         double low = INFINITY, high = -INFINITY;
@@ -146,7 +171,8 @@ static void put_attribution(const cpt_view *v, cpt_jot *j)
         return;
     }
     const cpt_options *o = v->study->options;
-    const char *method = option(v, "method"), *kind = json_string_value(json_object_get(v->model, "kind"));
+    const char *method = option(v, "method"),
+               *kind = json_string_value(json_object_get(v->model, "kind"));
     const char *found = json_string_value(json_object_get(v->attribution_summary, "method"));
     cpt_jot_open(j, '{');
     cpt_jot_put_text(j, "method", found ? found : *method ? method : "exact");
@@ -176,7 +202,8 @@ static void put_collections(const cpt_view *v, cpt_jot *j)
     json_t *value;
     cpt_jot_key(j, "collections");
     cpt_jot_open(j, '[');
-    json_object_foreach(json_object_get(v->enrichment, "sets_tested"), key, value) cpt_jot_text(j, key);
+    json_object_foreach(json_object_get(v->enrichment, "sets_tested"), key, value)
+        cpt_jot_text(j, key);
     cpt_jot_close(j, ']');
 }
 
@@ -193,7 +220,8 @@ static void put_reconstruction(const cpt_view *v, cpt_jot *j)
 {
     const json_t *validation = json_object_get(v->dictionary, "validation"),
                  *train = json_object_get(v->dictionary, "train"),
-                 *baseline = json_object_get(json_object_get(v->dictionary, "mean_baseline"), "r2_feature");
+                 *baseline =
+                     json_object_get(json_object_get(v->dictionary, "mean_baseline"), "r2_feature");
     const char *key;
     json_t *value;
     cpt_jot_key(j, "reconstruction");
@@ -204,7 +232,8 @@ static void put_reconstruction(const cpt_view *v, cpt_jot *j)
     cpt_jot_open(j, '{');
     json_object_foreach((json_t *)(uintptr_t)(validation ? validation : train), key, value)
         cpt_jot_put_number(j, key, json_is_number(value) ? json_number_value(value) : NAN);
-    cpt_jot_put_number(j, "mean_baseline", json_is_number(baseline) ? json_number_value(baseline) : NAN);
+    cpt_jot_put_number(j, "mean_baseline",
+                       json_is_number(baseline) ? json_number_value(baseline) : NAN);
     cpt_jot_close(j, '}');
 }
 
@@ -219,14 +248,12 @@ static void put_noise_floor(const cpt_view *v, cpt_jot *j)
         return;
     }
     cpt_jot_open(j, '{');
-    json_object_foreach((json_t *)(uintptr_t)noise, key, value)
-        if (json_is_number(value)) cpt_jot_put_number(j, key, json_number_value(value));
+    json_object_foreach((json_t *)(uintptr_t)noise, key, value) if (json_is_number(value))
+        cpt_jot_put_number(j, key, json_number_value(value));
     json_object_foreach(json_object_get(noise, "abs_mean_attribution"), key, value)
         cpt_jot_put_number(j, key, json_is_number(value) ? json_number_value(value) : NAN);
     cpt_jot_close(j, '}');
 }
-
-
 
 cpt_status cpt_view_study(const cpt_view *v, char **json, cpt_err *e)
 {

@@ -26,7 +26,8 @@ static double term_fact(const cpt_view *v, int64_t t, int which)
 
 static const char *row_name(const cpt_view *v, const cpt_index_row *r, int code)
 {
-    static const char *const lists[] = {[CPT_ROW_RANKING] = "rankings", [CPT_ROW_METHOD] = "methods",
+    static const char *const lists[] = {[CPT_ROW_RANKING] = "rankings",
+                                        [CPT_ROW_METHOD] = "methods",
                                         [CPT_ROW_COLLECTION] = "collections"};
     return cpt_index_name(&v->index, lists[code], r->codes[code]);
 }
@@ -57,7 +58,8 @@ static void put_values(cpt_jot *j, const cpt_index_row *r)
     cpt_jot_put_number(j, "q", r->values[CPT_ROW_Q]);
 }
 
-static cpt_status put_term_row(const cpt_view *v, cpt_jot *j, int64_t row, const cpt_index_row *r, cpt_err *e)
+static cpt_status put_term_row(const cpt_view *v, cpt_jot *j, int64_t row, const cpt_index_row *r,
+                               cpt_err *e)
 {
     int32_t *genes = NULL, t = r->codes[CPT_ROW_TERM];
     int64_t n;
@@ -101,7 +103,8 @@ static void put_tested(const cpt_view *v, cpt_jot *j)
     cpt_jot_close(j, '}');
 }
 
-cpt_status cpt_view_terms(const cpt_view *v, int32_t concept, const cpt_term_query *q, char **json, cpt_err *e)
+cpt_status cpt_view_terms(const cpt_view *v, int32_t concept, const cpt_term_query *q, char **json,
+                          cpt_err *e)
 {
     cpt_jot j = {0};
     cpt_status status;
@@ -112,7 +115,8 @@ cpt_status cpt_view_terms(const cpt_view *v, int32_t concept, const cpt_term_que
     cpt_jot_key(&j, "rows");
     cpt_jot_open(&j, '[');
     if (v->index.have_rows)
-        for (int64_t row = v->index.row_first[concept]; row < v->index.row_first[concept + 1]; row++) {
+        for (int64_t row = v->index.row_first[concept]; row < v->index.row_first[concept + 1];
+             row++) {
             cpt_index_row r;
             CPT_TRY(cpt_index_row_read(&v->index, row, &r, e));
             if (!wanted(q->ranking, row_name(v, &r, CPT_ROW_RANKING)) ||
@@ -137,12 +141,14 @@ static cpt_status find_term(const cpt_view *v, const char *id, int32_t *term, cp
     cpt_status status = cpt_view_need_index(v, e);
     if (status) return status;
     *term = (int32_t)cpt_index_get(v->term_numbers, id);
-    return *term >= 0 ? CPT_OK : cpt_fail(e, CPT_ERR_USAGE, "%s: there is no term '%.80s' here", v->name, id);
+    return *term >= 0
+               ? CPT_OK
+               : cpt_fail(e, CPT_ERR_USAGE, "%s: there is no term '%.80s' here", v->name, id);
 }
 
 /* The row of GSEA of a concept for a term; values NaN when there is none (p above 0.05). */
-static cpt_status gsea_row(const cpt_view *v, int32_t concept, int32_t term, const char *ranking, cpt_index_row *out,
-                           cpt_err *e)
+static cpt_status gsea_row(const cpt_view *v, int32_t concept, int32_t term, const char *ranking,
+                           cpt_index_row *out, cpt_err *e)
 {
     for (int i = 0; i < CPT_N_VALUES; i++) out->values[i] = NAN;
     if (!v->index.have_rows) return CPT_OK;
@@ -169,7 +175,8 @@ typedef struct running {
     int32_t peak; /* corner where the sum is farthest from 0 */
 } running;
 
-static cpt_status read_statistic(const cpt_view *v, int32_t concept, bool attribution, double *statistic, cpt_err *e)
+static cpt_status read_statistic(const cpt_view *v, int32_t concept, bool attribution,
+                                 double *statistic, cpt_err *e)
 {
     float *row;
     const cpt_array *matrix = attribution ? &v->attribution[A_MEAN] : &v->expression[X_SCORE];
@@ -184,7 +191,8 @@ static cpt_status read_statistic(const cpt_view *v, int32_t concept, bool attrib
     return status;
 }
 
-static cpt_status make_running(const cpt_view *v, int32_t concept, int32_t term, bool attribution, running *r, cpt_err *e)
+static cpt_status make_running(const cpt_view *v, int32_t concept, int32_t term, bool attribution,
+                               running *r, cpt_err *e)
 {
     int64_t n;
     cpt_status status;
@@ -193,12 +201,15 @@ static cpt_status make_running(const cpt_view *v, int32_t concept, int32_t term,
     CPT_TRY(read_statistic(v, concept, attribution, r->statistic, e));
     CPT_TRY(cpt_list_read(&v->index.term_genes, term, v->n_genes, &r->genes, &n, e));
     if (n == 0) {
-        status = cpt_fail(e, CPT_ERR_DATA, "%s: the genes of %s are not in the index", v->name, term_id(v, term));
+        status = cpt_fail(e, CPT_ERR_DATA, "%s: the genes of %s are not in the index", v->name,
+                          term_id(v, term));
         goto done;
     }
     r->set_first[1] = n;
-    r->set = (cpt_genesets){.n_universe = v->n_genes, .n_sets = 1, .first = r->set_first, .genes = r->genes};
-    CPT_TRY(cpt_gsea_running_sum(&r->set, r->statistic, 0, r->weight, &r->x, &r->y, &r->n_corners, e));
+    r->set = (cpt_genesets){
+        .n_universe = v->n_genes, .n_sets = 1, .first = r->set_first, .genes = r->genes};
+    CPT_TRY(
+        cpt_gsea_running_sum(&r->set, r->statistic, 0, r->weight, &r->x, &r->y, &r->n_corners, e));
     CPT_TRY(cpt_ranking_make(v->n_genes, r->statistic, r->weight, &r->ranking, e));
     for (int32_t i = 1; i < r->n_corners; i++)
         if (fabs(r->y[i]) > fabs(r->y[r->peak])) r->peak = i;
@@ -221,14 +232,15 @@ static int ascending(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Members of the set in order of the ranking. A positive score's leading edge lies before the peak, a
- * negative one's after it. */
+/* Members of the set in order of the ranking. A positive score's leading edge lies before the peak,
+ * a negative one's after it. */
 static void put_hits(const cpt_view *v, cpt_jot *j, running *r)
 {
     int32_t n = 0, *positions = r->genes, peak = r->x[r->peak];
     bool positive = r->y[r->peak] >= 0;
     for (int64_t i = 0; i < r->set_first[1]; i++)
-        if (r->ranking.position[r->genes[i]] >= 0) positions[n++] = r->ranking.position[r->genes[i]];
+        if (r->ranking.position[r->genes[i]] >= 0)
+            positions[n++] = r->ranking.position[r->genes[i]];
     qsort(positions, (size_t)n, sizeof *positions, ascending);
     cpt_jot_key(j, "hits");
     cpt_jot_open(j, '[');
@@ -246,8 +258,8 @@ static void put_hits(const cpt_view *v, cpt_jot *j, running *r)
     cpt_jot_close(j, ']');
 }
 
-cpt_status cpt_view_running(const cpt_view *v, int32_t concept, const char *term, const char *ranking, char **json,
-                            cpt_err *e)
+cpt_status cpt_view_running(const cpt_view *v, int32_t concept, const char *term,
+                            const char *ranking, char **json, cpt_err *e)
 {
     running r = {0};
     cpt_index_row row;
@@ -256,7 +268,8 @@ cpt_status cpt_view_running(const cpt_view *v, int32_t concept, const char *term
     cpt_status status;
     CPT_TRY(cpt_view_need_concept(v, concept, e));
     CPT_TRY(find_term(v, term, &t, e));
-    bool attribution = ranking && *ranking ? strcmp(ranking, "attribution") == 0 : v->have_attribution;
+    bool attribution =
+        ranking && *ranking ? strcmp(ranking, "attribution") == 0 : v->have_attribution;
     const char *name = attribution ? "attribution" : "expression";
     CPT_TRY(make_running(v, concept, t, attribution, &r, e));
     CPT_TRY(gsea_row(v, concept, t, name, &row, e));
@@ -289,8 +302,8 @@ done:
 
 /* ---- one term ---- */
 
-static cpt_status put_relatives(const cpt_view *v, cpt_jot *j, const char *key, const cpt_lists *lists, int32_t term,
-                                cpt_err *e)
+static cpt_status put_relatives(const cpt_view *v, cpt_jot *j, const char *key,
+                                const cpt_lists *lists, int32_t term, cpt_err *e)
 {
     int32_t *items = NULL;
     int64_t n = 0;
@@ -345,7 +358,8 @@ cpt_status cpt_view_term(const cpt_view *v, const char *id, char **json, cpt_err
     cpt_jot_open(&j, '{');
     cpt_jot_put_text(&j, "term", term_id(v, t));
     cpt_jot_put_text(&j, "name", term_name(v, t));
-    cpt_jot_put_text(&j, "collection", cpt_index_name(&v->index, "collections", (int64_t)term_fact(v, t, 0)));
+    cpt_jot_put_text(&j, "collection",
+                     cpt_index_name(&v->index, "collections", (int64_t)term_fact(v, t, 0)));
     cpt_jot_put_text(&j, "definition", cpt_strings_get(&v->index.term_definitions, t));
     cpt_jot_put_number(&j, "ic", term_fact(v, t, 2));
     cpt_jot_put_number(&j, "size", size > 0 ? size : NAN);

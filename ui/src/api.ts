@@ -211,7 +211,7 @@ export interface Matches {
 // ---- genes and terms --------------------------------------------------------------------------------------------------
 // GET S/gene/{g}
 export interface Gene {
-  gene: number; name: string; symbol: string; expressed: number; mean: number;
+  gene: number; name: string; symbol: string; expressed: number; mean: number; // share of cells with a count; log1p(per 10,000)
   concepts: { concept: number; mean: number | null; q: number | null; rank: number | null; logfc: number | null; dge_q: number | null }[];
   terms: { term: string; name: string; concepts: number }[]; // significant somewhere with this gene in the leading edge
 }

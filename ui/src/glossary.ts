@@ -67,6 +67,7 @@ export const GLOSSARY = {
   mean_a: { name: "Mean in A", unit: "model units", text: "Mean activation over all cells of A, inactive ones included." },
   mean_b: { name: "Mean in B", unit: "model units", text: "Mean activation over all cells of B, inactive ones included." },
   expression: { name: "Expression", unit: "ln(1 + counts per 10,000)", text: "Counts of the gene over the cell's total, times 10,000, log of 1 plus that." },
+  expressed: { name: "Expressed", unit: "share of cells", text: "Cells with a count of the gene above 0, over all cells." },
   count: { name: "Count", unit: "molecules", text: "Raw count of the gene in the cell." },
   total: { name: "Total", unit: "molecules", text: "All counts of the cell." },
   rank: { name: "Rank", unit: "", text: "Place of the gene among all genes of the concept by absolute attribution; 1 = strongest." },

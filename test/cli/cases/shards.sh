@@ -1,7 +1,8 @@
 # A study in pieces: the same bytes as in one go; pieces that are missing, made twice, or cut off by a kill.
 
 case_shards() {
-    need_study
+    need_cells
+    expect 0 run cells.h5ad -o in_one/study $small
     mkdir -p pieces
     expect 0 run cells.h5ad -o pieces/study $small --until model
     if [ -e pieces/study/cache/embedding.npy ]; then bad "--until went on"; else good; fi
@@ -21,7 +22,7 @@ case_shards() {
     expect 0 embed pieces/study --shard 2/3 -v
     said "is there, kept"
     expect 0 merge pieces/study
-    same pieces/study/cache/embedding.npy one/study/cache/embedding.npy
+    same pieces/study/cache/embedding.npy in_one/study/cache/embedding.npy
     if [ -e pieces/study/shards/embedding-* ]; then bad "pieces are left"; else good; fi
     expect 0 run cells.h5ad -o pieces/study --until concepts
     # More pieces than concepts, made at the same time by processes of their own.
@@ -31,14 +32,14 @@ case_shards() {
     said "joined from 48 pieces"
     rmdir pieces/study/shards 2>/dev/null
     expect 0 run cells.h5ad -o pieces/study
-    same_study one/study pieces/study
+    same_study in_one/study pieces/study
     expect 2 attribute pieces/study --shard 1/2 --readout nothing
     expect 0 attribute pieces/study --shard 1/2 --readout pre # other options: pieces of their own
     expect 1 merge pieces/study --readout pre
     said "the first is 2/2"
     expect 0 attribute pieces/study --shard 2/2 --readout pre
     expect 0 merge pieces/study --readout pre
-    cp -r one/study pieces/whole
+    cp -r in_one/study pieces/whole
     expect 0 attribute pieces/whole --readout pre
     same pieces/whole/cache/attribution/mean.npy pieces/study/cache/attribution/mean.npy
 }

@@ -114,7 +114,7 @@ function PairTables({ pair, name }: { pair: Pair; name: string }) {
     { key: "a", title: "A", word: "attribution", width: 58, figure: true, value: (g) => g.a, cell: (g) => signed(g.a) },
     { key: "bar_b", title: "Attribution in B", word: "attribution", width: 116, value: (g) => g.b, cell: (g) => <SignedBar value={g.b} most={most} /> },
     { key: "b", title: "B", word: "attribution", width: 58, figure: true, value: (g) => g.b, cell: (g) => signed(g.b) },
-    { key: "kind", title: "", width: 70, value: (g) => kindOf(g, most) },
+    { key: "kind", title: "Found in", width: 70, value: (g) => kindOf(g, most) },
   ];
   const terms: Column<TermLine>[] = [
     { key: "name", title: "Term", width: 220, grow: true, value: (t) => t.name, cell: (t) => <a href={href({ page: "term", id: t.term })} data-tip={t.term}>{t.name}</a> },
@@ -125,7 +125,7 @@ function PairTables({ pair, name }: { pair: Pair; name: string }) {
   return (
     <>
       <section class="half"><LocalTable title="Genes, strongest in either" main name={`${name}_genes`} caption="Attribution in both concepts" columns={genes} rows={pair.genes} id={(g) => g.symbol}
-          empty="No attribution to compare." tools={<span class="unit">beyond a fifth of the strongest: shared, opposed, A only, B only</span>} /></section>
+          empty="No attribution to compare." tools={<span class="unit">“found in”: beyond a fifth of the strongest</span>} /></section>
       <section class="half"><LocalTable title="Terms, q < 0.05 in either" name={`${name}_terms`} caption="Terms of both concepts" columns={terms} rows={pair.terms} id={(t) => t.term + t.ranking} empty="No significant term in either." /></section>
     </>
   );

@@ -55,6 +55,7 @@ function Head({ head, study }: { head: Concept; study: Study }) {
         <span {...explain("frequency", head.frequency, `${head.active} of ${head.usable}`)}><b>{percent(head.frequency)}</b> of cells <span class="unit">({count(head.active)})</span></span>
         <span {...explain("max", head.max)}>max <b>{number(head.max)}</b></span>
         <span {...explain("mean_active", head.mean, head.active)}>mean <b>{number(head.mean)}</b></span>
+        <span {...explain("quality", head.quality)}>quality <b>{fixed(head.quality, 2)}</b></span>
         {study.attribution && <span {...explain("pairs", head.pairs)}><b>{head.pairs}</b> pairs</span>}
         {head.distance !== null && <span {...explain("distance", head.distance, head.pairs)}>distance <b>{fixed(head.distance, 2)}</b></span>}
         {head.label && <span {...explain("best_fit", head.label_f1, head.active)}>fits best <b>{head.label}</b> <span class="unit">{percent(head.label_share)} of active, F1 {fixed(head.label_f1, 2)}{head.label_auroc !== null && <>, AUROC {fixed(head.label_auroc, 2)}</>}</span></span>}
@@ -80,7 +81,7 @@ function Left({ head, study }: { head: Concept; study: Study }) {
   const values = useMemo(() => (activation.data && !activation.stale ? dense(activation.data, study.cells) : null), [activation.data, activation.stale]);
   const keep = useMemo(() => within(values, range), [values, range]);
   const scaleEnd = useMemo(() => (values ? positiveQuantile(values, 0.99) : head.max || 1), [values]);
-  const kept = keep ? keep.reduce((a, b) => a + b, 0) : head.active;
+  const kept = keep ? keep.reduce((a, b) => a + b, 0) : null; // unknown until the activations are there
 
   function brush(next: Range | null): void {
     const before = query.peek().range ?? null;

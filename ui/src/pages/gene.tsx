@@ -1,7 +1,7 @@
 // One gene: where it is expressed, which concepts it drives, in which findings it takes part.
 import type { Gene } from "../api";
 import { useJson } from "../data";
-import { count, fixed, probability, signed } from "../format";
+import { fixed, percent, probability, signed } from "../format";
 import { go, place, query } from "../router";
 import { concepts, url } from "../study";
 import { SignedBar } from "../parts/bars";
@@ -10,6 +10,7 @@ import { parseSource, useColouring } from "../parts/colouring";
 import { ConceptLink, TermLink } from "../parts/links";
 import { Await } from "../parts/states";
 import { LocalTable, type Column } from "../parts/table";
+import { explain } from "../parts/tooltip";
 import type { Page, PageProps } from "./page";
 
 type Row = Gene["concepts"][number];
@@ -44,8 +45,8 @@ function GenePage({ study }: PageProps) {
           <div class="concept-head">
             <div class="title-row"><h1>{gene.symbol}</h1>{gene.name !== gene.symbol && <span class="unit">{gene.name}</span>}</div>
             <div class="facts-row">
-              <span data-word="share_in">expressed in <b>{count(gene.expressed)}</b> cells</span>
-              <span data-word="expression">mean <b>{fixed(gene.mean, 3)}</b></span>
+              <span {...explain("expressed", gene.expressed, study.cells)}>expressed in <b>{percent(gene.expressed)}</b> of cells</span>
+              <span {...explain("expression", gene.mean, study.cells)}>mean <b>{fixed(gene.mean, 3)}</b></span>
               {shown !== null && <button type="button" onClick={() => go({ query: { color: null } })}>colour by {gene.symbol}</button>}
             </div>
           </div>

@@ -21,6 +21,7 @@ export function FaithfulnessCurve({ of: t, name }: { of: NonNullable<Trust["fait
           return <path key={key} class="line" stroke={css(categoryColour(i, theme.value))} stroke-dasharray={DASH[i % DASH.length]} d={`M${d}`} />;
         })}
       </Plot>
+      {t.curves_of === "study" && <p class="unit">The curves are means over all concepts of the study; the areas are this concept's, over {t.pairs} pairs.</p>}
       <ul class="curve-keys">{curves.map(([key], i) => (
         <li key={key}>
           <svg width="26" height="8" aria-hidden="true"><path class="line" stroke={css(categoryColour(i, theme.value))} stroke-dasharray={DASH[i % DASH.length]} d="M0,4H26" /></svg>

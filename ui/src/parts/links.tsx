@@ -1,13 +1,14 @@
 // Links to the things that every page names: a concept, a gene, a term, a cell.
 import { conceptName, concepts } from "../study";
 import { href } from "../router";
+import { toConcept } from "../walk";
 
 /** A concept with what helps to recognise it: an expert's name if there is one, else its first genes. */
 export function ConceptLink({ concept, genes = false }: { concept: number; genes?: boolean }) {
   const first = genes ? concepts.value?.genes[concept]?.slice(0, 3).join(" ") : "";
   return (
     <span class="concept-link">
-      <a href={href({ page: "concept", id: String(concept) })}>{conceptName(concept)}</a>
+      <a href={href(toConcept(concept))}>{conceptName(concept)}</a>
       {first && <span class="unit"> {first}</span>}
     </span>
   );

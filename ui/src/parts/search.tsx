@@ -21,6 +21,16 @@ function open(row: Row): void {
   }
 }
 
+/** Exact titles first, then titles that begin with the text; else in the server's order. */
+export function byCloseness(rows: Row[], q: string): Row[] {
+  const text = q.toLowerCase();
+  const far = (r: Row) => {
+    const title = r.title.toLowerCase();
+    return title === text ? 0 : title.startsWith(text) ? 1 : 2;
+  };
+  return rows.map((r, i) => ({ r, i })).sort((a, b) => far(a.r) - far(b.r) || a.i - b.i).map((x) => x.r);
+}
+
 export function Search() {
   const input = useRef<HTMLInputElement>(null);
   const [text, setText] = useState("");
@@ -39,7 +49,7 @@ export function Search() {
       getJson<Found>(studyUrl(study, `search?q=${encodeURIComponent(q)}&limit=14`)).then(
         (found) => {
           if (!live) return;
-          setRows(found.rows);
+          setRows(byCloseness(found.rows, q));
           setAt(0);
         },
         () => live && setRows([]),

@@ -127,7 +127,7 @@ export function Table<R>(p: TableProps<R>) {
   return (
     <div class="table-frame">
       <div class="table-tools">
-        {p.title && <h3>{p.title}</h3>}
+        {p.title && <h2>{p.title}</h2>}
         {p.tools}
         <span class="spacer" />
         <span class="rows">{count(n)} {n === 1 ? "row" : "rows"}</span>

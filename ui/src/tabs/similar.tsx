@@ -23,7 +23,7 @@ function SimilarTab({ concept, study }: TabProps) {
   const compare = (r: { concept: number }) => ({
     page: "compare", query: { a: `${study.id}:${concept}`, b: `${study.id}:${r.concept}` },
   });
-  const against = { key: "compare", title: "", width: 66, fixed: true, value: () => null,
+  const against = { key: "compare", title: "A | B", width: 66, fixed: true, value: () => null,
     cell: (r: { concept: number }) => <a href={href(compare(r))} aria-label={`Compare with ${name(r)}`}>compare</a> };
   const coactive: Column<Coactive>[] = [
     conceptColumn,
