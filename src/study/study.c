@@ -1,4 +1,5 @@
 #include "study/stages.h"
+#include "study/control_studies.h"
 #include "study/notes_study.h"
 #include "base/file.h"
 #include "base/memory.h"
@@ -706,7 +707,7 @@ cpt_status cpt_study_stage(const char *study, const char *stage, const cpt_optio
 }
 
 /* Looks first without the lock: an index that is there must not need a folder that can be written. */
-cpt_status cpt_study_index(const char *study, const cpt_context *ctx, cpt_err *e)
+static cpt_status index_one(const char *study, const cpt_context *ctx, cpt_err *e)
 {
     cpt_study *s;
     cpt_status status = cpt_study_open(study, ctx, &s, e);
@@ -718,5 +719,18 @@ cpt_status cpt_study_index(const char *study, const cpt_context *ctx, cpt_err *e
     if (status) return status;
     status = cpt_study_advance_one(s, "index", e);
     cpt_study_close(s);
+    return status;
+}
+
+/* The control studies of blind review are looked at like the study itself. */
+cpt_status cpt_study_index(const char *study, const cpt_context *ctx, cpt_err *e)
+{
+    char folder[PATH_LIMIT], manifest[PATH_LIMIT];
+    cpt_status status = index_one(study, ctx, e);
+    for (int i = 0; i < CPT_CONTROL_KINDS && status == CPT_OK; i++) {
+        status = cpt_control_folder(study, cpt_control_kinds[i], folder, sizeof folder, e);
+        if (status == CPT_OK) status = cpt_path_join(manifest, sizeof manifest, folder, "enrichment.tsv.gz", e);
+        if (status == CPT_OK && cpt_path_exists(manifest)) status = index_one(folder, ctx, e);
+    }
     return status;
 }
