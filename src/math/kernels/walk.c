@@ -83,6 +83,52 @@ static void prefixes(int64_t n, const double *position, const double *weight, co
                           top + l, bottom + l);
 }
 
+#define GATHER(to, from, at)                                                                       \
+    for (int l = 0; l < WIDTH; l++) (to)[l] = (from)[(at)[l]]
+
+/* Lanes are subsets here too; their members' weights are gathered from the list. */
+static void subsets_of_lanes(int32_t n_steps, const int32_t *position, const double *weight,
+                             int32_t n_genes, const double *sizes, double *totals, double *top,
+                             double *bottom, double *top_at, double *bottom_at)
+{
+    const lanes zero = {0}, one = zero + 1, size = LOAD(sizes), outside = n_genes - size;
+    lanes total = zero, sum = zero, step = zero, s = zero, w = zero;
+    lanes high = zero, low = zero, high_at = zero, low_at = zero;
+    for (int32_t t = 0; t < n_steps; t++, step += one) {
+        GATHER(w, weight, position + (int64_t)t * CPT_WALK_LANES);
+        total += (lanes)((masks)w & (step < size));
+    }
+    step = zero;
+    for (int32_t t = 0; t < n_steps; t++, step += one) {
+        const int32_t *at = position + (int64_t)t * CPT_WALK_LANES;
+        GATHER(w, weight, at);
+        for (int l = 0; l < WIDTH; l++) s[l] = at[l];
+        masks in = step < size;
+        lanes before = (lanes)((masks)(sum * outside - (s - step) * total) & in);
+        lanes after = before + (lanes)((masks)(w * outside) & in);
+        masks lower = before < low, higher = after > high;
+        sum += (lanes)((masks)w & in);
+        low_at = (lanes)(((masks)step & lower) | ((masks)low_at & ~lower));
+        high_at = (lanes)(((masks)step & higher) | ((masks)high_at & ~higher));
+        low = MIN_OF(before, low);
+        high = MAX_OF(after, high);
+    }
+    *(lanes *)totals = total;
+    *(lanes *)top = high;
+    *(lanes *)bottom = low;
+    *(lanes *)top_at = high_at;
+    *(lanes *)bottom_at = low_at;
+}
+
+static void subsets(int32_t n_steps, const int32_t *position, const double *weight, int32_t n_genes,
+                    const double *sizes, double *totals, double *top, double *bottom,
+                    double *top_at, double *bottom_at)
+{
+    for (int l = 0; l < CPT_WALK_LANES; l += WIDTH)
+        subsets_of_lanes(n_steps, position + l, weight, n_genes, sizes + l, totals + l, top + l,
+                         bottom + l, top_at + l, bottom_at + l);
+}
+
 /* ---- one subset ---- */
 
 typedef double loose_lanes __attribute__((vector_size(8 * WIDTH), may_alias, aligned(8)));
@@ -166,5 +212,5 @@ static void swap(int32_t k, int32_t from, int32_t to, int32_t newcomer, double l
     for (; i < k; i++) sum[i] += change;
 }
 
-const cpt_walk_kernels CPT_LEVEL_NAME(cpt_walk_kernels) = {prefixes, highest, find, swap};
+const cpt_walk_kernels CPT_LEVEL_NAME(cpt_walk_kernels) = {prefixes, subsets, highest, find, swap};
 CPT_KERNEL_DISPATCH(cpt_walk_kernels)
