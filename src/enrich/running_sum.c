@@ -1,8 +1,7 @@
 /* running_sum.c - the curve of one set, for plots.
  *
- * Method     The sum just before and just after every member, and 0 at both ends: between members it falls along a
- *            straight line, so these are all its corners.
- * Complexity O(genes).
+ * Method     The sum just before and just after every member, and 0 at both ends: between members
+ * it falls along a straight line, so these are all its corners. Complexity O(genes).
  */
 #include "base/memory.h"
 #include "enrich/enrich.h"
@@ -10,8 +9,8 @@
 
 #include <stdlib.h>
 
-static cpt_status draw_curve(const cpt_ranking *r, const cpt_genesets *sets, int32_t set, int32_t **x,
-                             double **y, int32_t *n, cpt_err *e)
+static cpt_status draw_curve(const cpt_ranking *r, const cpt_genesets *sets, int32_t set,
+                             int32_t **x, double **y, int32_t *n, cpt_err *e)
 {
     cpt_status status = CPT_OK;
     uint8_t *member = NULL;

@@ -1,12 +1,13 @@
 /* set_walks.c - enrichment scores of all sets on one ranking.
  *
- * Method     The genes, best first, are dealt to the sets that hold them, which gives every set its sorted positions
- *            without a sort. Sets of like size lie side by side, eight to a group, so that the walks of a group are
- *            one pass of a SIMD kernel (math/walk.h), which also says where the extremes are: the leading edges.
- * Complexity O(total size of the sets), about 2 ns per member.
+ * Method     The genes, best first, are dealt to the sets that hold them, which gives every set its
+ * sorted positions without a sort. Sets of like size lie side by side, eight to a group, so that
+ * the walks of a group are one pass of a SIMD kernel (math/walk.h), which also says where the
+ * extremes are: the leading edges. Complexity O(total size of the sets), about 2 ns per member.
  * Exactness  Integers in doubles, see walk.h.
- * Traps      Genes without a statistic leave the list, so sets may lose members: sizes are counted per ranking. Sets
- *            whose weights are all 0 count every member as 1; the kernel does not know them and they are walked alone.
+ * Traps      Genes without a statistic leave the list, so sets may lose members: sizes are counted
+ * per ranking. Sets whose weights are all 0 count every member as 1; the kernel does not know them
+ * and they are walked alone.
  */
 #include "enrich/set_walks.h"
 
@@ -27,8 +28,9 @@ static cpt_status check_sets(const cpt_genesets *sets, cpt_err *e)
             int32_t g = sets->genes[i];
             if (g < 0 || g >= sets->n_universe || (i > sets->first[s] && g <= sets->genes[i - 1]))
                 return cpt_fail(e, CPT_ERR_INTERNAL,
-                                "gene set %d holds gene number %d out of order or outside the universe of %d genes", s,
-                                g, sets->n_universe);
+                                "gene set %d holds gene number %d out of order or outside the "
+                                "universe of %d genes",
+                                s, g, sets->n_universe);
         }
     return CPT_OK;
 }
@@ -48,13 +50,15 @@ static cpt_status invert_sets(cpt_set_index *x, cpt_err *e)
         next[g] = x->first_set[g];
     }
     for (int32_t s = 0; s < sets->n_sets; s++)
-        for (int64_t i = sets->first[s]; i < sets->first[s + 1]; i++) x->set_of[next[sets->genes[i]]++] = s;
+        for (int64_t i = sets->first[s]; i < sets->first[s + 1]; i++)
+            x->set_of[next[sets->genes[i]]++] = s;
 done:
     free(next);
     return status;
 }
 
-/* Orders the sets by size (counting sort: equal sizes stay in order) and gives every set its slots. */
+/* Orders the sets by size (counting sort: equal sizes stay in order) and gives every set its slots.
+ */
 static cpt_status lay_out(cpt_set_index *x, cpt_err *e)
 {
     const cpt_genesets *sets = x->sets;
@@ -77,7 +81,8 @@ static cpt_status lay_out(cpt_set_index *x, cpt_err *e)
         x->n_slots += (sets->first[last + 1] - sets->first[last]) * LANES;
     }
     if (x->n_slots > INT32_MAX)
-        status = cpt_fail(e, CPT_ERR_UNSUPPORTED, "%d gene sets have too many members in all; test fewer at a time", n);
+        status = cpt_fail(e, CPT_ERR_UNSUPPORTED,
+                          "%d gene sets have too many members in all; test fewer at a time", n);
 done:
     free(start);
     return status;
@@ -129,7 +134,8 @@ static void walk_equals(const int32_t *position, int32_t n, cpt_score_type type,
     double outside = n - w->size;
     w->total = w->size;
     for (int32_t i = 0; i < w->size; i++) {
-        double bottom = i * outside - (position[(int64_t)i * LANES] - i) * w->total, top = bottom + outside;
+        double bottom = i * outside - (position[(int64_t)i * LANES] - i) * w->total,
+               top = bottom + outside;
         if (top > x.top[0]) x.top_at[0] = i, x.top[0] = top;
         if (bottom < x.bottom[0]) x.bottom_at[0] = i, x.bottom[0] = bottom;
     }
@@ -137,8 +143,8 @@ static void walk_equals(const int32_t *position, int32_t n, cpt_score_type type,
 }
 
 /* Walks the sets order[at] .. order[at + n_lanes - 1]. */
-static void walk_group(const cpt_set_index *index, const cpt_ranking *r, cpt_score_type type, int32_t at,
-                       int32_t n_lanes, cpt_set_walks *w)
+static void walk_group(const cpt_set_index *index, const cpt_ranking *r, cpt_score_type type,
+                       int32_t at, int32_t n_lanes, cpt_set_walks *w)
 {
     _Alignas(64) double sizes[LANES] = {0}, totals[LANES];
     _Alignas(64) extremes x;
@@ -149,8 +155,8 @@ static void walk_group(const cpt_set_index *index, const cpt_ranking *r, cpt_sco
         if (size < r->n) sizes[l] = size;
         if (size < r->n && size > n_steps) n_steps = size;
     }
-    cpt_walk_kernels_get()->subsets(n_steps, w->position + index->slot[set[0]], r->weight, r->n, sizes, totals,
-                                    x.top, x.bottom, x.top_at, x.bottom_at);
+    cpt_walk_kernels_get()->subsets(n_steps, w->position + index->slot[set[0]], r->weight, r->n,
+                                    sizes, totals, x.top, x.bottom, x.top_at, x.bottom_at);
     for (int l = 0; l < n_lanes; l++) {
         cpt_walk *walk = &w->walks[set[l]];
         walk->total = totals[l];
@@ -160,7 +166,8 @@ static void walk_group(const cpt_set_index *index, const cpt_ranking *r, cpt_sco
 }
 
 /* Deals the genes, best first, to their sets. */
-static cpt_status deal(const cpt_set_index *index, const cpt_ranking *r, cpt_set_walks *w, cpt_err *e)
+static cpt_status deal(const cpt_set_index *index, const cpt_ranking *r, cpt_set_walks *w,
+                       cpt_err *e)
 {
     enum { AHEAD = 8 };
     int32_t n = index->sets->n_sets, *next;

@@ -5,15 +5,16 @@
 #include "enrich/enrich.h"
 #include "enrich/ranking.h"
 
-/* What does not depend on the ranking. Sets of like size share a group of eight, whose members lie side by side. */
+/* What does not depend on the ranking. Sets of like size share a group of eight, whose members lie
+ * side by side. */
 typedef struct cpt_set_index {
     const cpt_genesets *sets; /* borrowed */
     int64_t *first_set;       /* [n_universe + 1] into set_of */
     int32_t *set_of;          /* sets of each gene */
     int32_t *order;           /* [n_sets] by size: lane l of group g holds set order[8 g + l] */
-    int64_t *slot;            /* [n_sets] where the first member of a set lies; the next ones 8 further each */
+    int64_t *slot; /* [n_sets] where the first member of a set lies; the next ones 8 further each */
     int64_t n_slots;
-    int32_t largest;          /* size of the largest set */
+    int32_t largest; /* size of the largest set */
 } cpt_set_index;
 
 /* Refuses sets whose genes are out of order or outside the universe. */
@@ -22,8 +23,9 @@ void cpt_set_index_free(cpt_set_index *x);
 
 /* One set on one ranking. es = numerator / (total (n - size)); integers but for es. */
 typedef struct cpt_walk {
-    int32_t size, first_leading, n_leading; /* ranked members; the leading edge, as members in order */
-    double numerator, total, es;            /* all 0 when none or all of the genes are members */
+    int32_t size, first_leading,
+        n_leading;               /* ranked members; the leading edge, as members in order */
+    double numerator, total, es; /* all 0 when none or all of the genes are members */
 } cpt_walk;
 
 typedef struct cpt_set_walks {
