@@ -14,6 +14,7 @@
 #include "enrich/enrich.h"
 #include "enrich/gsea_null.h"
 #include "enrich/multilevel.h"
+#include "enrich/rank_null.h"
 #include "enrich/ranking.h"
 #include "enrich/set_walks.h"
 #include "math/statistics.h"
@@ -31,6 +32,7 @@ struct cpt_gsea_engine {
     cpt_gsea_options options;
     cpt_set_index index;
     cpt_gsea_null null;   /* for lists of all n_universe genes */
+    const cpt_rank_null *shared; /* NULL = weights are statistics */
     bool *split;          /* [n_permutations + 1] n beyond: is multilevel splitting more exact? */
 };
 
@@ -331,6 +333,77 @@ done:
     return status;
 }
 
+/* ---- the null that rankings share ---- */
+
+/* Ranks the genes and, where ranks suit, weighs them by rank. */
+static cpt_status rank_genes(const cpt_gsea_engine *engine, const double *statistic, bool by_rank,
+                             cpt_ranking *r, char *reason, size_t capacity, cpt_err *e)
+{
+    int32_t n = engine->sets->n_universe;
+    double power = engine->options.weight;
+    cpt_status status = cpt_ranking_make(n, statistic, power, r, e);
+    if (status == CPT_OK && by_rank && cpt_rank_null_fits(r, n, reason, capacity))
+        status = cpt_ranking_weigh_ranks(r, power, e);
+    return status;
+}
+
+cpt_status cpt_gsea_engine_ask(const cpt_gsea_engine *engine, const double *statistic, cpt_rank_null *null,
+                               char *reason, size_t capacity, cpt_err *e)
+{
+    cpt_ranking ranking = {0};
+    cpt_set_walks walks = {0};
+    cpt_status status;
+    reason[0] = '\0';
+    CPT_TRY(rank_genes(engine, statistic, true, &ranking, reason, capacity, e));
+    if (reason[0]) goto done;
+    CPT_TRY(cpt_set_walks_make(&engine->index, &ranking, CPT_SCORE_STD, &walks, e));
+#pragma omp critical(cpt_gsea_engine_ask)
+    for (int32_t s = 0; s < engine->sets->n_sets; s++)
+        cpt_rank_null_ask(null, walks.walks[s].size, walks.walks[s].es);
+done:
+    cpt_set_walks_free(&walks);
+    cpt_ranking_free(&ranking);
+    return status;
+}
+
+void cpt_gsea_engine_use(cpt_gsea_engine *engine, const cpt_rank_null *null)
+{
+    engine->shared = null;
+}
+
+static void read_shared(const run *r, int32_t s, cpt_gsea_row *row)
+{
+    const cpt_walk *w = &r->sets.walks[s];
+    *row = (cpt_gsea_row){.set = s, .size = w->size, .es = w->es, .nes = NAN, .p = NAN, .log10p = NAN,
+                          .q = NAN, .log2err = NAN, .n_leading = w->n_leading, .shared = true};
+    if (w->size == 0 || w->size == r->ranking.n) {
+        row->reason = CPT_GSEA_ES_ZERO;
+        return;
+    }
+    cpt_rank_null_answer a = cpt_rank_null_read(r->engine->shared, w->size, w->es);
+    double mean = r->engine->shared->sizes[w->size].mean;
+    if (mean > 0) row->nes = w->es / mean;
+    row->p = fmax(exp(a.log_p), DBL_MIN);
+    row->log10p = a.log_p / M_LN10;
+    row->log2err = a.log2err;
+    row->below_eps = a.below_eps;
+    if (a.bound && !a.below_eps) row->reason = CPT_GSEA_NO_CONVERGENCE;
+    if (w->es == 0) row->reason = CPT_GSEA_ES_ZERO;
+}
+
+/* p and NES of all sets, from permutations of this ranking. */
+static cpt_status test_by_permutation(run *r, cpt_gsea *g, int n_threads, const cpt_context *ctx,
+                                      cpt_err *e)
+{
+    cpt_status status;
+    CPT_TRY(list_sizes(r, e));
+    CPT_TRY(place_scores(r, n_threads, ctx, e));
+    for (int32_t s = 0; s < g->n_rows; s++) fill_row(r, s, &g->rows[s]);
+    if (r->engine->options.multilevel) CPT_TRY(split_rows(r, g, n_threads, ctx, e));
+done:
+    return status;
+}
+
 static cpt_status run_ranking(const cpt_gsea_engine *engine, const double *statistic, int n_threads,
                               const cpt_context *ctx, cpt_gsea **out, cpt_err *e)
 {
@@ -338,18 +411,19 @@ static cpt_status run_ranking(const cpt_gsea_engine *engine, const double *stati
     run r = {.engine = engine};
     cpt_gsea *g = NULL;
     *out = NULL;
-    CPT_TRY(cpt_ranking_make(engine->sets->n_universe, statistic, engine->options.weight, &r.ranking, e));
+    char reason[128] = "";
+    CPT_TRY(rank_genes(engine, statistic, engine->shared != NULL, &r.ranking, reason, sizeof reason, e));
     CPT_TRY(cpt_set_walks_make(&engine->index, &r.ranking, engine->options.score_type, &r.sets, e));
-    CPT_TRY(list_sizes(&r, e));
-    CPT_TRY(place_scores(&r, n_threads, ctx, e));
     CPT_TRY(cpt_alloc(&g, 1, sizeof *g, e));
+    g->shared_null = engine->shared && !reason[0];
     g->n_genes = r.ranking.n;
     g->n_tied = r.ranking.n_tied;
     g->n_zero = r.ranking.n_zero;
     g->n_rows = engine->sets->n_sets;
     CPT_TRY(cpt_alloc(&g->rows, (size_t)g->n_rows, sizeof *g->rows, e));
-    for (int32_t s = 0; s < g->n_rows; s++) fill_row(&r, s, &g->rows[s]);
-    if (engine->options.multilevel) CPT_TRY(split_rows(&r, g, n_threads, ctx, e));
+    if (g->shared_null)
+        for (int32_t s = 0; s < g->n_rows; s++) read_shared(&r, s, &g->rows[s]);
+    else CPT_TRY(test_by_permutation(&r, g, n_threads, ctx, e));
     CPT_TRY(fill_leading(&r, g, e));
     CPT_TRY(correct(g, e));
     *out = g;
