@@ -58,6 +58,8 @@ cpt_gsea_engine *cpt_gsea_engine_new(const cpt_genesets *sets, const cpt_gsea_op
 /* Single-threaded and const: call it from many threads, one ranking each. */
 cpt_status cpt_gsea_engine_run(const cpt_gsea_engine *engine, const double *statistic,
                                cpt_gsea **out, cpt_err *e);
+/* Normalised scores [n_sets] only (NaN where not defined): the price of p grows with sets times permutations. */
+cpt_status cpt_gsea_engine_nes(const cpt_gsea_engine *engine, const double *statistic, double *nes, cpt_err *e);
 void cpt_gsea_engine_free(cpt_gsea_engine *engine);
 
 /* Weights by rank (rank_null.h). First every ranking is asked about: its scores are noted in the null, unless ranks

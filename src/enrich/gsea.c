@@ -182,8 +182,9 @@ done:
     return status;
 }
 
-/* Places the scores in the null, drawn anew when this list is not of the engine's length. */
-static cpt_status place_scores(run *r, int n_threads, const cpt_context *ctx, cpt_err *e)
+/* Places the scores in the null, drawn anew when this list is not of the engine's length. Without `scores` only
+ * the tallies are made. */
+static cpt_status place_scores(run *r, bool scores, int n_threads, const cpt_context *ctx, cpt_err *e)
 {
     cpt_status status = CPT_OK;
     const cpt_gsea_engine *engine = r->engine;
@@ -197,12 +198,16 @@ static cpt_status place_scores(run *r, int n_threads, const cpt_context *ctx, cp
         null = &own;
     }
     CPT_TRY(cpt_alloc(&testable, (size_t)n_sets, sizeof *testable, e));
-    for (int32_t s = 0; s < n_sets; s++)
+    for (int32_t i = 0; i < n_sets && scores; i++) { /* by size: a batch of the null is read while it is near */
+        int32_t s = engine->index.order[i];
         if (r->targets[s].size >= 0) testable[n++] = r->targets[s];
+    }
     CPT_TRY(cpt_gsea_null_place(null, r->ranking.weight, engine->options.score_type, r->n_sizes,
                                 r->sizes, r->tallies, n, testable, n_threads, ctx, e));
-    for (int32_t s = n_sets; s-- > 0;)
+    for (int32_t i = n_sets; i-- > 0 && scores;) {
+        int32_t s = engine->index.order[i];
         if (r->targets[s].size >= 0) r->targets[s] = testable[--n];
+    }
 done:
     cpt_gsea_null_free(&own);
     free(testable);
@@ -233,6 +238,12 @@ static int32_t n_same_sign(const run *r, int32_t s)
     return rises(r, s) ? tally->n_positive : tally->n_negative;
 }
 
+static double mean_same_sign(const run *r, int32_t s)
+{
+    const cpt_gsea_tally *tally = &r->tallies[r->targets[s].size];
+    return rises(r, s) ? tally->sum_positive / tally->n_positive : -tally->sum_negative / tally->n_negative;
+}
+
 static void fill_row(const run *r, int32_t s, cpt_gsea_row *row)
 {
     const cpt_walk *w = &r->sets.walks[s];
@@ -242,13 +253,12 @@ static void fill_row(const run *r, int32_t s, cpt_gsea_row *row)
         row->reason = CPT_GSEA_ES_ZERO;
         return;
     }
-    const cpt_gsea_tally *tally = &r->tallies[r->targets[s].size];
     int32_t beyond = n_beyond(r, s), same = n_same_sign(r, s);
     if (same < FEWEST_SAME_SIGN) {
         row->reason = CPT_GSEA_FEW_SAME_SIGN;
         return;
     }
-    double mean = (rises(r, s) ? tally->sum_positive : -tally->sum_negative) / same;
+    double mean = mean_same_sign(r, s);
     if (mean > 0) row->nes = w->es / mean;
     row->p = (1.0 + beyond) / (1.0 + same);
     row->log10p = log10(row->p);
@@ -397,7 +407,7 @@ static cpt_status test_by_permutation(run *r, cpt_gsea *g, int n_threads, const 
 {
     cpt_status status;
     CPT_TRY(list_sizes(r, e));
-    CPT_TRY(place_scores(r, n_threads, ctx, e));
+    CPT_TRY(place_scores(r, true, n_threads, ctx, e));
     for (int32_t s = 0; s < g->n_rows; s++) fill_row(r, s, &g->rows[s]);
     if (r->engine->options.multilevel) CPT_TRY(split_rows(r, g, n_threads, ctx, e));
 done:
@@ -430,6 +440,26 @@ static cpt_status run_ranking(const cpt_gsea_engine *engine, const double *stati
     g = NULL;
 done:
     cpt_gsea_free(g);
+    run_free(&r);
+    return status;
+}
+
+cpt_status cpt_gsea_engine_nes(const cpt_gsea_engine *engine, const double *statistic, double *nes, cpt_err *e)
+{
+    cpt_status status;
+    run r = {.engine = engine};
+    cpt_ranking *ranking = &r.ranking;
+    CPT_TRY(cpt_ranking_make(engine->sets->n_universe, statistic, engine->options.weight, ranking, e));
+    CPT_TRY(cpt_set_walks_make(&engine->index, ranking, engine->options.score_type, &r.sets, e));
+    CPT_TRY(list_sizes(&r, e));
+    CPT_TRY(place_scores(&r, false, 1, NULL, e));
+    for (int32_t s = 0; s < engine->sets->n_sets; s++) {
+        nes[s] = NAN;
+        if (r.targets[s].size < 0 || n_same_sign(&r, s) < FEWEST_SAME_SIGN) continue;
+        double mean = mean_same_sign(&r, s);
+        if (mean > 0) nes[s] = r.sets.walks[s].es / mean;
+    }
+done:
     run_free(&r);
     return status;
 }

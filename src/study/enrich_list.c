@@ -2,6 +2,7 @@
 #include "base/memory.h"
 #include "enrich/enrich.h"
 #include "ontology/genes.h"
+#include "study/enrich_plots.h"
 #include "study/genesets_open.h"
 #include "study/share.h"
 
@@ -237,8 +238,9 @@ typedef struct results {
 } results;
 
 static cpt_status run_gsea(const cpt_families *f, const double *statistic, const cpt_options *o,
-                           results *r, const cpt_context *ctx, cpt_err *e)
+                           const cpt_enrich_request *what, results *r, const cpt_context *ctx, cpt_err *e)
 {
+    int32_t n_plots, n_all_plots = 0;
     cpt_gsea_options g;
     cpt_status status;
     cpt_gsea_options_init(&g);
@@ -263,7 +265,12 @@ static cpt_status run_gsea(const cpt_families *f, const double *statistic, const
                              NAN,        NAN,    NAN,       w->leading};
         }
         qsort(r->rows + r->n - result->n_rows, (size_t)result->n_rows, sizeof *r->rows, by_p);
+        if (!what->plots) continue;
+        CPT_TRY(cpt_enrich_plots(what->plots, what->n_plots, f->sets[i], result, statistic, g.weight,
+                                 &n_plots, e));
+        n_all_plots += n_plots;
     }
+    if (what->plots) cpt_info(ctx, "%d running sums in %s", n_all_plots, what->plots);
     status = CPT_OK;
 done:
     return status;
@@ -334,10 +341,10 @@ done:
     return status;
 }
 
-cpt_status cpt_enrich_list(const char *ranking, const char *genes, const char *background,
-                           const cpt_options *o, bool json, FILE *out, const cpt_context *ctx,
-                           cpt_err *e)
+cpt_status cpt_enrich_list(const cpt_enrich_request *what, const cpt_options *o, bool json, FILE *out,
+                           const cpt_context *ctx, cpt_err *e)
 {
+    const char *ranking = what->ranking, *genes = what->genes, *background = what->background;
     char path[PATH_LIMIT];
     cpt_gene_table *table = NULL;
     gene_list listed = {0}, universe = {0};
@@ -363,7 +370,7 @@ cpt_status cpt_enrich_list(const char *ranking, const char *genes, const char *b
     CPT_TRY(cpt_alloc(&r.gsea, (size_t)families.n, sizeof *r.gsea, e));
     CPT_TRY(cpt_alloc(&r.ora, (size_t)families.n, sizeof *r.ora, e));
     if (ranking) {
-        CPT_TRY(run_gsea(&families, listed.values, o, &r, ctx, e));
+        CPT_TRY(run_gsea(&families, listed.values, o, what, &r, ctx, e));
     } else {
         CPT_TRY(find_study(&listed, symbols, &study, &n_study, ctx, e));
         CPT_TRY(run_ora(&families, n_study, study, &r, e));

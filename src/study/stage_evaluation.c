@@ -2,6 +2,7 @@
 #include "math/statistics.h"
 #include "study/annotated.h"
 #include "study/completeness.h"
+#include "study/control_studies.h"
 #include "study/controls.h"
 #include "study/store.h"
 
@@ -95,6 +96,15 @@ static json_t *noise_json(const cpt_attribution *a, double cutoff)
 
 /* ---- experiments that are asked for ---- */
 
+static cpt_status add_control_studies(cpt_study *s, json_t *controls, cpt_err *e)
+{
+    json_t *dictionaries;
+    cpt_status status = cpt_control_studies_json(s, &dictionaries, e);
+    if (status) json_decref(controls);
+    else json_object_set_new(controls, "dictionaries", dictionaries);
+    return status;
+}
+
 static cpt_status add_experiments(cpt_study *s, json_t *root, cpt_err *e)
 {
     bool completeness = cpt_options_flag(s->options, "completeness"),
@@ -114,6 +124,7 @@ static cpt_status add_experiments(cpt_study *s, json_t *root, cpt_err *e)
     }
     if (controls) {
         CPT_TRY(cpt_controls_json(s, &families, &rankings, &part, e));
+        CPT_TRY(add_control_studies(s, part, e));
         json_object_set_new(root, "controls", part);
     }
 done:
