@@ -3,6 +3,7 @@
 #   make            build/conceptome
 #   make demo       set-up, build, and a whole study of real cells
 #   make check      set-up, build, all tests; san=address,undefined builds and tests under sanitizers
+#   make ui         the pages of `conceptome serve` (node, npm); `make` does it where it can
 #   make bench      our times beside the established tools', in one run
 #   make fuzz       fuzz targets (clang);  make fuzz-run SECONDS=600 runs each
 #   make install    DESTDIR= PREFIX=/usr/local
@@ -51,12 +52,12 @@ FLAGS_2 := -march=x86-64-v4 -mprefer-vector-width=512 -ffp-contract=fast
 KERNELS := $(wildcard src/math/kernels/*.c)
 SOURCES := $(filter-out $(KERNELS),$(wildcard src/*/*.c))
 OBJECTS := $(SOURCES:src/%.c=$(BUILD)/%.o) \
-           $(foreach l,$(LEVELS),$(KERNELS:src/%.c=$(BUILD)/%.level$(l).o))
+           $(foreach l,$(LEVELS),$(KERNELS:src/%.c=$(BUILD)/%.level$(l).o)) $(BUILD)/pages.o
 CLI_OBJECTS := $(patsubst cli/%.c,$(BUILD)/cli/%.o,$(wildcard cli/*.c))
 TESTS := $(patsubst test/%.c,$(BUILD)/test/%,$(wildcard test/test_*.c))
 BENCHES := $(patsubst bench/%.c,$(BUILD)/bench/%,$(wildcard bench/bench_*.c))
 
-.PHONY: all lib tests demo check check-units check-cli bench fuzz fuzz-run golden install clean deps
+.PHONY: all lib tests ui FORCE demo check check-units check-cli bench fuzz fuzz-run golden install clean deps
 all: $(BUILD)/conceptome
 lib: $(BUILD)/libconceptome.a
 tests: $(TESTS)
@@ -96,6 +97,19 @@ $(BUILD)/bench/%: bench/%.c $(BUILD)/libconceptome.a
 	@mkdir -p $(@D)
 	@echo "  CC   $@"
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -Wno-missing-prototypes $(LDFLAGS) -o $@ $< $(BUILD)/libconceptome.a $(LDLIBS)
+
+# The pages are compiled in: what npm makes of ui/, or nothing where there is no npm.
+$(BUILD)/pages.c: FORCE
+	@mkdir -p $(@D)
+	$(Q)sh scripts/ui.sh --if-possible $(@D)/ui-tried
+	$(Q)sh scripts/embed_pages.sh ui/dist >$@.tmp
+	$(Q)if cmp -s $@.tmp $@; then rm -f $@.tmp; else echo "  GEN  $@"; mv $@.tmp $@; fi
+FORCE:
+ui:
+	$(Q)sh scripts/ui.sh
+$(BUILD)/pages.o: $(BUILD)/pages.c
+	@echo "  CC   $<"
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -c -o $@ $<
 
 # One test program after the other; every one runs even when one fails.
 check-units: $(TESTS)

@@ -3,8 +3,9 @@
  *
  *     build/bench/bench_scgpt [threads] [tokens] [FOLDER]
  *
- * The folder is made when it is not there (205 MB, default /dev/shm/conceptome-bench-scgpt) and can
- * be given to the peer: bench/peers/scgpt_peer.py FOLDER. The floor is the time of the
+ * What the folder lacks is made (205 MB, default /dev/shm/conceptome-bench-scgpt): a folder with the
+ * published vocab.json and args.json gets weights of their size. It can be given to the peer:
+ * bench/peers/scgpt_peer.py FOLDER. The floor is the time of the
  * multiply-adds that the full network has, at the rate of one large f32 product on the same
  * threads. Everything is given twice, as time on the clock and as processor time; on a busy machine
  * only the second means anything, and that with one thread (waiting threads spin). */
@@ -18,6 +19,7 @@
 #include "base/cpu.h"
 #include "base/memory.h"
 #include "base/random.h"
+#include "math/bf16.h"
 #include "math/blas.h"
 #include "model/scgpt_network.h"
 
@@ -191,6 +193,33 @@ static double product_rate(int threads)
     return best;
 }
 
+/* The same of bfloat16, one thread's rate times the threads. */
+static double bf16_rate(int threads)
+{
+    enum { N = 1536 };
+    const cpt_bf16_kernels *k = cpt_bf16_kernels_get();
+    cpt_err err;
+    double best = 0;
+    float *a;
+    uint16_t *rows, *packed;
+    need(cpt_alloc(&a, 2 * N * N, sizeof *a, &err), &err);
+    need(cpt_alloc(&rows, N * N, sizeof *rows, &err), &err);
+    need(cpt_alloc(&packed, cpt_bf16_packed(N, N), sizeof *packed, &err), &err);
+    for (int i = 0; i < N * N; i++) a[i] = (float)(i % 7) - 3;
+    k->round(N, N, N, a, rows);
+    k->pack(N, N, a, N, 1, packed);
+    for (int i = 0; i < 5; i++) {
+        double from = cpu();
+        k->multiply(N, N, N, rows, packed, a + N * N, N);
+        double rate = 2e-9 * N * N * N / (cpu() - from) * threads;
+        best = rate > best ? rate : best;
+    }
+    free(a);
+    free(rows);
+    free(packed);
+    return best;
+}
+
 static double layer_gflop(double s)
 {
     return 1e-9 * (2 * s * WIDTH * (4 * WIDTH + 2 * WIDTH) + 4 * s * s * WIDTH);
@@ -222,16 +251,21 @@ static double median(double *x, int n)
     return x[n / 2];
 }
 
-static void time_forward(const cpt_model *m, const cpt_counts *counts, int threads, double rate,
-                         int32_t tokens)
+/* Also into out [WIDTH]. */
+static void time_forward(cpt_model *m, const cpt_counts *counts, int threads, double rate,
+                         int32_t tokens, cpt_scgpt_precision precision, float *out)
 {
     enum { RUNS = 3 };
     cpt_err err;
     cpt_context ctx;
-    float out[WIDTH];
+    cpt_scgpt_options options;
     double times[RUNS], work[RUNS];
     cpt_context_init(&ctx);
     ctx.n_threads = threads;
+    cpt_scgpt_options_init(&options);
+    options.max_tokens = tokens;
+    options.precision = precision;
+    need(cpt_scgpt_set_options(m, &options, &err), &err);
     for (int i = 0; i < RUNS; i++) {
         double from = now(), from_cpu = cpu();
         need(m->ops->embed(m, counts, 0, 1, out, &ctx, &err), &err);
@@ -240,12 +274,23 @@ static void time_forward(const cpt_model *m, const cpt_counts *counts, int threa
     }
     const double floor_time = LAYERS * layer_gflop(tokens) / rate,
                  busy = median(work, RUNS) / threads;
-    printf("forward, %d tokens, %d threads: clock %.1f ms, CPU %.1f ms per thread; floor of the "
+    printf("forward %s, %d tokens, %d threads: clock %.1f ms, CPU %.1f ms per thread; floor of the "
            "full network %.1f ms: %.2f x\n",
-           tokens, threads, 1e3 * median(times, RUNS), 1e3 * busy, 1e3 * floor_time,
-           busy / floor_time);
+           precision ? "bf16" : "f32", tokens, threads, 1e3 * median(times, RUNS), 1e3 * busy,
+           1e3 * floor_time, busy / floor_time);
     printf("embedding starts %.6f %.6f %.6f %.6f\n", (double)out[0], (double)out[1], (double)out[2],
            (double)out[3]);
+}
+
+static void compare(const float *exact, const float *rounded)
+{
+    double dot = 0, squares = 0;
+    for (int j = 0; j < WIDTH; j++) {
+        dot += (double)exact[j] * (double)rounded[j];
+        squares += pow((double)exact[j] - (double)rounded[j], 2);
+    }
+    printf("bf16 against f32: cosine %.7f, relative error of the embedding %.2g\n", dot,
+           sqrt(squares));
 }
 
 /* One session, one thread. */
@@ -294,12 +339,11 @@ int main(int argc, char **argv)
     cpt_err err;
     cpt_model *m;
     cpt_counts counts;
+    need(cpt_make_folder(folder, &err), &err);
+    snprintf(path, sizeof path, "%s/best_model.pt", folder);
+    if (!cpt_path_exists(path)) write_checkpoint(folder);
     snprintf(path, sizeof path, "%s/vocab.json", folder);
-    if (!cpt_path_exists(path)) {
-        need(cpt_make_folder(folder, &err), &err);
-        write_checkpoint(folder);
-        write_settings(folder);
-    }
+    if (!cpt_path_exists(path)) write_settings(folder);
     const double before = resident_mb(), from = now(), from_cpu = cpu();
     need(cpt_model_open(folder, &m, NULL, &err), &err);
     printf("open: clock %.2f s, CPU %.2f s, %.1f MB beside the map\n", now() - from,
@@ -309,7 +353,13 @@ int main(int argc, char **argv)
            cpt_blas_core_name(), cpt_cpu_level_name(cpt_cpu_level()));
     cpt_csr csr = make_cell(tokens);
     need(cpt_counts_init(&counts, &csr, NULL, m->n_genes, &err), &err);
-    time_forward(m, &counts, threads, rate, tokens);
+    float exact[WIDTH], rounded[WIDTH];
+    const double half_rate = bf16_rate(threads);
+    printf("one bf16 product: %.0f GFLOP/s (%s)\n", half_rate,
+           cpt_bf16_native() ? "AVX512-BF16" : "emulated");
+    time_forward(m, &counts, threads, rate, tokens, CPT_SCGPT_F32, exact);
+    time_forward(m, &counts, threads, half_rate, tokens, CPT_SCGPT_BF16, rounded);
+    compare(exact, rounded);
     time_session(m, &counts);
     cpt_model_free(m);
     free((void *)(uintptr_t)csr.indptr);

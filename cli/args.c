@@ -179,6 +179,19 @@ const char *cli_value(const cli *c, const char *extra)
     return NULL;
 }
 
+int cli_count(cli *c, const char *extra, long low, long high, long fallback, long *out)
+{
+    const char *text = cli_value(c, extra);
+    char *end;
+    *out = fallback;
+    if (!text) return CLI_OK;
+    *out = strtol(text, &end, 10);
+    if (end == text || *end || *out < low || *out > high)
+        return cli_usage(c, "--%s: '%s' is not a whole number from %ld to %ld", extra, text, low,
+                         high);
+    return CLI_OK;
+}
+
 int cli_operands(const cli *c, int least, int most)
 {
     if (c->n_operands < least) return cli_usage(c, "an argument is missing");

@@ -51,7 +51,11 @@ int cli_fail(const cpt_err *e); /* prints, returns the exit code that belongs to
 /* Flushes and closes stdout: a full disk is an error, not silence. */
 int cli_close_stdout(void);
 
+/* A whole number among the extras, or `fallback`; a usage message when it is none or out of range. */
+int cli_count(cli *c, const char *extra, long low, long high, long fallback, long *out);
 void cli_print_json(json_t *value); /* one line on stdout; takes the value over */
+
+int cli_piece(cli *c, const char *stage); /* one piece, by --shard */
 
 void cli_begin(cli *c); /* log, progress, signals */
 void cli_end(cli *c, int code);
@@ -65,10 +69,16 @@ int cli_embed(cli *c);
 int cli_train(cli *c);
 int cli_encode(cli *c);
 int cli_attribute(cli *c);
+int cli_merge(cli *c);
 int cli_enrich(cli *c);
 int cli_evaluate(cli *c);
 int cli_report(cli *c);
+int cli_serve(cli *c);
 int cli_export(cli *c);
+int cli_compare(cli *c);
+int cli_steer(cli *c);
+int cli_notes(cli *c);
+int cli_review(cli *c);
 int cli_inspect(cli *c);
 int cli_simulate(cli *c);
 int cli_fetch(cli *c);

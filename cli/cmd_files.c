@@ -64,28 +64,15 @@ int cli_inspect(cli *c)
     return cli_close_stdout();
 }
 
-static int count_option(cli *c, const char *name, long low, long high, long fallback, long *out)
-{
-    const char *text = cli_value(c, name);
-    char *end;
-    *out = fallback;
-    if (!text) return CLI_OK;
-    *out = strtol(text, &end, 10);
-    if (*end || *out < low || *out > high)
-        return cli_usage(c, "--%s: '%s' is not a whole number from %ld to %ld", name, text, low,
-                         high);
-    return CLI_OK;
-}
-
 int cli_simulate(cli *c)
 {
     cpt_err err;
     long cells, genes, programs;
     const char *out = cli_value(c, "output");
     int code = cli_operands(c, 0, 0);
-    if (code == CLI_OK) code = count_option(c, "cells", 10, 100000000, 2000, &cells);
-    if (code == CLI_OK) code = count_option(c, "genes", 20, 1000000, 3000, &genes);
-    if (code == CLI_OK) code = count_option(c, "programs", 1, 1000, 8, &programs);
+    if (code == CLI_OK) code = cli_count(c, "cells", 10, 100000000, 2000, &cells);
+    if (code == CLI_OK) code = cli_count(c, "genes", 20, 1000000, 3000, &genes);
+    if (code == CLI_OK) code = cli_count(c, "programs", 1, 1000, 8, &programs);
     if (code) return code;
     if (!out) return cli_usage(c, "-o FILE.h5ad is missing");
     const cpt_simulation what = {cells, (int32_t)genes, (int32_t)programs};

@@ -33,6 +33,7 @@ int cli_fit(cli *c)
 
 int cli_embed(cli *c)
 {
+    if (cli_value(c, "shard")) return cli_piece(c, "embedding");
     cpt_err err;
     const char *out;
     int code = need_output(c, &out);

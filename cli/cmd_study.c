@@ -93,9 +93,44 @@ int cli_run(cli *c)
     const char *study = cli_value(c, "output");
     if (code) return code;
     if (!study) return cli_usage(c, "-o STUDY is missing");
-    if (cpt_study_run(c->operands[0], study, c->options, c->line, &c->ctx, &err) != CPT_OK)
+    if (cpt_study_run(c->operands[0], study, cli_value(c, "until"), c->options, c->line, &c->ctx,
+                      &err) != CPT_OK)
         return cli_fail(&err);
+    if (cli_value(c, "until")) {
+        if (c->json)
+            cli_print_json(json_pack("{s:s, s:s}", "study", study, "until", cli_value(c, "until")));
+        return cli_close_stdout();
+    }
     return print_summary(c, study);
+}
+
+/* ---- pieces ---- */
+
+int cli_piece(cli *c, const char *stage)
+{
+    cpt_err err;
+    int i, n, used = 0, code = cli_operands(c, 1, 1);
+    const char *shard = cli_value(c, "shard");
+    if (code) return code;
+    if (sscanf(shard, "%d/%d%n", &i, &n, &used) != 2 || shard[used] || i < 1 || n < i)
+        return cli_usage(c, "--shard %s: i/n is expected, such as 1/4", shard);
+    if (cpt_study_piece(c->operands[0], stage, i, n, c->options, &c->ctx, &err) != CPT_OK)
+        return cli_fail(&err);
+    if (c->json)
+        cli_print_json(json_pack("{s:s, s:s, s:i, s:i}", "study", c->operands[0], "stage", stage,
+                                 "shard", i, "of", n));
+    return cli_close_stdout();
+}
+
+int cli_merge(cli *c)
+{
+    cpt_err err;
+    int code = cli_operands(c, 1, 1);
+    if (code) return code;
+    if (cpt_study_merge(c->operands[0], c->options, c->line, &c->ctx, &err) != CPT_OK)
+        return cli_fail(&err);
+    if (c->json) cli_print_json(json_pack("{s:s}", "study", c->operands[0]));
+    return cli_close_stdout();
 }
 
 static int run_stage(cli *c, const char *stage, const char *file)
@@ -114,12 +149,22 @@ static int run_stage(cli *c, const char *stage, const char *file)
 
 int cli_attribute(cli *c)
 {
+    if (cli_value(c, "shard")) return cli_piece(c, "attribution");
     return run_stage(c, "tables", "attribution.h5ad");
 }
 
+/* In full unless --quick or --evaluation say otherwise; tables and report tell of it, so they are
+ * brought up to date as well. */
 int cli_evaluate(cli *c)
 {
-    return run_stage(c, "evaluation", "evaluation.json");
+    cpt_err err;
+    const char *quick = cli_value(c, "quick");
+    if (quick && cpt_options_given(c->options, "evaluation"))
+        return cli_usage(c, "--quick and --evaluation exclude each other");
+    if ((quick || !cpt_options_given(c->options, "evaluation")) &&
+        cpt_options_set(c->options, "evaluation", quick ? "quick" : "full", &err) != CPT_OK)
+        return cli_fail(&err);
+    return run_stage(c, "report", "evaluation.json");
 }
 
 int cli_report(cli *c)
@@ -138,6 +183,10 @@ int cli_enrich(cli *c)
                                .n_plots = 20};
     if (!what.ranking && (what.plots || n_plots)) return cli_usage(c, "--plots goes with --ranking");
     if (!what.genes && what.background) return cli_usage(c, "--background goes with --genes");
+    if (cli_value(c, "shard")) {
+        if (what.ranking || what.genes) return cli_usage(c, "--shard is for studies");
+        return cli_piece(c, "enrichment");
+    }
     if (!what.ranking && !what.genes) return run_stage(c, "enrichment", "enrichment.tsv.gz");
     if (what.ranking && what.genes) return cli_usage(c, "--ranking and --genes exclude each other");
     if (c->n_operands)
@@ -160,7 +209,7 @@ int cli_export(cli *c)
     const char *what = cli_value(c, "what"), *format = cli_value(c, "format");
     int code = cli_operands(c, 1, 1);
     if (code) return code;
-    if (!what) return cli_usage(c, "--what concepts|genes|terms is missing");
+    if (!what) return cli_usage(c, "--what concepts|genes|terms|notes is missing");
     if (!format) format = c->json ? "json" : "tsv";
     if (cpt_study_export(c->operands[0], what, format, stdout, &err) != CPT_OK)
         return cli_fail(&err);

@@ -1,7 +1,7 @@
 #!/bin/sh
 # The demo: a whole study of real cells. Cells, first that is there: $CONCEPTOME_DATA,
 # ../shared/data/pbmc3k.h5ad, the public 10x download, else simulated ones (which is said).
-# Never asks anything. Usage: demo.sh PROGRAM
+# Never asks anything. On a terminal it ends by serving the study (Ctrl-C ends it). Usage: demo.sh PROGRAM
 set -eu
 program=$1
 study=demo/study
@@ -21,3 +21,7 @@ else
 fi
 echo "cells: $cells"
 "$program" run "$cells" -o "$study" </dev/null
+if [ -t 1 ]; then
+    exec "$program" serve "$study"
+fi
+echo "In a browser:  $program serve $study"

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Installs what Conceptome builds with. On Debian and Ubuntu by apt; elsewhere it prints the names and
-# stops. With --quiet it says nothing when all is there. Each package stands with its reason.
+# stops. With --quiet it says nothing when all is there. Each package stands with its reason. Not among
+# them: nodejs and npm, which build the pages of `conceptome serve` (`make ui`); without them the rest builds.
 set -eu
 
 packages="

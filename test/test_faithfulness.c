@@ -41,6 +41,14 @@ static void curves_equal_re_embedding(void **state)
     assert_memory_equal(f->drop, again->drop, 2 * F * CPT_FAITHFULNESS_POINTS * sizeof *f->drop);
     assert_true(isnan(f->area[5]) && f->n_pairs[5] == 0);
 
+    for (int32_t c = 0; c < F; c++) { /* means of the drops of single pairs */
+        if (c == 5) continue;
+        double mean = 0;
+        int64_t n_pairs = pairs->first[c + 1] - pairs->first[c];
+        for (int64_t i = pairs->first[c]; i < pairs->first[c + 1]; i++)
+            mean += (double)f->pair_drop[(i * 2 + 1) * CPT_FAITHFULNESS_POINTS + 3] / (double)n_pairs;
+        assert_near(mean, f->drop[(F + c) * CPT_FAITHFULNESS_POINTS + 3], 1e-6);
+    }
     double attributed = 0, random = 0;
     for (int32_t c = 0; c < F; c++) {
         if (c == 5) continue;

@@ -14,6 +14,11 @@
 #define LLVMFuzzerTestOneInput fuzz_one_safetensors
 #include "fuzz/fuzz_safetensors.c"
 #undef LLVMFuzzerTestOneInput
+#define check check_uri
+#define LLVMFuzzerTestOneInput fuzz_one_uri
+#include "fuzz/fuzz_uri.c"
+#undef LLVMFuzzerTestOneInput
+#undef check
 
 typedef int fuzz_fn(const uint8_t *bytes, size_t size);
 
@@ -25,6 +30,7 @@ static const struct {
     {"test/fuzz/corpus/torch", fuzz_one_torch, 6},
     {"test/fuzz/corpus/pickle", fuzz_one_pickle, 40},
     {"test/fuzz/corpus/safetensors", fuzz_one_safetensors, 3},
+    {"test/fuzz/corpus/uri", fuzz_one_uri, 7},
 };
 
 /* The input as it is, and cut off in several places. */

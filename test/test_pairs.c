@@ -343,6 +343,31 @@ static void handles_a_single_cell(void **state)
     fake_dictionary_free(&d->base);
 }
 
+static void selects_a_part(void **state)
+{
+    (void)state;
+    cpt_err err;
+    cpt_pair list[6] = {{.prototype = 1, .counterfactual = 9}, {.prototype = 1, .counterfactual = 8},
+                        {.prototype = 2, .counterfactual = 9}, {.prototype = 3, .counterfactual = 9},
+                        {.prototype = 1, .counterfactual = 7}, {.prototype = 4, .counterfactual = 7}};
+    int64_t first[3] = {0, 4, 6}, first_old[3] = {0, 1, 1};
+    int32_t unmatched[2] = {0, 5};
+    bool low[2] = {false, true}, chosen[2] = {true, false};
+    cpt_pairs all = {.n_concepts = 2, .first = first, .pairs = list, .n_unmatched = unmatched, .substitute_low = low};
+    cpt_pair old_list[1] = {{.prototype = 2, .counterfactual = 9}};
+    cpt_pairs old = {.n_concepts = 2, .first = first_old, .pairs = old_list}, *p;
+    assert_ok(cpt_pairs_select(&all, NULL, 0, NULL, &p, &err));
+    assert_int_equal(p->first[2], 6);
+    assert_true(p->substitute_low[1] && p->n_unmatched[1] == 5);
+    cpt_pairs_free(p);
+    assert_ok(cpt_pairs_select(&all, chosen, 2, &old, &p, &err)); /* 1 with both counterfactuals, 3; 2 is old */
+    assert_int_equal(p->first[1], 3);
+    assert_int_equal(p->first[2], 3);
+    assert_int_equal(p->pairs[1].counterfactual, 8);
+    assert_int_equal(p->pairs[2].prototype, 3);
+    cpt_pairs_free(p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -353,6 +378,7 @@ int main(void)
         cmocka_unit_test(leaves_out_weak_prototypes),
         cmocka_unit_test(refuses_bad_options),
         cmocka_unit_test(handles_a_single_cell),
+        cmocka_unit_test(selects_a_part),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

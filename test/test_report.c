@@ -100,7 +100,7 @@ static void run_study(const char *name, const char *model, bool with_labels, cha
         assert_ok(cpt_options_set(o, settings[i][0], settings[i][1], &err));
     cpt_context_init(&ctx);
     ctx.n_threads = 1;
-    assert_ok(cpt_study_run(cells, study, o, "test", &ctx, &err));
+    assert_ok(cpt_study_run(cells, study, NULL, o, "test", &ctx, &err));
     cpt_options_free(o);
 }
 

@@ -135,6 +135,30 @@ static void refuses(void **state)
     assert_non_null(strstr(err.text, "2 to 1000 dictionaries"));
 }
 
+/* Cells on a line: their covariance, and they themselves, match nearly perfectly; random rows do not. */
+static void nulls_know_the_data(void **state)
+{
+    (void)state;
+    enum { CELLS = 300 };
+    static float cells[CELLS * DIM];
+    cpt_stability_null n[CPT_N_NULL_ROWS], again;
+    const int32_t rows[2] = {20, 20}, many[2] = {CELLS + 50, 5};
+    draw(cells, CELLS, DIM, 8);
+    for (int i = 0; i < CELLS; i++)
+        for (int j = 0; j < DIM; j++) cells[i * DIM + j] = 5 + cells[i * DIM + j] * (j == 3 ? 10.0f : 0.1f);
+    for (int k = 0; k < CPT_N_NULL_ROWS; k++)
+        assert_ok(cpt_stability_null_of((cpt_null_rows)k, cells, CELLS, DIM, rows, 5, &n[k], NULL, &err));
+    assert_true(n[CPT_NULL_SPHERE].cosine.mean < 0.6);
+    assert_true(n[CPT_NULL_COVARIANCE].cosine.mean > 0.7);
+    assert_true(n[CPT_NULL_CELLS].cosine.mean > 0.7);
+    assert_true(n[CPT_NULL_CELLS].pw_mcc.mean > 0.95); /* a line has no sign */
+    assert_true(n[CPT_NULL_SPHERE].row_quantiles[0] < n[CPT_NULL_SPHERE].row_quantiles[2]);
+    assert_ok(cpt_stability_null_of(CPT_NULL_CELLS, cells, CELLS, DIM, rows, 5, &again, NULL, &err));
+    assert_near(again.cosine.mean, n[CPT_NULL_CELLS].cosine.mean, 0);
+    assert_ok(cpt_stability_null_of(CPT_NULL_CELLS, cells, CELLS, DIM, many, 2, &again, NULL, &err)); /* more rows than cells */
+    assert_int_equal(cpt_stability_null_of(CPT_NULL_CELLS, cells, 1, DIM, rows, 5, &again, NULL, &err), CPT_ERR_DATA);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -143,6 +167,7 @@ int main(void)
         cmocka_unit_test(by_hand),
         cmocka_unit_test(against_chance),
         cmocka_unit_test(refuses),
+        cmocka_unit_test(nulls_know_the_data),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

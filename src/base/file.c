@@ -314,7 +314,7 @@ static bool is_leftover(const char *name)
     return mark && mark[5] && strspn(mark + 5, "0123456789") == strlen(mark + 5);
 }
 
-cpt_status cpt_remove_leftovers(const char *folder, cpt_err *e)
+cpt_status cpt_remove_leftovers(const char *folder, const char *except, cpt_err *e)
 {
     DIR *list = opendir(folder);
     if (!list) return cpt_fail(e, CPT_ERR_IO, "%s: %s", folder, strerror(errno));
@@ -323,10 +323,11 @@ cpt_status cpt_remove_leftovers(const char *folder, cpt_err *e)
         char inner[PATH_LIMIT];
         struct stat st;
         if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
+        if (except && strcmp(entry->d_name, except) == 0) continue;
         status = cpt_path_join(inner, sizeof inner, folder, entry->d_name, e);
         if (status || lstat(inner, &st) != 0) continue;
         if (is_leftover(entry->d_name)) status = cpt_remove_tree(inner, e);
-        else if (S_ISDIR(st.st_mode)) status = cpt_remove_leftovers(inner, e);
+        else if (S_ISDIR(st.st_mode)) status = cpt_remove_leftovers(inner, except, e);
     }
     closedir(list);
     return status;

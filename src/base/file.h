@@ -48,8 +48,8 @@ cpt_status cpt_atomic_move(const char *temporary, const char *path, cpt_err *e);
 cpt_status cpt_make_folder(const char *path, cpt_err *e);   /* with parents; existing is fine */
 cpt_status cpt_remove_tree(const char *path, cpt_err *e);   /* absent is fine; follows no links */
 /* Removes what killed writers left: files *.tmp-NUMBER in the folder and below it. Only for a folder that
- * nobody else writes to (it is locked). */
-cpt_status cpt_remove_leftovers(const char *folder, cpt_err *e);
+ * nobody else writes to (it is locked); folders called `except` (NULL = none) are not entered. */
+cpt_status cpt_remove_leftovers(const char *folder, const char *except, cpt_err *e);
 /* "a/b" + "c" -> "a/b/c"; error when it does not fit. */
 cpt_status cpt_path_join(char *out, size_t capacity, const char *folder, const char *name, cpt_err *e);
 

@@ -39,7 +39,14 @@ typedef enum cpt_random_purpose {
     CPT_RANDOM_EVALUATE,
     CPT_RANDOM_LINALG,       /* starting vectors of iterative eigensolvers */
     CPT_RANDOM_THIN,         /* annotations left out */
-    CPT_RANDOM_RELABEL       /* gene labels permuted: item = copy */
+    CPT_RANDOM_RELABEL,      /* gene labels permuted: item = copy */
+    CPT_RANDOM_ALIGN,        /* comparison of studies by chance: item = draw */
+    CPT_RANDOM_STEER,        /* random directions: item = direction */
+    CPT_RANDOM_PURITY,       /* cell labels permuted: item = permutation */
+    CPT_RANDOM_STABILITY,    /* rows of random dictionaries: item = draw and row */
+    CPT_RANDOM_INTERVAL,     /* bootstrap and sign flips of the evaluation: item = what */
+    CPT_RANDOM_REVIEW,       /* blind review: which units, which order, item names */
+    CPT_RANDOM_AGREEMENT     /* bootstrap and permutations of ratings: item = replicate */
 } cpt_random_purpose;
 
 typedef struct cpt_stream {

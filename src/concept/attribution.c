@@ -15,6 +15,7 @@
 
 #include "base/memory.h"
 #include "concept/failure.h"
+#include "concept/pair_store.h"
 #include "math/statistics.h"
 
 static const int64_t BATCH_BYTES = (int64_t)256 << 20;
@@ -136,6 +137,8 @@ done:
 void cpt_attribution_free(cpt_attribution *a)
 {
     if (!a) return;
+    free(a->noise_mean);
+    free(a->noise_n);
     free(a->mean);
     free(a->mean_other);
     free(a->sd);
@@ -217,6 +220,21 @@ typedef struct driver {
     batch slots;
 } driver;
 
+/* Into slot i, from the store when it has the pair. */
+static cpt_status run_pair(driver *r, const cpt_pair_job *job, const cpt_pair *pair, int64_t i,
+                           cpt_err *e)
+{
+    cpt_pair_store *store = job->options->store;
+    cpt_pair_attribution *slot = batch_slot(&r->slots, i, job->model->n_genes);
+    bool found = false, *usable = &r->slots.usable[i];
+    if (store) cpt_pair_store_get(store, job->concept, pair, slot, usable, &found);
+    if (found) return CPT_OK;
+    cpt_status status = cpt_attribution_run(job, slot, usable, e);
+    if (status == CPT_OK && store)
+        status = cpt_pair_store_put(store, job->concept, pair, slot, *usable, e);
+    return status;
+}
+
 static cpt_status run_pairs(driver *r, int64_t first, int64_t n, cpt_err *e)
 {
     cpt_failure failure = {.status = CPT_OK};
@@ -232,9 +250,7 @@ static cpt_status run_pairs(driver *r, int64_t first, int64_t n, cpt_err *e)
         job.prototype = pair->prototype;
         job.counterfactual = pair->counterfactual;
         cpt_status status = cpt_check_stop(r->ctx, &err);
-        if (status == CPT_OK)
-            status = cpt_attribution_run(&job, batch_slot(&r->slots, i, job.model->n_genes),
-                                         &r->slots.usable[i], &err);
+        if (status == CPT_OK) status = run_pair(r, &job, pair, i, &err);
         cpt_failure_note(&failure, status, i, &err);
 #pragma omp atomic capture
         done = ++n_done;

@@ -11,6 +11,8 @@ typedef enum cpt_attribution_method {
 typedef enum cpt_attribution_mode { CPT_MODE_SUBSTITUTE, CPT_MODE_INSERT, CPT_MODE_MASK } cpt_attribution_mode;
 typedef enum cpt_readout { CPT_READOUT_ACTIVATION, CPT_READOUT_PRE } cpt_readout;
 
+typedef struct cpt_pair_store cpt_pair_store; /* pair_store.h */
+
 typedef struct cpt_attribution_options {
     cpt_attribution_method method;
     cpt_attribution_mode mode;  /* exact and hybrid */
@@ -23,6 +25,8 @@ typedef struct cpt_attribution_options {
                                    enumeration up to 20; 0 = no test (p and q stay NaN) */
     double cutoff;              /* 0.05: the paper's */
     double q_cutoff;            /* 0.05 */
+    cpt_pair_store *store, *noise_store; /* NULL; else finished pairs are taken from here and new
+                                   ones added: by cpt_attribute_all, by cpt_attribution_noise. Borrowed */
 } cpt_attribution_options;
 void cpt_attribution_options_init(cpt_attribution_options *o);
 
@@ -62,6 +66,8 @@ typedef struct cpt_attribution {
     double noise_quantiles[5];  /* 50, 90, 95, 99, 99.9 % of |mean attribution| */
     double cutoff_percentile;   /* share of the noise below the cut-off */
     int32_t n_noise_directions;
+    float *noise_mean; /* [n_noise_directions][n_genes] what the quantiles are of; NULL without */
+    int32_t *noise_n;  /* the same for n: 0 = the gene differed in no pair and is no noise */
 } cpt_attribution;
 
 cpt_status cpt_attribute_all(const cpt_model *m, const cpt_dictionary *d, const cpt_counts *counts,

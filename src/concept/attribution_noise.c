@@ -199,6 +199,7 @@ cpt_status cpt_attribution_noise(const cpt_model *m, const cpt_dictionary *d, co
     cpt_pairs *pairs = NULL;
     cpt_attribution *noise = NULL;
     cpt_attribution_options plain = *o;
+    plain.store = o->noise_store;
     cpt_status status;
 
     plain.n_bootstrap = plain.n_sign_flips = 0;
@@ -209,7 +210,13 @@ cpt_status cpt_attribution_noise(const cpt_model *m, const cpt_dictionary *d, co
     CPT_TRY(cpt_activations_encode(&random.base, embedding, n_cells, &active, ctx, e));
     CPT_TRY(cpt_pairs_find(active, embedding, d->dim, po, &pairs, ctx, e));
     CPT_TRY(cpt_attribute_all(m, &random.base, counts, pairs, &plain, &noise, ctx, e));
-    status = summarise_noise(noise, o->cutoff, a, e);
+    CPT_TRY(summarise_noise(noise, o->cutoff, a, e));
+    free(a->noise_mean);
+    free(a->noise_n);
+    a->noise_mean = noise->mean; /* handed over */
+    a->noise_n = noise->n;
+    noise->mean = NULL;
+    noise->n = NULL;
 done:
     cpt_attribution_free(noise);
     cpt_pairs_free(pairs);

@@ -139,14 +139,13 @@ done:
     return status;
 }
 
-/* Area over log m by trapezoids, divided by the width. */
-static float area_of(const float *drop)
+double cpt_faithfulness_area(const float *drop)
 {
     double area = 0;
     for (int i = 1; i < POINTS; i++)
         area += 0.5 * ((double)drop[i] + drop[i - 1]) *
                 log((double)cpt_faithfulness_sizes[i] / cpt_faithfulness_sizes[i - 1]);
-    return (float)(area / log((double)cpt_faithfulness_sizes[POINTS - 1] / cpt_faithfulness_sizes[0]));
+    return area / log((double)cpt_faithfulness_sizes[POINTS - 1] / cpt_faithfulness_sizes[0]);
 }
 
 /* Means over the usable pairs of a concept. drops [pairs][n_rankings][POINTS]. */
@@ -169,7 +168,7 @@ static void average(const faithfulness_job *job, int32_t concept, const float *d
             out->drop[at * POINTS + point] = n ? (float)(sum / n) : NAN;
             out->n_pairs[concept] = n;
         }
-        out->area[at] = area_of(out->drop + at * POINTS);
+        out->area[at] = (float)cpt_faithfulness_area(out->drop + at * POINTS);
     }
 }
 
@@ -224,19 +223,17 @@ cpt_status cpt_faithfulness_curves(const cpt_model *m, const cpt_dictionary *d, 
 {
     faithfulness_job job = {m, d, counts, pairs, readout, n_rankings, rankings, ctx ? ctx->seed : 0};
     cpt_faithfulness *f = NULL;
-    float *drops = NULL;
     cpt_status status;
     *out = NULL;
     if (!cpt_model_has_counterfactuals(m) || m->dim != d->dim || n_rankings < 1)
         return cpt_fail(e, CPT_ERR_USAGE, "%s: faithfulness needs a model that embeds changed cells, a "
                         "dictionary of its embedding and at least one ranking", m->ops->kind);
     CPT_TRY(result_make(n_rankings, pairs->n_concepts, &f, e));
-    CPT_TRY(cpt_alloc(&drops, (size_t)pairs->first[pairs->n_concepts] * (size_t)n_rankings,
-                      POINTS * sizeof *drops, e));
-    CPT_TRY(run_pairs(&job, drops, ctx, e));
-    for (int32_t c = 0; c < pairs->n_concepts; c++) average(&job, c, drops, f);
+    CPT_TRY(cpt_alloc(&f->pair_drop, (size_t)pairs->first[pairs->n_concepts] * (size_t)n_rankings,
+                      POINTS * sizeof *f->pair_drop, e));
+    CPT_TRY(run_pairs(&job, f->pair_drop, ctx, e));
+    for (int32_t c = 0; c < pairs->n_concepts; c++) average(&job, c, f->pair_drop, f);
 done:
-    free(drops);
     if (status == CPT_OK) *out = f;
     else cpt_faithfulness_free(f);
     return status;
@@ -248,5 +245,6 @@ void cpt_faithfulness_free(cpt_faithfulness *f)
     free(f->drop);
     free(f->area);
     free(f->n_pairs);
+    free(f->pair_drop);
     free(f);
 }

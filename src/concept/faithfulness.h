@@ -17,7 +17,13 @@ typedef struct cpt_faithfulness {
     /* [n_rankings][n_concepts] area under it over log m, divided by the width: a mean drop */
     float *area;
     int32_t *n_pairs; /* [n_concepts] */
+    /* [pairs][n_rankings][POINTS] the drops of each pair, for intervals; NaN for a prototype that does
+     * not activate the concept */
+    float *pair_drop;
 } cpt_faithfulness;
+
+/* Area under one curve [POINTS] over log m, divided by the width. */
+double cpt_faithfulness_area(const float *drop);
 
 /* rankings[r] [n_concepts][n_genes]: larger = earlier; NaN last; ties by lower gene; a NULL ranking is
  * a random order, drawn per pair. In each pair only the genes that differ are ranked, so that m

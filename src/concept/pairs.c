@@ -317,3 +317,43 @@ void cpt_pairs_free(cpt_pairs *p)
     free(p->substitute_low);
     free(p);
 }
+
+/* ---- a part of them ---- */
+
+static bool is_prototype(const cpt_pairs *p, int32_t concept, int64_t cell)
+{
+    for (int64_t i = p->first[concept]; i < p->first[concept + 1]; i++)
+        if (p->pairs[i].prototype == cell) return true;
+    return false;
+}
+
+cpt_status cpt_pairs_select(const cpt_pairs *from, const bool *chosen, int32_t n_prototypes,
+                            const cpt_pairs *not_in, cpt_pairs **out, cpt_err *e)
+{
+    cpt_pairs *p = NULL;
+    int64_t n = 0;
+    cpt_status status;
+    *out = NULL;
+    CPT_TRY(pairs_make(from->n_concepts, &p, e));
+    CPT_TRY(cpt_alloc(&p->pairs, (size_t)from->first[from->n_concepts], sizeof *p->pairs, e));
+    p->median_neighbour_distance = from->median_neighbour_distance;
+    for (int32_t c = 0; c < from->n_concepts; c++) {
+        int32_t taken = 0;
+        int64_t last = -1;
+        for (int64_t i = from->first[c]; i < from->first[c + 1] && (!chosen || chosen[c]); i++) {
+            const cpt_pair *q = &from->pairs[i];
+            if (not_in && is_prototype(not_in, c, q->prototype)) continue;
+            if (q->prototype != last && n_prototypes && taken == n_prototypes) break;
+            taken += q->prototype != last;
+            last = q->prototype;
+            p->pairs[n++] = *q;
+        }
+        p->first[c + 1] = n;
+        p->n_unmatched[c] = from->n_unmatched[c];
+        p->substitute_low[c] = from->substitute_low[c];
+    }
+done:
+    if (status == CPT_OK) *out = p;
+    else cpt_pairs_free(p);
+    return status;
+}

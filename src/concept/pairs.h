@@ -43,5 +43,10 @@ typedef struct cpt_pairs {
 cpt_status cpt_pairs_find(const cpt_activations *u, const float *a, int32_t dim,
                           const cpt_pair_options *o, cpt_pairs **out, const cpt_context *ctx, cpt_err *e);
 void cpt_pairs_free(cpt_pairs *p);
+/* A copy of `from` with the pairs of the chosen [n_concepts] concepts only (NULL = all), of at most
+ * n_prototypes prototypes each (0 = all), and without prototypes that the same concept has in `not_in`
+ * (NULL = none). */
+cpt_status cpt_pairs_select(const cpt_pairs *from, const bool *chosen, int32_t n_prototypes,
+                            const cpt_pairs *not_in, cpt_pairs **out, cpt_err *e);
 
 #endif

@@ -43,16 +43,25 @@ typedef struct cpt_dictionary_ops {
 struct cpt_dictionary {
     const cpt_dictionary_ops *ops;
     int32_t n_concepts, dim, max_active;
+    int32_t k;            /* active concepts per cell that it was made for: at most so many, or so many on
+                           * average where a threshold decides (max_active = n_concepts); 0 = not known */
     const float *decoder; /* [n_concepts][dim], unit rows where the kind has them */
     const float *bias;    /* [dim] b, added in decode; NULL = 0 */
 };
 void cpt_dictionary_free(cpt_dictionary *d); /* accepts NULL */
 
+/* The kinds that can be trained, i = 0, 1, ...: "topk", "batchtopk", ...; NULL behind the last. */
+const char *cpt_dictionary_kind(int i);
+bool cpt_dictionary_is_kind(const char *name);
+/* "topk, batchtopk, ..., random" for messages. */
+void cpt_dictionary_kinds_text(char *out, size_t capacity);
+
 typedef struct cpt_dictionary_options {
-    const char *kind;      /* "topk" */
+    const char *kind;      /* "topk"; see cpt_dictionary_kind */
     const char *preset;    /* NULL = our recipe (method.md 2.1) | "overcomplete" | "openai" | "sae-lens" */
     int32_t expansion;     /* concepts per dimension; 0 = 4 up to 64 dimensions, 8 from 256, else 16 */
     int32_t n_concepts;    /* overrides expansion when > 0 */
+    const char *groups;    /* matryoshka: shares of the concepts in each group; NULL = "1/8,1/8,1/4,1/2" */
     int32_t k;             /* 0 = min(32 for dim >= 256, 8 for dim <= 64; between: 16), at most dim / 2 */
     int32_t epochs;        /* 0 = 20, or as many as make 5,000 steps */
     int32_t batch;         /* 0 = 4,096, or N / 8 when smaller (at least 32) */

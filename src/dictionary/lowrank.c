@@ -198,6 +198,7 @@ cpt_status cpt_lowrank_new(const char *kind, int32_t rank, int32_t dim, cpt_lowr
                                .n_concepts = 2 * rank,
                                .dim = dim,
                                .max_active = rank,
+                               .k = rank,
                                .decoder = d->units,
                                .bias = d->mean};
     *out = d;

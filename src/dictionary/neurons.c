@@ -109,6 +109,7 @@ static cpt_status neurons_new(int32_t dim, cpt_dictionary **out, cpt_err *e)
                                .n_concepts = 2 * dim,
                                .dim = dim,
                                .max_active = dim,
+                               .k = dim,
                                .decoder = u->rows};
     *out = &u->base;
     u = NULL;

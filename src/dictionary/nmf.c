@@ -183,6 +183,7 @@ cpt_status cpt_nmf_new(int32_t n_components, int32_t dim, cpt_nmf **out, cpt_err
                                .n_concepts = n_components,
                                .dim = dim,
                                .max_active = n_components,
+                               .k = n_components,
                                .decoder = d->units};
     *out = d;
     d = NULL;

@@ -4,6 +4,7 @@
  * allocated for a size before the weights file has been seen to hold it. */
 #include "dictionary/config.h"
 #include "dictionary/lowrank.h"
+#include "dictionary/sae.h"
 #include "dictionary/train.h"
 
 #include "base/file.h"
@@ -15,7 +16,8 @@ static const struct {
     const char *architecture;
     cpt_loader_fn *load;
 } loaders[] = {
-    {"topk", cpt_load_sae},
+    {CPT_SAE_TOPK, cpt_load_sae},
+    {CPT_SAE_JUMPRELU, cpt_load_sae},
     {CPT_ARCHITECTURE_NEURONS, cpt_load_neurons},
     {CPT_ARCHITECTURE_PCA, cpt_load_pca},
     {CPT_ARCHITECTURE_ICA, cpt_load_ica},
@@ -86,7 +88,7 @@ cpt_status cpt_dictionary_open(const char *folder, cpt_dictionary **out, cpt_err
             goto done;
         }
     status = cpt_fail(e, CPT_ERR_UNSUPPORTED,
-                      "%s/" CPT_CONFIG_FILE ": architecture '%.40s' is not supported; topk and "
+                      "%s/" CPT_CONFIG_FILE ": architecture '%.40s' is not supported; topk, jumprelu and "
                       CPT_ARCHITECTURE_NEURONS ", -pca, -ica and -nmf are", folder, architecture);
 done:
     json_decref(cfg);

@@ -1,6 +1,7 @@
-/* sae_recipe.h - how a Top-K SAE is trained: every point in which the established recipes differ.
+/* sae_recipe.h - how a sparse autoencoder is trained: every point in which the established recipes
+ * differ, and what makes Batch-Top-K and Matryoshka out of Top-K.
  *
- * method.md 2.1 is our own recipe and 2.2 the table behind the presets. Private to this folder (and to
+ * method.md 2.1 is our own recipe and 2.2 the table behind the presets and variants. Private to this folder (and to
  * tests and benches). */
 #ifndef CPT_DICTIONARY_SAE_RECIPE_H
 #define CPT_DICTIONARY_SAE_RECIPE_H
@@ -47,8 +48,26 @@ typedef enum cpt_sae_revive {
     CPT_SAE_REVIVE_RESIDUAL /* row = direction of its residual */
 } cpt_sae_revive;
 
+typedef enum cpt_sae_select {
+    CPT_SAE_SELECT_SAMPLE, /* the k largest of each sample (Gao et al. 2024) */
+    CPT_SAE_SELECT_BATCH   /* the k * batch largest of the batch (Bussmann et al. 2024) */
+} cpt_sae_select;
+
+enum { CPT_SAE_MAX_PREFIXES = 8 };
+
 typedef struct cpt_sae_recipe {
     int32_t n_concepts, k, batch, epochs;
+    cpt_sae_select select;
+    /* Matryoshka (Bussmann et al. 2025): prefix m reconstructs by the latents below prefix_end[m] alone,
+     * and the loss is the sum over prefixes of prefix_weight * their loss. */
+    int32_t n_prefixes;       /* 0 or 1 = one loss, of all latents */
+    int32_t prefix_end[CPT_SAE_MAX_PREFIXES]; /* ascending; the last = n_concepts */
+    double prefix_weight;     /* 0 = 1 / n_prefixes */
+    /* SELECT_BATCH: inference keeps what is above a threshold, the moving average (double) of the
+     * smallest active value of each batch, from step threshold_start (from 0) on. */
+    double threshold_keep;    /* average = keep * average + (1 - keep) * value */
+    int64_t threshold_start;  /* -1 = 1,000, or a fifth of all steps if less; then keep = 1 - 1 / that, too */
+    bool threshold_from_zero; /* SAELens: the average starts at 0; else at its first value */
     bool scale_input;         /* by one scalar, so that the mean squared distance from the mean = dim */
     cpt_sae_init init;
     double decoder_norm;      /* of the rows at the start */
@@ -82,9 +101,12 @@ typedef struct cpt_sae_recipe {
 cpt_status cpt_sae_recipe_init(const cpt_dictionary_options *resolved, int32_t dim,
                                cpt_sae_recipe *out, cpt_err *e);
 
+/* What the recipe trains: "topk", "batchtopk" or "matryoshka". */
+const char *cpt_sae_recipe_kind(const cpt_sae_recipe *r);
+
 /* Learning rate factor of step s (from 0) of n: linear warm-up, plateau, linear decay to 0. */
 double cpt_sae_schedule(const cpt_sae_recipe *r, int64_t s, int64_t n);
-/* The number of active latents in step s of n. */
+/* The number of active latents (per sample on average) in step s of n. */
 int32_t cpt_sae_k_at(const cpt_sae_recipe *r, int64_t s, int64_t n);
 
 #endif

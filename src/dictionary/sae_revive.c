@@ -35,7 +35,9 @@ static void subtract_reconstruction(const cpt_sae_trainer *t, const float *centr
         for (int32_t j = 0; j < t->dim; j++) sum += (double)t->w_enc[c * t->stride + j] * centred[j];
         pre[c] = (float)sum;
     }
-    int32_t n = cpt_topk_kernels_get()->row(pre, F, t->recipe.k, 0, latents, values, scratch);
+    const bool batch = t->recipe.select == CPT_SAE_SELECT_BATCH; /* then: above the last batch's edge */
+    int32_t n = cpt_topk_kernels_get()->row(pre, F, batch ? F : t->recipe.k, batch ? t->smallest : 0,
+                                            latents, values, scratch);
     for (int32_t p = 0; p < n; p++)
         for (int32_t j = 0; j < t->dim; j++)
             row[j] -= values[p] * t->atoms[latents[p] * t->stride + j];

@@ -1,8 +1,10 @@
-/* sae_step.c - one training step of a Top-K SAE: dense encoder forward, everything else sparse.
+/* sae_step.c - one training step of a sparse autoencoder: dense encoder forward, the rest sparse.
  *
- *   1. encode     blocks of rows: centre, one matrix product for all latents, exact top-k
+ *   1. encode     blocks of rows: centre, one matrix product for all latents, exact top-k of the
+ *                 sample, or of the batch (sae_select.c)
  *   2. lists      active pairs by latent (counting sort); who fired; who is dead
- *   3. residual   error = sum u_c atom_c + b - x over the k active rows only
+ *   3. residual   error = sum u_c atom_c + b - x over the active rows only; with prefixes (Matryoshka)
+ *                 the error of each on the way
  *   4. auxiliary  the dead latents with the largest pre-activations decode the detached residual
  *   5. latents    per latent: gradients of its encoder and decoder rows over its list of samples
  *   6. update     bias gradient, global clip, Adam, unit rows, moving average
@@ -14,7 +16,9 @@
  *
  * Traps: (1) the AuxK target is detached, and its decode has no bias; OpenAI's has a gradient to the bias
  * all the same (recipe: aux_bias_gradient). (2) Order of projection, normalisation and step differs
- * between implementations (recipe: decoder). (3) Dead latents are counted after this batch's firing. */
+ * between implementations (recipe: decoder). (3) Dead latents are counted after this batch's firing. (4) With prefixes a
+ * latent is in the reconstructions of its own prefix and all longer ones: its gradient is that of the sum
+ * of their errors (`pull`), not of the full error. */
 #include "dictionary/sae_step.h"
 
 #include "base/memory.h"
@@ -32,9 +36,10 @@ enum { BLOCK_ROWS = 128, LATENT_CHUNK = 32 };
 /* A step with fewer multiply-adds than this runs in one thread: waking another costs as much. */
 static const double SERIAL_WORK = 4e6;
 
-/* Per block of rows: sums [stride] of centred, of error and of aux_gradient, then these scalars. */
-enum { SUM_CENTRED, SUM_ERROR, SUM_AUX, N_VECTORS };
-enum { SQUARE_CENTRED, SQUARE_ERROR, SQUARE_AUX, N_SCALARS };
+/* Per block of rows: sums [stride] of centred, of error, of the errors of all prefixes and of
+ * aux_gradient, then these scalars. */
+enum { SUM_CENTRED, SUM_ERROR, SUM_PULL, SUM_AUX, N_VECTORS };
+enum { SQUARE_CENTRED, SQUARE_ERROR, SQUARE_PREFIXES, SQUARE_AUX, N_SCALARS };
 
 typedef struct step {
     cpt_sae_trainer *t;
@@ -47,7 +52,7 @@ typedef struct step {
     int32_t k;
     int n_threads;
     float *row_error;
-    double weight;      /* of the squared error in the loss */
+    double weight;      /* of the squared error (of each prefix) in the loss */
     double aux_weight;  /* of the squared auxiliary error */
     int32_t k_aux;
 } step;
@@ -64,17 +69,23 @@ static cpt_status take(cpt_sae_trainer *t, void *out, size_t n, size_t size, cpt
     return CPT_OK;
 }
 
+/* Room for `width` pairs per sample; they start there until the selection of a batch says otherwise. */
 static cpt_status take_active(cpt_sae_trainer *t, cpt_sae_active *a, int32_t width, cpt_err *e)
 {
     cpt_status status = CPT_OK;
     size_t pairs = (size_t)t->batch_max * (size_t)width;
-    a->width = width;
+    CPT_TRY(take(t, &a->first, (size_t)t->batch_max, sizeof *a->first, e));
     CPT_TRY(take(t, &a->counts, (size_t)t->batch_max, sizeof *a->counts, e));
+    CPT_TRY(take(t, &a->samples, pairs, sizeof *a->samples, e));
     CPT_TRY(take(t, &a->latents, pairs, sizeof *a->latents, e));
     CPT_TRY(take(t, &a->values, pairs, sizeof *a->values, e));
     CPT_TRY(take(t, &a->gradients, pairs, sizeof *a->gradients, e));
     CPT_TRY(take(t, &a->starts, (size_t)t->n_concepts + 1, sizeof *a->starts, e));
     CPT_TRY(take(t, &a->entries, pairs, sizeof *a->entries, e));
+    for (int64_t i = 0; i < t->batch_max; i++) {
+        a->first[i] = i * width;
+        for (int32_t j = 0; j < width; j++) a->samples[i * width + j] = (int32_t)i;
+    }
 done:
     return status;
 }
@@ -89,6 +100,16 @@ static bool has_own_atoms(const cpt_sae_trainer *t)
 {
     return t->recipe.decoder == CPT_SAE_DECODER_IN_FORWARD ||
            t->recipe.decoder == CPT_SAE_DECODER_RESCALED;
+}
+
+static bool has_prefixes(const cpt_sae_trainer *t)
+{
+    return t->recipe.n_prefixes > 1;
+}
+
+static bool selects_batch(const cpt_sae_trainer *t)
+{
+    return t->recipe.select == CPT_SAE_SELECT_BATCH;
 }
 
 static cpt_status take_weights(cpt_sae_trainer *t, cpt_err *e)
@@ -132,6 +153,8 @@ static cpt_status take_buffers(cpt_sae_trainer *t, cpt_err *e)
     CPT_TRY(take(t, &t->x, B * d, sizeof(float), e));
     CPT_TRY(take(t, &t->centred, B * d, sizeof(float), e));
     CPT_TRY(take(t, &t->error, B * d, sizeof(float), e));
+    t->pull = t->error;
+    if (has_prefixes(t)) CPT_TRY(take(t, &t->pull, (size_t)t->recipe.n_prefixes * B * d, sizeof(float), e));
     CPT_TRY(take_active(t, &t->active, k, e));
     if (t->recipe.aux != CPT_SAE_AUX_NONE) {
         CPT_TRY(take(t, &t->aux_gradient, B * d, sizeof(float), e));
@@ -143,7 +166,11 @@ static cpt_status take_buffers(cpt_sae_trainer *t, cpt_err *e)
     CPT_TRY(take(t, &t->squares, F, sizeof(double), e));
     CPT_TRY(take(t, &t->has_gradient, F, 1, e));
     CPT_TRY(take(t, &t->bias_partial, (F / LATENT_CHUNK + 1) * d, sizeof(double), e));
-    CPT_TRY(take(t, &t->pre, threads * BLOCK_ROWS * F, sizeof(float), e));
+    CPT_TRY(take(t, &t->pre, (selects_batch(t) ? n_blocks : threads) * BLOCK_ROWS * F, sizeof(float), e));
+    if (selects_batch(t)) {
+        CPT_TRY(take(t, &t->histograms, cpt_sae_select_scratch(t->n_threads), sizeof(int64_t), e));
+        CPT_TRY(take(t, &t->equal, B, sizeof *t->equal, e));
+    }
     t->topk_size = (cpt_topk_scratch(t->n_concepts) + 63) / 64 * 64;
     CPT_TRY(take(t, &t->topk, threads * t->topk_size, 1, e));
     CPT_TRY(take(t, &t->gather, threads * F, sizeof(float), e));
@@ -169,6 +196,7 @@ cpt_status cpt_sae_trainer_new(const cpt_sae_recipe *r, int32_t dim, int64_t bat
     t->batch_max = batch_max;
     t->n_threads = n_threads;
     t->dead_after = r->dead_after;
+    t->threshold = r->threshold_from_zero ? 0 : -1;
     CPT_TRY(take_weights(t, e));
     CPT_TRY(take_buffers(t, e));
     *out = t;
@@ -248,7 +276,8 @@ static void encode_block(const step *s, int64_t block, int thread)
     cpt_sae_trainer *t = s->t;
     const int32_t F = t->n_concepts;
     const int64_t start = block * BLOCK_ROWS, end = block_end(s, block);
-    float *pre = t->pre + (int64_t)thread * BLOCK_ROWS * F;
+    const bool batch = selects_batch(t);
+    float *pre = t->pre + (batch ? block : thread) * BLOCK_ROWS * F;
     double *sum = block_vector(s, block, SUM_CENTRED), *square = block_scalar(s, block, SQUARE_CENTRED);
     memset(sum, 0, (size_t)t->stride * sizeof *sum);
     *square = 0;
@@ -265,12 +294,27 @@ static void encode_block(const step *s, int64_t block, int thread)
         float *row = pre + (i - start) * F;
         if (t->recipe.decoder == CPT_SAE_DECODER_RESCALED)
             for (int32_t c = 0; c < F; c++) row[c] *= t->norms[c];
-        t->active.counts[i] = s->topk->row(row, F, s->k, 0, t->active.latents + i * t->active.width,
-                                           t->active.values + i * t->active.width,
-                                           t->topk + (size_t)thread * t->topk_size);
+        const int64_t at = t->active.first[i];
+        if (!batch)
+            t->active.counts[i] = s->topk->row(row, F, s->k, 0, t->active.latents + at,
+                                               t->active.values + at,
+                                               t->topk + (size_t)thread * t->topk_size);
         float *kept = t->candidate_values + i * t->n_candidates;
         for (int32_t c = 0; c < t->n_candidates; c++) kept[c] = row[t->candidates[c]];
     }
+}
+
+/* The threshold of inference follows the smallest active value of the batches. */
+static void select_batch(step *s)
+{
+    cpt_sae_trainer *t = s->t;
+    const cpt_sae_recipe *r = &t->recipe;
+    t->smallest = cpt_sae_select_batch(t->pre, s->n, t->n_concepts, (int64_t)s->k * s->n, &t->active,
+                                       t->equal, t->histograms, s->n_threads);
+    if (t->n_steps < r->threshold_start || !(t->smallest > 0)) return;
+    t->threshold = t->threshold < 0 ? t->smallest
+                                    : r->threshold_keep * t->threshold +
+                                          (1 - r->threshold_keep) * t->smallest;
 }
 
 /* Latents that will be dead after this batch unless they fire in it. */
@@ -295,11 +339,11 @@ static void list_by_latent(const step *s, cpt_sae_active *a)
     int64_t *starts = a->starts;
     memset(starts, 0, ((size_t)F + 1) * sizeof *starts);
     for (int64_t i = 0; i < s->n; i++)
-        for (int32_t j = 0; j < a->counts[i]; j++) starts[a->latents[i * a->width + j] + 1]++;
+        for (int64_t p = a->first[i]; p < a->first[i] + a->counts[i]; p++) starts[a->latents[p] + 1]++;
     for (int32_t c = 0; c < F; c++) starts[c + 1] += starts[c];
     for (int64_t i = 0; i < s->n; i++)
-        for (int32_t j = 0; j < a->counts[i]; j++)
-            a->entries[starts[a->latents[i * a->width + j]]++] = i * a->width + j;
+        for (int64_t p = a->first[i]; p < a->first[i] + a->counts[i]; p++)
+            a->entries[starts[a->latents[p]]++] = p;
     memmove(starts + 1, starts, (size_t)F * sizeof *starts);
     starts[0] = 0;
 }
@@ -330,27 +374,72 @@ static void count_dead(const step *s)
 
 /* ---- 3. residual ---- */
 
+static float *pull_row(const cpt_sae_trainer *t, int32_t prefix, int64_t i)
+{
+    return t->pull + (prefix * t->batch_max + i) * t->stride;
+}
+
+/* The first prefix that a latent belongs to. */
+static int32_t prefix_of(const cpt_sae_trainer *t, int32_t latent)
+{
+    int32_t m = 0;
+    while (m + 1 < t->recipe.n_prefixes && latent >= t->recipe.prefix_end[m]) m++;
+    return m;
+}
+
+/* Adds the active rows of latents below `end` to error, from place p on; returns the next place. */
+static int64_t decode_until(const step *s, int64_t p, int64_t last, int32_t end, float *error)
+{
+    const cpt_sae_trainer *t = s->t;
+    const cpt_sae_active *a = &t->active;
+    for (; p < last && a->latents[p] < end; p++)
+        s->rows->axpy(a->values[p], t->atoms + a->latents[p] * t->stride, error, t->stride);
+    return p;
+}
+
+/* The errors of all prefixes of sample i, summed up from the longest to each; returns the sum of their
+ * squared norms. `error` ends as that of the longest. */
+static double residual_prefixes(const step *s, int64_t i, float *error)
+{
+    const cpt_sae_trainer *t = s->t;
+    const int32_t n = t->recipe.n_prefixes;
+    int64_t p = t->active.first[i], last = p + t->active.counts[i];
+    double squares = 0;
+    for (int32_t m = 0; m < n; m++) {
+        p = decode_until(s, p, last, t->recipe.prefix_end[m], error);
+        memcpy(pull_row(t, m, i), error, (size_t)t->stride * sizeof *error);
+        squares += s->rows->dot(error, error, t->stride);
+    }
+    for (int32_t m = n - 2; m >= 0; m--)
+        s->rows->axpy(1, pull_row(t, m + 1, i), pull_row(t, m, i), t->stride);
+    return squares;
+}
+
 static void residual_block(const step *s, int64_t block)
 {
     cpt_sae_trainer *t = s->t;
     const cpt_sae_active *a = &t->active;
-    double *sum = block_vector(s, block, SUM_ERROR), *square = block_scalar(s, block, SQUARE_ERROR);
+    const bool prefixes = has_prefixes(t);
+    double *sum = block_vector(s, block, SUM_ERROR), *pull = block_vector(s, block, SUM_PULL);
+    double *square = block_scalar(s, block, SQUARE_ERROR), *all = block_scalar(s, block, SQUARE_PREFIXES);
     memset(sum, 0, (size_t)t->stride * sizeof *sum);
-    *square = 0;
+    memset(pull, 0, (size_t)t->stride * sizeof *pull);
+    *square = *all = 0;
     for (int64_t i = block * BLOCK_ROWS; i < block_end(s, block); i++) {
         const float *centred = t->centred + i * t->stride;
         float *error = t->error + i * t->stride;
         for (int64_t j = 0; j < t->stride; j++) error[j] = -centred[j];
-        for (int32_t j = 0; j < a->counts[i]; j++)
-            s->rows->axpy(a->values[i * a->width + j],
-                          t->atoms + a->latents[i * a->width + j] * t->stride, error, t->stride);
+        if (prefixes) *all += residual_prefixes(s, i, error);
+        else decode_until(s, a->first[i], a->first[i] + a->counts[i], t->n_concepts, error);
         double own = s->rows->dot(error, error, t->stride);
         if (s->row_error) s->row_error[i] = (float)own;
         *square += own;
         add_to_sum(sum, error, t->dim);
+        if (prefixes) add_to_sum(pull, pull_row(t, 0, i), t->dim);
     }
 }
 
+/* Of one reconstruction. */
 static double loss_weight(const step *s, double total_squares)
 {
     double n = (double)s->n, d = s->t->dim;
@@ -362,14 +451,21 @@ static double loss_weight(const step *s, double total_squares)
     }
 }
 
+/* Of each prefix among all. */
+static double prefix_weight(const cpt_sae_recipe *r)
+{
+    if (r->n_prefixes <= 1) return 1;
+    return r->prefix_weight > 0 ? r->prefix_weight : 1.0 / r->n_prefixes;
+}
+
 static void value_gradients(const step *s, int64_t block)
 {
     cpt_sae_trainer *t = s->t;
     cpt_sae_active *a = &t->active;
     const float twice = (float)(2 * s->weight);
     for (int64_t i = block * BLOCK_ROWS; i < block_end(s, block); i++)
-        for (int64_t p = i * a->width; p < i * a->width + a->counts[i]; p++)
-            a->gradients[p] = twice * s->rows->dot(t->error + i * t->stride,
+        for (int64_t p = a->first[i]; p < a->first[i] + a->counts[i]; p++)
+            a->gradients[p] = twice * s->rows->dot(pull_row(t, prefix_of(t, a->latents[p]), i),
                                                    t->atoms + a->latents[p] * t->stride, t->stride);
 }
 
@@ -383,9 +479,9 @@ static void select_aux(const step *s, int64_t i, int thread)
     const float *kept = t->candidate_values + i * t->n_candidates;
     float *values = t->gather + (int64_t)thread * t->n_concepts;
     for (int32_t j = 0; j < t->n_dead; j++) values[j] = kept[t->dead[j]];
-    int32_t *latents = a->latents + i * a->width;
+    int32_t *latents = a->latents + a->first[i];
     a->counts[i] = s->topk->row(values, t->n_dead, s->k_aux, t->recipe.aux_negative ? -INFINITY : 0,
-                                latents, a->values + i * a->width,
+                                latents, a->values + a->first[i],
                                 t->topk + (size_t)thread * t->topk_size);
     for (int32_t j = 0; j < a->counts[i]; j++) latents[j] = t->candidates[t->dead[latents[j]]];
 }
@@ -402,12 +498,12 @@ static void aux_block(const step *s, int64_t block, int thread)
         float *g = t->aux_gradient + i * t->stride;
         select_aux(s, i, thread);
         memcpy(g, t->error + i * t->stride, (size_t)t->stride * sizeof *g); /* minus the residual */
-        for (int64_t p = i * a->width; p < i * a->width + a->counts[i]; p++)
+        for (int64_t p = a->first[i]; p < a->first[i] + a->counts[i]; p++)
             s->rows->axpy(a->values[p], t->atoms + a->latents[p] * t->stride, g, t->stride);
         *square += s->rows->dot(g, g, t->stride);
         for (int64_t j = 0; j < t->stride; j++) g[j] *= twice;
         add_to_sum(sum, g, t->dim);
-        for (int64_t p = i * a->width; p < i * a->width + a->counts[i]; p++)
+        for (int64_t p = a->first[i]; p < a->first[i] + a->counts[i]; p++)
             a->gradients[p] = s->rows->dot(g, t->atoms + a->latents[p] * t->stride, t->stride);
     }
 }
@@ -437,7 +533,7 @@ static void add_list(const step *s, const cpt_sae_active *a, int32_t c, const fl
 {
     const cpt_sae_trainer *t = s->t;
     for (int64_t at = a->starts[c]; at < a->starts[c + 1]; at++) {
-        int64_t entry = a->entries[at], i = entry / a->width;
+        const int64_t entry = a->entries[at], i = a->samples[entry];
         s->rows->axpy(factor * a->values[entry], target + i * t->stride, g_dec, t->stride);
         s->rows->axpy(a->gradients[entry], t->centred + i * t->stride, g_enc, t->stride);
         *g_bias += a->gradients[entry];
@@ -498,7 +594,7 @@ static void latent_gradient(const step *s, int32_t c, bool with_aux)
     double g_bias = 0;
     memset(g_dec, 0, (size_t)t->stride * sizeof *g_dec);
     memset(g_enc, 0, (size_t)t->stride * sizeof *g_enc);
-    add_list(s, a, c, t->error, (float)(2 * s->weight), g_dec, g_enc, &g_bias);
+    add_list(s, a, c, pull_row(t, prefix_of(t, c), 0), (float)(2 * s->weight), g_dec, g_enc, &g_bias);
     if (aux) add_list(s, aux, c, t->aux_gradient, 1, g_dec, g_enc, &g_bias);
     if (has_own_atoms(t)) through_norm(s, c, a, aux, g_dec, g_enc, &g_bias);
     else if (t->recipe.decoder == CPT_SAE_DECODER_UNIT)
@@ -529,11 +625,12 @@ static double bias_gradient(const step *s, bool with_aux)
         }
     }
     double square = 0;
+    const int errors = has_prefixes(t) ? SUM_PULL : SUM_ERROR;
     for (int32_t j = 0; j < t->dim; j++) {
         double g = 0, direct = 0, aux = 0;
         for (int32_t chunk = 0; chunk < n_chunks; chunk++) g -= t->bias_partial[chunk * t->stride + j];
         for (int64_t b = 0; b < s->n_blocks; b++) {
-            direct += block_vector(s, b, SUM_ERROR)[j];
+            direct += block_vector(s, b, errors)[j];
             if (with_aux && t->recipe.aux_bias_gradient) aux += block_vector(s, b, SUM_AUX)[j];
         }
         g += 2 * s->weight * direct + aux;
@@ -613,6 +710,7 @@ static bool forward(step *s)
     cpt_sae_trainer *t = s->t;
 #pragma omp parallel for schedule(static, 1) num_threads(s->n_threads) if (s->n_threads > 1)
     for (int64_t b = 0; b < s->n_blocks; b++) encode_block(s, b, omp_get_thread_num());
+    if (selects_batch(t)) select_batch(s);
     list_by_latent(s, &t->active);
     count_dead(s);
 #pragma omp parallel for schedule(static, 1) num_threads(s->n_threads) if (s->n_threads > 1)
@@ -655,12 +753,13 @@ cpt_status cpt_sae_step(cpt_sae_trainer *t, const cpt_training_rows *data, const
     bool with_aux = forward(&s);
     double total = around_mean(&s, SUM_CENTRED, SQUARE_CENTRED);
     double error = sum_of_scalars(&s, SQUARE_ERROR);
-    s.weight = loss_weight(&s, total);
+    s.weight = loss_weight(&s, total) * prefix_weight(&t->recipe);
     backward(&s, with_aux);
     double squares = bias_gradient(&s, with_aux);
     for (int32_t c = 0; c < t->n_concepts; c++) squares += t->squares[c];
 
-    *report = (cpt_sae_step_report){.main_loss = s.weight * error,
+    double losses = has_prefixes(t) ? sum_of_scalars(&s, SQUARE_PREFIXES) : error;
+    *report = (cpt_sae_step_report){.main_loss = s.weight * losses,
                                     .squared_error = error / (double)n,
                                     .fvu = total > 0 ? error / total : 0,
                                     .gradient_norm = sqrt(squares),

@@ -1,4 +1,4 @@
-/* sae_step.h - the state of a Top-K SAE in training, and one step of it. Private to this folder, and
+/* sae_step.h - the state of a sparse autoencoder in training, and one step of it. Private to this folder, and
  * to tests, which compare steps with those of the established implementations. */
 #ifndef CPT_DICTIONARY_SAE_STEP_H
 #define CPT_DICTIONARY_SAE_STEP_H
@@ -8,13 +8,14 @@
 
 /* The active (sample, latent) pairs of a batch, by sample and by latent. */
 typedef struct cpt_sae_active {
-    int32_t width;       /* room per sample */
+    int64_t *first;      /* [batch] place of the sample's first pair: pairs first .. first + count */
     int32_t *counts;     /* [batch] */
-    int32_t *latents;    /* [batch][width] ascending */
-    float *values;       /* [batch][width] */
-    float *gradients;    /* [batch][width] d loss / d value */
+    int32_t *samples;    /* [pairs] */
+    int32_t *latents;    /* [pairs] ascending within a sample */
+    float *values;       /* [pairs] */
+    float *gradients;    /* [pairs] d loss / d value */
     int64_t *starts;     /* [n_concepts + 1] into entries */
-    int64_t *entries;    /* sample * width + place, by latent, samples ascending */
+    int64_t *entries;    /* [pairs] places, by latent, samples ascending */
 } cpt_sae_active;
 
 typedef struct cpt_sae_moments {
@@ -47,8 +48,13 @@ typedef struct cpt_sae_trainer {
     int64_t *since;               /* [n_concepts] samples since it fired */
     int64_t dead_after;
 
+    double threshold;             /* of SELECT_BATCH: moving average in units of scaled data; < 0 = none yet */
+    float smallest;               /* active value of the last batch */
+
     int64_t batch_max;
     float *x, *centred, *error, *aux_gradient; /* [batch][stride]; error = x_hat - x */
+    float *pull;                  /* [prefixes][batch][stride]: of prefix m the sum of the errors of m and all
+                                   * longer ones, which is what pulls at its latents; = error without prefixes */
     cpt_sae_active active, aux;
     int32_t *candidates;          /* latents that are dead unless they fire now */
     int32_t n_candidates;
@@ -60,7 +66,9 @@ typedef struct cpt_sae_trainer {
     double *squares;              /* [n_concepts] squared norm of each latent's gradient */
     uint8_t *has_gradient;        /* [n_concepts] */
     double *bias_partial;         /* [chunks][stride] */
-    float *pre;                   /* [threads][block rows][n_concepts] */
+    float *pre;                   /* [threads][block rows][n_concepts]; SELECT_BATCH: [batch][n_concepts] */
+    int64_t *histograms;          /* of SELECT_BATCH: see sae_select.c */
+    int32_t *equal;               /* [batch] of SELECT_BATCH */
     unsigned char *topk;          /* [threads][topk_size] */
     size_t topk_size;
     float *gather;                /* [threads][n_concepts] */
@@ -82,6 +90,15 @@ cpt_status cpt_sae_step(cpt_sae_trainer *t, const cpt_training_rows *data, const
 
 /* Refreshes `atoms` and `norms` after w_dec was changed from outside. */
 void cpt_sae_refresh_atoms(cpt_sae_trainer *t);
+
+/* ---- sae_select.c ---- */
+
+/* int64_t that the selection of a batch needs. */
+size_t cpt_sae_select_scratch(int n_threads);
+/* The n_chosen largest of the positive values pre [n][F] as pairs of `a`; of equal values the first. What
+ * is chosen does not depend on n_threads. Returns the smallest chosen value, 0 when there is none. */
+float cpt_sae_select_batch(const float *pre, int64_t n, int32_t F, int64_t n_chosen, cpt_sae_active *a,
+                           int32_t *equal, int64_t *histograms, int n_threads);
 
 /* ---- sae_init.c ---- */
 

@@ -1,10 +1,10 @@
-/* sae_train.c - training a Top-K SAE: epochs, schedule, revival of dead latents, and the way back to the
+/* sae_train.c - training a sparse autoencoder: epochs, schedule, revival of dead latents, and the way back to the
  * units of the embedding.
  *
  * The data are multiplied by one scalar s so that the mean squared distance from the mean is dim. With
  * x = s a the trained weights satisfy  s a_hat = W_dec^T relu(topk(W_enc (s a - b) + b_enc)) + b, hence
- * a_hat = W_dec^T u + b / s with u = relu(topk(W_enc (a - b / s) + b_enc / s)): only the two biases change,
- * and activations are in the units of the embedding.
+ * a_hat = W_dec^T u + b / s with u = relu(topk(W_enc (a - b / s) + b_enc / s)): only the two biases (and
+ * the threshold of Batch-Top-K) change, and activations are in the units of the embedding.
  *
  * Epochs are cut into batches of nearly equal size (they differ by one row), so nothing is left over. */
 #include "dictionary/sae.h"
@@ -127,7 +127,8 @@ static cpt_status all_epochs(run *r, int64_t n_epochs, cpt_err *e)
 /* The trained weights (their moving average where there is one) in units of the embedding. */
 static cpt_status export_weights(const cpt_sae_trainer *t, float scale, cpt_sae **out, cpt_err *e)
 {
-    cpt_status status = cpt_sae_new("topk", t->n_concepts, t->dim, t->recipe.k, out, e);
+    cpt_status status = cpt_sae_new(cpt_sae_recipe_kind(&t->recipe), t->n_concepts, t->dim, t->recipe.k,
+                                    out, e);
     if (status != CPT_OK) return status;
     cpt_sae *s = *out;
     const bool averaged = t->recipe.ema > 0;
@@ -148,10 +149,20 @@ static cpt_status export_weights(const cpt_sae_trainer *t, float scale, cpt_sae 
             s->w_enc[c * t->dim + j] = (float)(w_enc[c * t->stride + j] * correction * gain);
         }
         s->b_enc[c] = (float)(b_enc[c] * correction * gain / scale);
+        if (s->threshold) s->threshold[c] = (float)(fmax(t->threshold, 0) / scale);
     }
     for (int32_t j = 0; j < t->dim; j++) s->b_dec[j] = (float)(b_dec[j] * correction / scale);
     s->subtract_bias = t->recipe.bias != CPT_SAE_BIAS_ABSENT;
     return CPT_OK;
+}
+
+/* In a short training the average must not remember how it began. */
+static void set_threshold_pace(cpt_sae_recipe *r, int64_t n_steps)
+{
+    if (r->threshold_start >= 0) return;
+    const int64_t fifth = n_steps / 5 < 1000 ? n_steps / 5 : 1000;
+    r->threshold_start = fifth;
+    r->threshold_keep = 1 - 1.0 / (double)(fifth > 1 ? fifth : 1);
 }
 
 static cpt_status run_new(const cpt_sae_recipe *recipe, run *r, cpt_err *e)
@@ -163,6 +174,7 @@ static cpt_status run_new(const cpt_sae_recipe *recipe, run *r, cpt_err *e)
     if (own.batch > n) own.batch = (int32_t)n;
     r->per_epoch = n / own.batch;
     r->n_steps = r->per_epoch * own.epochs;
+    set_threshold_pace(&own, r->n_steps);
     CPT_TRY(fixed_loss_scale(r->data, &own, e));
     CPT_TRY(input_scale(r->data, own.scale_input, &r->scale, e));
     CPT_TRY(cpt_alloc(&r->order, (size_t)n, sizeof *r->order, e));
@@ -202,9 +214,10 @@ cpt_status cpt_train_sae(const cpt_dictionary_options *o, const cpt_training_row
     cpt_sae_recipe recipe;
     cpt_status status = cpt_sae_recipe_init(o, t->dim, &recipe, e);
     if (status != CPT_OK) return status;
-    cpt_info(ctx, "training %d concepts, %d active, on %lld cells of %d dimensions: %d epochs of batches "
+    cpt_info(ctx, "training %d concepts, %d active%s, on %lld cells of %d dimensions: %d epochs of batches "
              "of %d, learning rate %.3g",
-             recipe.n_concepts, recipe.k, (long long)t->n, t->dim, recipe.epochs, recipe.batch,
+             recipe.n_concepts, recipe.k,
+             recipe.select == CPT_SAE_SELECT_BATCH ? " on average" : "", (long long)t->n, t->dim, recipe.epochs, recipe.batch,
              recipe.learning_rate);
     return cpt_sae_train_recipe(&recipe, t, out, report, ctx, e);
 }

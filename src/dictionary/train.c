@@ -2,11 +2,13 @@
  *
  * To add a kind: a line in the table below. Scores are taken here, the same way for all. */
 #include "dictionary/lowrank.h"
+#include "dictionary/sae.h"
 #include "dictionary/train.h"
 
 #include "base/memory.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,29 +16,57 @@ static const struct {
     const char *kind;
     cpt_trainer_fn *train;
 } trainers[] = {
-    {"topk", cpt_train_sae},
-    {"neurons", cpt_train_neurons},
-    {"random", cpt_train_random},
+    {CPT_SAE_TOPK, cpt_train_sae},
+    {CPT_SAE_BATCHTOPK, cpt_train_sae},
+    {CPT_SAE_MATRYOSHKA, cpt_train_sae},
     {"pca", cpt_train_pca},
     {"ica", cpt_train_ica},
     {"nmf", cpt_train_nmf},
+    {"neurons", cpt_train_neurons},
+    {CPT_SAE_RANDOM, cpt_train_random},
 };
 enum { N_TRAINERS = sizeof trainers / sizeof *trainers };
 
 /* Above this many concepts the weights alone pass a gigabyte at 128 dimensions. */
 enum { MAX_CONCEPTS = 1 << 20, MIN_STEPS = 5000, MIN_EPOCHS = 20, MIN_BATCH = 32 };
 
+const char *cpt_dictionary_kind(int i)
+{
+    return i >= 0 && i < N_TRAINERS ? trainers[i].kind : NULL;
+}
+
+static cpt_trainer_fn *trainer_of(const char *kind)
+{
+    for (int i = 0; i < N_TRAINERS; i++)
+        if (strcmp(trainers[i].kind, kind) == 0) return trainers[i].train;
+    return NULL;
+}
+
+bool cpt_dictionary_is_kind(const char *name)
+{
+    return trainer_of(name) != NULL;
+}
+
+void cpt_dictionary_kinds_text(char *out, size_t capacity)
+{
+    size_t length = 0;
+    if (capacity) *out = '\0';
+    for (int i = 0; i < N_TRAINERS && length < capacity; i++)
+        length += (size_t)snprintf(out + length, capacity - length, "%s%s", i ? ", " : "",
+                                   trainers[i].kind);
+}
+
 static cpt_trainer_fn *find_trainer(const char *kind, cpt_err *e)
 {
+    cpt_trainer_fn *trainer = trainer_of(kind);
     const char *names[N_TRAINERS];
-    for (int i = 0; i < N_TRAINERS; i++) {
-        if (strcmp(trainers[i].kind, kind) == 0) return trainers[i].train;
-        names[i] = trainers[i].kind;
-    }
+    char all[128];
+    if (trainer) return trainer;
+    for (int i = 0; i < N_TRAINERS; i++) names[i] = trainers[i].kind;
     const char *near = cpt_nearest_word(kind, names, N_TRAINERS);
-    cpt_fail(e, CPT_ERR_USAGE, "dictionary kind '%s' is not known%s%s; kinds: topk, neurons, random, "
-             "pca, ica, nmf",
-             kind, near ? "; did you mean " : "", near ? near : "");
+    cpt_dictionary_kinds_text(all, sizeof all);
+    cpt_fail(e, CPT_ERR_USAGE, "dictionary kind '%s' is not known%s%s; kinds: %s", kind,
+             near ? "; did you mean " : "", near ? near : "", all);
     return NULL;
 }
 
@@ -85,6 +115,9 @@ cpt_status cpt_dictionary_resolve(const cpt_dictionary_options *o, int32_t dim, 
                         "dictionary options must not be negative (0 = default): expansion %d, concepts "
                         "%d, k %d, epochs %d, batch %d, learning rate %g",
                         o->expansion, o->n_concepts, o->k, o->epochs, o->batch, o->learning_rate);
+    if (out->groups && *out->groups && strcmp(out->kind, CPT_SAE_MATRYOSHKA) != 0)
+        return cpt_fail(e, CPT_ERR_USAGE,
+                        "--groups is for dictionary matryoshka; %s has no groups of concepts", out->kind);
     if (cpt_lowrank_is(out->kind)) return cpt_lowrank_resolve(out, dim, n_train, e);
     cpt_status status = resolve_sizes(out, dim, e);
     if (status != CPT_OK) return status;

@@ -27,11 +27,11 @@ static const double SMALL_PRODUCT = 4e6; /* operations that are not worth a team
 
 typedef struct solver {
     const cpt_logistic *p;
-    size_t size;                 /* of theta */
+    size_t size; /* of theta */
     int n_threads;
-    double *share, *score;       /* [n][classes] P, and scratch */
+    double *share, *score; /* [n][classes] P, and scratch */
     double *gradient, *step, *residual, *direction, *product, *trial; /* [size] */
-    double *parts;               /* [GROUPS][size] */
+    double *parts;                                                    /* [GROUPS][size] */
     double losses[GROUPS];
     double *memory;
 } solver;
@@ -41,8 +41,8 @@ static cpt_status solver_new(const cpt_logistic *p, solver *s, const cpt_context
     const size_t cells = (size_t)p->n * (size_t)p->n_classes;
     *s = (solver){.p = p, .size = (size_t)p->n_classes * (size_t)p->width};
     s->n_threads = 4 * (double)cells * p->width < SMALL_PRODUCT ? 1 : cpt_threads(ctx);
-    cpt_status status = cpt_alloc(&s->memory, 2 * cells + (6 + GROUPS) * s->size, sizeof *s->memory,
-                                  e);
+    cpt_status status =
+        cpt_alloc(&s->memory, 2 * cells + (6 + GROUPS) * s->size, sizeof *s->memory, e);
     if (status != CPT_OK) return status;
     s->share = s->memory;
     s->score = s->share + cells;
@@ -61,9 +61,15 @@ static double inner(size_t n, const double *x, const double *y)
     return sum;
 }
 
-static double weight_of(const cpt_logistic *p, int64_t i) { return p->weights ? p->weights[i] : 1; }
+static double weight_of(const cpt_logistic *p, int64_t i)
+{
+    return p->weights ? p->weights[i] : 1;
+}
 
-static int64_t bound(const solver *s, int g) { return s->p->n * g / GROUPS; }
+static int64_t bound(const solver *s, int g)
+{
+    return s->p->n * g / GROUPS;
+}
 
 /* score = X v^T for the cells of one group. */
 static void group_scores(const solver *s, int g, const double *v)

@@ -55,7 +55,8 @@ void cpt_simulate_cell(const cpt_simulated_truth *t, double depth, uint64_t seed
     for (int32_t p = 0; p < t->n_programs; p++) {
         cell->activity[p] = 0;
         if (t->is_state[p] && cpt_stream_uniform(&s) < STATE_SHARE)
-            cell->activity[p] = (float)(STATE_MEAN * cpt_stream_gamma(&s, STATE_SHAPE) / STATE_SHAPE);
+            cell->activity[p] =
+                (float)(STATE_MEAN * cpt_stream_gamma(&s, STATE_SHAPE) / STATE_SHAPE);
         else if (typical[p] > 0)
             cell->activity[p] = (float)(typical[p] * cpt_stream_gamma(&s, TYPE_SHAPE) / TYPE_SHAPE);
     }
@@ -74,8 +75,9 @@ static double negative_binomial_quantile(double u, double mean, double size)
     return k;
 }
 
-int32_t cpt_simulate_counts(const cpt_simulated_truth *t, const cpt_simulated_cell *cell, uint64_t seed,
-                            int64_t number, int32_t *genes, float *counts, double *rates)
+int32_t cpt_simulate_counts(const cpt_simulated_truth *t, const cpt_simulated_cell *cell,
+                            uint64_t seed, int64_t number, int32_t *genes, float *counts,
+                            double *rates)
 {
     const double *donor = t->donor_factor + (int64_t)cell->donor * t->n_genes;
     for (int32_t g = 0; g < t->n_genes; g++) rates[g] = t->base[g] * donor[g];
@@ -110,11 +112,11 @@ typedef struct simulation {
     const cpt_context *ctx;
     uint64_t seed;
     cpt_simulated_truth truth;
-    float *activity;        /* [n_cells][n_programs] */
+    float *activity;         /* [n_cells][n_programs] */
     int32_t *types, *donors; /* [n_cells] */
-    double *depths;         /* [n_cells] expected counts */
-    int64_t *indptr;        /* [n_cells + 1] */
-    char names[2][4200];    /* spool files: indices, values */
+    double *depths;          /* [n_cells] expected counts */
+    int64_t *indptr;         /* [n_cells + 1] */
+    char names[2][4200];     /* spool files: indices, values */
     cpt_npy maps[2];
 } simulation;
 
@@ -138,8 +140,9 @@ static void fill_block(simulation *m, block *b, int64_t first, int64_t n)
         m->types[c] = cell.type;
         m->donors[c] = cell.donor;
         m->depths[c] = cell.depth;
-        b->n[i] = cpt_simulate_counts(&m->truth, &cell, m->seed, c, b->genes + i * n_genes,
-                                      b->counts + i * n_genes, b->rates + omp_get_thread_num() * n_genes);
+        b->n[i] =
+            cpt_simulate_counts(&m->truth, &cell, m->seed, c, b->genes + i * n_genes,
+                                b->counts + i * n_genes, b->rates + omp_get_thread_num() * n_genes);
     }
 }
 
@@ -191,8 +194,8 @@ static cpt_status numbered(cpt_strings *s, const char *stem, int64_t n, cpt_err 
     return status;
 }
 
-static cpt_status write_category(cpt_h5ad *f, const char *name, const char *stem, int32_t n_categories,
-                                 const int32_t *codes, cpt_err *e)
+static cpt_status write_category(cpt_h5ad *f, const char *name, const char *stem,
+                                 int32_t n_categories, const int32_t *codes, cpt_err *e)
 {
     cpt_column column = {.name = name, .kind = CPT_COLUMN_CATEGORY, .codes = codes};
     cpt_status status = numbered(&column.categories, stem, n_categories, e);
@@ -205,10 +208,12 @@ static cpt_status write_settings(cpt_h5ad *f, const simulation *m, cpt_err *e)
 {
     const cpt_simulate_options *o = m->o;
     char json[512];
-    snprintf(json, sizeof json, "{\"program\": \"conceptome %s\", \"seed\": %llu, \"programs\": %d, \"cell_types\": %d, "
-             "\"donors\": %d, \"genes_per_program\": %lld, \"depth\": %.17g, \"donor_effect\": %.17g}",
-             CPT_VERSION, (unsigned long long)m->seed, o->n_programs, o->n_types, o->n_donors,
-             (long long)m->truth.first[1], o->depth, o->donor_effect);
+    snprintf(
+        json, sizeof json,
+        "{\"program\": \"conceptome %s\", \"seed\": %llu, \"programs\": %d, \"cell_types\": %d, "
+        "\"donors\": %d, \"genes_per_program\": %lld, \"depth\": %.17g, \"donor_effect\": %.17g}",
+        CPT_VERSION, (unsigned long long)m->seed, o->n_programs, o->n_types, o->n_donors,
+        (long long)m->truth.first[1], o->depth, o->donor_effect);
     return cpt_h5ad_uns_json(f, "simulation", json, e);
 }
 
@@ -245,9 +250,11 @@ static cpt_status simulation_open(simulation *m, const char *path, cpt_err *e)
     size_t n = m->o->n_cells > 0 ? (size_t)m->o->n_cells : 0;
     cpt_status status;
     for (int i = 0; i < 2; i++) {
-        int length = snprintf(m->names[i], sizeof m->names[i], "%s.spool-%ld.%d.npy", path, (long)getpid(), i);
+        int length = snprintf(m->names[i], sizeof m->names[i], "%s.spool-%ld.%d.npy", path,
+                              (long)getpid(), i);
         if (length >= (int)sizeof m->names[i])
-            return cpt_fail(e, CPT_ERR_USAGE, "simulation: the name of the output file is too long");
+            return cpt_fail(e, CPT_ERR_USAGE,
+                            "simulation: the name of the output file is too long");
     }
     CPT_TRY(cpt_simulated_truth_make(m->o, m->seed, &m->truth, e));
     CPT_TRY(cpt_alloc(&m->activity, n * (size_t)m->o->n_programs, sizeof *m->activity, e));
@@ -273,7 +280,8 @@ static void simulation_close(simulation *m)
     }
 }
 
-cpt_status cpt_simulate_h5ad(const char *path, const cpt_simulate_options *o, const cpt_context *ctx, cpt_err *e)
+cpt_status cpt_simulate_h5ad(const char *path, const cpt_simulate_options *o,
+                             const cpt_context *ctx, cpt_err *e)
 {
     cpt_status status;
     const int64_t any = -1;

@@ -35,8 +35,13 @@ static cpt_stream stream(uint64_t seed, int kind, int64_t number)
 
 void cpt_simulate_options_init(cpt_simulate_options *o)
 {
-    *o = (cpt_simulate_options){.n_cells = 3000, .n_genes = 4000, .n_programs = 20, .n_types = 8,
-                                .n_donors = 4, .depth = 4000, .donor_effect = 0.1};
+    *o = (cpt_simulate_options){.n_cells = 3000,
+                                .n_genes = 4000,
+                                .n_programs = 20,
+                                .n_types = 8,
+                                .n_donors = 4,
+                                .depth = 4000,
+                                .donor_effect = 0.1};
 }
 
 void cpt_simulated_truth_free(cpt_simulated_truth *t)
@@ -67,7 +72,8 @@ static cpt_status read_symbols(const char *path, cpt_strings *symbols, cpt_err *
     cpt_status status;
     CPT_TRY(cpt_lines_next(in, &line, &length, e)); /* the header */
     if (!line || strncmp(line, "symbol\t", 7) != 0) {
-        status = cpt_lines_fail(in, e, "is not a table of genes: its first column must be called symbol");
+        status = cpt_lines_fail(in, e,
+                                "is not a table of genes: its first column must be called symbol");
         goto done;
     }
     for (;;) {
@@ -83,7 +89,8 @@ done:
 }
 
 /* A random choice of symbols in random order; numbered names where there are too few. */
-static cpt_status name_genes(const cpt_simulate_options *o, uint64_t seed, cpt_strings *genes, cpt_err *e)
+static cpt_status name_genes(const cpt_simulate_options *o, uint64_t seed, cpt_strings *genes,
+                             cpt_err *e)
 {
     cpt_strings symbols = {0};
     int64_t *order = NULL;
@@ -143,7 +150,8 @@ static int compare_numbers(const void *pa, const void *pb)
     return (a > b) - (a < b);
 }
 
-static cpt_status make_programs(uint64_t seed, int32_t n_members, cpt_simulated_truth *t, cpt_err *e)
+static cpt_status make_programs(uint64_t seed, int32_t n_members, cpt_simulated_truth *t,
+                                cpt_err *e)
 {
     draw *draws;
     cpt_status status = cpt_alloc(&draws, (size_t)t->n_genes, sizeof *draws, e);
@@ -211,19 +219,25 @@ static cpt_status check_options(const cpt_simulate_options *o, cpt_err *e)
         const char *name;
         int64_t value, low, high;
     } checks[] = {
-        {"cells", o->n_cells, 1, INT32_MAX},          {"genes", o->n_genes, 10, 1000000},
-        {"programs", o->n_programs, 1, 10000},        {"cell types", o->n_types, 1, 10000},
-        {"donors", o->n_donors, 1, 1000},             {"genes per program", o->genes_per_program, 0, o->n_genes},
+        {"cells", o->n_cells, 1, INT32_MAX},
+        {"genes", o->n_genes, 10, 1000000},
+        {"programs", o->n_programs, 1, 10000},
+        {"cell types", o->n_types, 1, 10000},
+        {"donors", o->n_donors, 1, 1000},
+        {"genes per program", o->genes_per_program, 0, o->n_genes},
     };
     for (size_t i = 0; i < sizeof checks / sizeof *checks; i++)
         if (checks[i].value < checks[i].low || checks[i].value > checks[i].high)
-            return cpt_fail(e, CPT_ERR_USAGE, "simulation: the number of %s is %lld, must be %lld to %lld",
+            return cpt_fail(e, CPT_ERR_USAGE,
+                            "simulation: the number of %s is %lld, must be %lld to %lld",
                             checks[i].name, (long long)checks[i].value, (long long)checks[i].low,
                             (long long)checks[i].high);
     if (!(o->depth >= 1 && o->depth <= 1e7))
-        return cpt_fail(e, CPT_ERR_USAGE, "simulation: depth is %g, must be 1 to 10000000", o->depth);
+        return cpt_fail(e, CPT_ERR_USAGE, "simulation: depth is %g, must be 1 to 10000000",
+                        o->depth);
     if (!(o->donor_effect >= 0 && o->donor_effect <= 5))
-        return cpt_fail(e, CPT_ERR_USAGE, "simulation: donor effect is %g, must be 0 to 5", o->donor_effect);
+        return cpt_fail(e, CPT_ERR_USAGE, "simulation: donor effect is %g, must be 0 to 5",
+                        o->donor_effect);
     return CPT_OK;
 }
 
@@ -234,13 +248,15 @@ static int32_t members_per_program(const cpt_simulate_options *o)
     return n < 5 ? 5 : n > 60 ? 60 : n;
 }
 
-cpt_status cpt_simulated_truth_make(const cpt_simulate_options *o, uint64_t seed, cpt_simulated_truth *t,
-                                    cpt_err *e)
+cpt_status cpt_simulated_truth_make(const cpt_simulate_options *o, uint64_t seed,
+                                    cpt_simulated_truth *t, cpt_err *e)
 {
     cpt_status status;
     size_t genes = (size_t)o->n_genes, programs = (size_t)o->n_programs, types = (size_t)o->n_types,
            donors = (size_t)o->n_donors;
-    *t = (cpt_simulated_truth){.n_genes = o->n_genes, .n_programs = o->n_programs, .n_types = o->n_types,
+    *t = (cpt_simulated_truth){.n_genes = o->n_genes,
+                               .n_programs = o->n_programs,
+                               .n_types = o->n_types,
                                .n_donors = o->n_donors};
     CPT_TRY(check_options(o, e));
     int32_t n_members = members_per_program(o);

@@ -46,4 +46,25 @@ typedef struct cpt_stability {
 cpt_status cpt_stability_of(const cpt_rows *dictionaries, int32_t n, int32_t dim, int32_t n_null,
                             cpt_stability *out, const cpt_context *ctx, cpt_err *e);
 
+/* ---- what other nulls give ---- */
+typedef enum cpt_null_rows {
+    CPT_NULL_SPHERE,     /* uniform on the sphere: knows only the numbers of rows and dimensions */
+    CPT_NULL_COVARIANCE, /* normal with the covariance of the embedding: directions in which cells
+                            differ more come up more often */
+    CPT_NULL_CELLS,      /* cells drawn at random, less the mean: a dictionary without training */
+    CPT_N_NULL_ROWS
+} cpt_null_rows;
+
+typedef struct cpt_stability_null {
+    int32_t n_draws;
+    cpt_spread cosine, above_07, above_09, pw_mcc; /* over draws, each a pair of dictionaries */
+    double row_quantiles[3]; /* 5, 50, 95 % of the matched cosines of single rows */
+} cpt_stability_null;
+
+/* a [n][dim] finite rows of the embedding; pairs of dictionaries with n_rows[0] and n_rows[1] rows. CELLS
+ * draws without replacement where there are cells enough. Same bytes for any number of threads. */
+cpt_status cpt_stability_null_of(cpt_null_rows kind, const float *a, int64_t n, int32_t dim,
+                                 const int32_t n_rows[2], int32_t n_draws, cpt_stability_null *out,
+                                 const cpt_context *ctx, cpt_err *e);
+
 #endif

@@ -70,6 +70,8 @@ typedef struct cpt_cells {
 } cpt_cells;
 
 cpt_status cpt_cells_open(const char *folder, cpt_cells **cells, cpt_err *e);
+/* The same without looking at every count: whoever reads rows of by_cell and by_gene checks them. */
+cpt_status cpt_cells_open_shallow(const char *folder, cpt_cells **cells, cpt_err *e);
 void cpt_cells_free(cpt_cells *cells);
 const cpt_obsm *cpt_cells_obsm(const cpt_cells *cells, const char *name); /* NULL when absent */
 

@@ -18,6 +18,12 @@ void cpt_umap_options_init(cpt_umap_options *o);
 cpt_status cpt_umap(const float *x, int64_t n, int32_t dim, const cpt_umap_options *o, float *out,
                     const cpt_context *ctx, cpt_err *e);
 
+/* The same layout of a graph that is given: k nearest others of each point and their distances, ascending.
+ * x only says where to start; n < 4 as above. */
+cpt_status cpt_umap_of_graph(const float *x, int64_t n, int32_t dim, const int32_t *neighbours,
+                             const float *distances, int32_t k, const cpt_umap_options *o, float *out,
+                             const cpt_context *ctx, cpt_err *e);
+
 /* Trustworthiness (Venna and Kaski 2001) of an embedding, k neighbours; for tests. */
 cpt_status cpt_trustworthiness(const float *x, int64_t n, int32_t dim, const float *y, int32_t k,
                                double *out, const cpt_context *ctx, cpt_err *e);

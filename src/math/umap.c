@@ -148,8 +148,10 @@ done:
     return status;
 }
 
-cpt_status cpt_umap(const float *x, int64_t n, int32_t dim, const cpt_umap_options *o, float *out,
-                    const cpt_context *ctx, cpt_err *e)
+/* neighbours NULL = found here. */
+static cpt_status lay_out(const float *x, int64_t n, int32_t dim, const int32_t *neighbours,
+                          const float *distances, int32_t k, const cpt_umap_options *o, float *out,
+                          const cpt_context *ctx, cpt_err *e)
 {
     cpt_status status;
     cpt_umap_graph graph = {0};
@@ -161,9 +163,8 @@ cpt_status cpt_umap(const float *x, int64_t n, int32_t dim, const cpt_umap_optio
         goto done;
     }
     scale_start(out, n, ctx ? ctx->seed : 0);
-
-    int32_t k = n < o->n_neighbours ? (int32_t)n - 1 : o->n_neighbours - 1;
-    CPT_TRY(neighbour_graph(x, n, dim, k, &graph, ctx, e));
+    if (neighbours) CPT_TRY(cpt_umap_graph_build(neighbours, distances, n, k, &graph, ctx, e));
+    else CPT_TRY(neighbour_graph(x, n, dim, k, &graph, ctx, e));
     cpt_umap_descent descent = {.n_epochs = o->n_epochs, .negatives = o->negatives};
     if (descent.n_epochs == 0) descent.n_epochs = n < MANY_POINTS ? 500 : 200;
     cpt_umap_curve(o->min_dist, o->spread, &descent.a, &descent.b);
@@ -171,4 +172,18 @@ cpt_status cpt_umap(const float *x, int64_t n, int32_t dim, const cpt_umap_optio
 done:
     cpt_umap_graph_free(&graph);
     return status;
+}
+
+cpt_status cpt_umap(const float *x, int64_t n, int32_t dim, const cpt_umap_options *o, float *out,
+                    const cpt_context *ctx, cpt_err *e)
+{
+    int32_t k = n < o->n_neighbours ? (int32_t)n - 1 : o->n_neighbours - 1;
+    return lay_out(x, n, dim, NULL, NULL, k, o, out, ctx, e);
+}
+
+cpt_status cpt_umap_of_graph(const float *x, int64_t n, int32_t dim, const int32_t *neighbours,
+                             const float *distances, int32_t k, const cpt_umap_options *o, float *out,
+                             const cpt_context *ctx, cpt_err *e)
+{
+    return lay_out(x, n, dim, neighbours, distances, k, o, out, ctx, e);
 }

@@ -118,19 +118,25 @@ static int64_t count_unusable(const float *rows, int64_t n, int32_t dim)
     return unusable;
 }
 
+cpt_status cpt_model_embed_range(const cpt_model *m, const cpt_counts *counts, int64_t from,
+                                 int64_t to, float *out, const cpt_context *ctx, cpt_err *e)
+{
+    for (int64_t first = from; first < to; first += EMBED_BLOCK) {
+        int64_t n = to - first < EMBED_BLOCK ? to - first : EMBED_BLOCK;
+        cpt_status status = cpt_check_stop(ctx, e);
+        if (!status)
+            status = m->ops->embed(m, counts, first, n, out + (first - from) * m->dim, ctx, e);
+        if (status) return status;
+        cpt_progress(ctx, "embedding cells", (double)(first + n - from), (double)(to - from), NULL);
+    }
+    return CPT_OK;
+}
+
 cpt_status cpt_model_embed_all(const cpt_model *m, const cpt_counts *counts, float *out,
                                int64_t *n_unusable, const cpt_context *ctx, cpt_err *e)
 {
     const int64_t n_cells = counts->csr->n_rows;
-    int64_t unusable = 0;
-    for (int64_t first = 0; first < n_cells; first += EMBED_BLOCK) {
-        int64_t n = n_cells - first < EMBED_BLOCK ? n_cells - first : EMBED_BLOCK;
-        cpt_status status = cpt_check_stop(ctx, e);
-        if (!status) status = m->ops->embed(m, counts, first, n, out + first * m->dim, ctx, e);
-        if (status) return status;
-        unusable += count_unusable(out + first * m->dim, n, m->dim);
-        cpt_progress(ctx, "embedding cells", (double)(first + n), (double)n_cells, NULL);
-    }
-    if (n_unusable) *n_unusable = unusable;
-    return CPT_OK;
+    cpt_status status = cpt_model_embed_range(m, counts, 0, n_cells, out, ctx, e);
+    if (status == CPT_OK && n_unusable) *n_unusable = count_unusable(out, n_cells, m->dim);
+    return status;
 }

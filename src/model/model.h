@@ -53,6 +53,7 @@ typedef struct cpt_change {
 
 typedef struct cpt_model_ops {
     const char *kind; /* "scvi", "scgpt", "fixed" */
+    bool costly;      /* one pair of attribution takes seconds: its result is worth a file record */
 
     /* Embeds rows [first, first + n) into out [n][dim]. Uses ctx->n_threads threads; a cell's
      * embedding depends on nothing but its own row. Cells the model cannot embed get NaN rows. */
@@ -115,6 +116,9 @@ void cpt_model_free(cpt_model *m); /* accepts NULL */
  * .safetensors. Refuses with the reason what it does not know. */
 cpt_status cpt_model_open(const char *path, cpt_model **out, const cpt_context *ctx, cpt_err *e);
 
+/* Embeds cells [from, to) in blocks with progress; out [to - from][dim]. */
+cpt_status cpt_model_embed_range(const cpt_model *m, const cpt_counts *counts, int64_t from,
+                                 int64_t to, float *out, const cpt_context *ctx, cpt_err *e);
 /* Embeds all cells in blocks with progress; out [n_cells][dim]. *n_unusable (may be NULL) = NaN rows. */
 cpt_status cpt_model_embed_all(const cpt_model *m, const cpt_counts *counts, float *out,
                                int64_t *n_unusable, const cpt_context *ctx, cpt_err *e);

@@ -1,16 +1,19 @@
 /* scGPT models as objects: options, description, and what the common interface calls. */
 #include "model/scgpt_network.h"
+#include "model/scgpt_weights.h"
 
 #include <stdlib.h>
 
 #include "base/memory.h"
+#include "math/bf16.h"
 
 void cpt_scgpt_options_init(cpt_scgpt_options *o)
 {
     *o = (cpt_scgpt_options){.ties = CPT_SCGPT_TIES_LEFT,
                              .overflow = CPT_SCGPT_OVERFLOW_RANDOM,
                              .space = CPT_SCGPT_SPACE_BINS,
-                             .max_tokens = 1200};
+                             .max_tokens = 1200,
+                             .tie_draws = 1};
 }
 
 bool cpt_model_is_scgpt(const cpt_model *m)
@@ -37,6 +40,11 @@ cpt_status scgpt_describe(cpt_scgpt *m, cpt_err *e)
                   "with more than %d genes keep %s",
                   m->base.n_genes, d->n_layers, d->n_heads, d->width, ties[o->ties],
                   o->max_tokens - 1, overflow[o->overflow]);
+    if (o->ties == CPT_SCGPT_TIES_RANDOM && o->tie_draws > 1)
+        cpt_text_addf(t, "; embeddings are averaged over %d binnings", o->tie_draws);
+    if (o->precision == CPT_SCGPT_BF16)
+        cpt_text_addf(t, "; embeddings with products of bfloat16%s",
+                      cpt_bf16_native() ? "" : " (emulated: this processor lacks AVX512-BF16)");
     if (m->ignores_batch_norm) cpt_text_add(t, "; its batch normalisation is ignored");
     return cpt_text_status(t, e);
 }
@@ -51,6 +59,15 @@ cpt_status cpt_scgpt_set_options(cpt_model *base, const cpt_scgpt_options *o, cp
         return cpt_fail(e, CPT_ERR_USAGE,
                         "scGPT: at most %d tokens per cell: 2 to 65536 are possible",
                         o->max_tokens);
+    if (o->tie_draws < 1 || o->tie_draws > 1000)
+        return cpt_fail(e, CPT_ERR_USAGE, "scGPT: %d binnings per cell: 1 to 1000 are possible",
+                        o->tie_draws);
+    scgpt_bf16_free(m->bf16);
+    m->bf16 = NULL;
+    if (o->precision == CPT_SCGPT_BF16) {
+        cpt_status status = scgpt_bf16_new(m, &m->bf16, e);
+        if (status) return status;
+    }
     m->options = *o;
     return scgpt_describe(m, e);
 }
@@ -62,7 +79,8 @@ cpt_status scgpt_finish(cpt_scgpt *m, cpt_err *e)
     cpt_status status;
     for (int32_t v = 0; v < SCGPT_BINS; v++) values[v] = (float)v;
     values[SCGPT_BINS] = m->shape.pad_value;
-    CPT_TRY(cpt_alloc(&m->value_table, SCGPT_VALUES * d, sizeof(float), e));
+    if (!m->value_table)
+        CPT_TRY(cpt_alloc(&m->value_table, SCGPT_VALUES * d, sizeof(float), e));
     CPT_TRY(cpt_alloc(&scratch, SCGPT_VALUES * d, sizeof(float), e));
     scgpt_embed_values(m, SCGPT_VALUES, values, m->value_table, scratch);
     CPT_TRY(scgpt_describe(m, e));
@@ -80,6 +98,8 @@ static void free_scgpt(cpt_model *base)
     free(m->layers);
     free(m->token_of);
     free(m->value_table);
+    scgpt_weights_free(m->trained);
+    scgpt_bf16_free(m->bf16);
     cpt_strings_free(&m->unknown);
     cpt_strings_free(&m->base.gene_names);
     cpt_text_free(&m->base.description);
@@ -89,6 +109,7 @@ static void free_scgpt(cpt_model *base)
 
 const cpt_model_ops scgpt_ops = {
     .kind = "scgpt",
+    .costly = true,
     .embed = scgpt_embed,
     .profile = scgpt_profile,
     .session_open = scgpt_session_open,
@@ -97,5 +118,6 @@ const cpt_model_ops scgpt_ops = {
     .session_joint = scgpt_session_joint,
     .session_gradient = scgpt_session_gradient,
     .session_free = scgpt_session_free,
+    .save = scgpt_save,
     .free = free_scgpt,
 };

@@ -32,8 +32,15 @@ typedef enum cpt_scgpt_space {
     CPT_SCGPT_SPACE_COUNTS /* sessions exchange counts and bin the cell again; no gradients */
 } cpt_scgpt_space;
 
+typedef enum cpt_scgpt_precision {
+    CPT_SCGPT_F32,
+    CPT_SCGPT_BF16 /* products of embed in bfloat16, sums in f32; sessions stay f32 */
+} cpt_scgpt_precision;
+
 typedef struct cpt_scgpt_options {
     cpt_scgpt_ties ties;         /* LEFT. Sessions always use LEFT (method.md 4) */
+    int32_t tie_draws;           /* 1; with RANDOM: embeddings are averaged over so many binnings */
+    cpt_scgpt_precision precision; /* F32 */
     cpt_scgpt_overflow overflow; /* RANDOM */
     cpt_scgpt_space space;       /* BINS */
     int32_t max_tokens;          /* 1200, <cls> included */

@@ -68,9 +68,16 @@ cpt_status scgpt_work_init(scgpt_work *w, const cpt_scgpt *m, int32_t capacity, 
     return CPT_OK;
 }
 
+cpt_status scgpt_work_use_bf16(scgpt_work *w, const cpt_scgpt *m, cpt_err *e)
+{
+    return cpt_alloc(&w->rounded, scgpt_bf16_scratch(m, w->capacity, w->n_threads),
+                     sizeof *w->rounded, e);
+}
+
 void scgpt_work_free(scgpt_work *w)
 {
     free(w->block);
+    free(w->rounded);
     *w = (scgpt_work){0};
 }
 
@@ -192,6 +199,10 @@ void scgpt_layer_project(const cpt_scgpt *m, int32_t layer, int32_t n, scgpt_wor
 void scgpt_layer_forward(const cpt_scgpt *m, int32_t layer, int32_t n, scgpt_work *w, float *tape)
 {
     const int32_t d = m->shape.width;
+    if (w->rounded) {
+        scgpt_bf16_layer(m, layer, n, w);
+        return;
+    }
     scgpt_layer_project(m, layer, n, w);
     attend_all(m, n, w);
     scgpt_multiply(n, d, d, w->context, m->layers[layer].out_weight, w->sum, w->n_threads);
@@ -278,22 +289,51 @@ void scgpt_forward(const cpt_scgpt *m, int32_t n, const int32_t *ids, const floa
 typedef struct embedder {
     scgpt_tokenizer tokenizer;
     scgpt_work work;
+    double *sum; /* [width] over several binnings */
 } embedder;
 
 static cpt_status embedder_init(embedder *b, const cpt_scgpt *m, int32_t capacity, int n_threads)
 {
-    b->work = (scgpt_work){0};
+    *b = (embedder){0};
     cpt_status status = scgpt_tokenizer_init(&b->tokenizer, m, NULL);
-    return status ? status : scgpt_work_init(&b->work, m, capacity, n_threads, NULL);
+    if (!status) status = cpt_alloc(&b->sum, (size_t)m->shape.width, sizeof *b->sum, NULL);
+    if (!status) status = scgpt_work_init(&b->work, m, capacity, n_threads, NULL);
+    if (!status && m->bf16) status = scgpt_work_use_bf16(&b->work, m, NULL);
+    return status;
 }
 
-static void embed_cell(const cpt_scgpt *m, const cpt_counts *counts, int64_t row, embedder *b,
+static void embedder_free(embedder *b)
+{
+    scgpt_work_free(&b->work);
+    scgpt_tokenizer_free(&b->tokenizer);
+    free(b->sum);
+}
+
+static void embed_once(const cpt_scgpt *m, const cpt_counts *counts, int64_t row, embedder *b,
                        float *out)
 {
     const scgpt_cell *c = &b->tokenizer.cell;
     scgpt_tokenize(&b->tokenizer, m, counts, row, m->options.ties);
     if (c->n > 1) scgpt_forward(m, c->n, c->ids, c->values, &b->work, NULL, out);
     for (int32_t j = 0; c->n <= 1 && j < m->base.dim; j++) out[j] = NAN;
+}
+
+/* The mean over several random binnings, of unit length again. */
+static void embed_cell(const cpt_scgpt *m, const cpt_counts *counts, int64_t row, embedder *b,
+                       float *out)
+{
+    const int32_t n = m->options.ties == CPT_SCGPT_TIES_RANDOM ? m->options.tie_draws : 1;
+    const int32_t d = m->base.dim;
+    b->tokenizer.draw = 0;
+    embed_once(m, counts, row, b, out);
+    if (n == 1) return;
+    for (int32_t j = 0; j < d; j++) b->sum[j] = (double)out[j];
+    for (b->tokenizer.draw = 1; b->tokenizer.draw < n; b->tokenizer.draw++) {
+        embed_once(m, counts, row, b, out);
+        for (int32_t j = 0; j < d; j++) b->sum[j] += (double)out[j];
+    }
+    for (int32_t j = 0; j < d; j++) out[j] = (float)(b->sum[j] / n);
+    scgpt_normalise(d, out, out);
 }
 
 /* Most tokens that a row of the range can have. */
@@ -344,8 +384,7 @@ cpt_status scgpt_embed(const cpt_model *base, const cpt_counts *counts, int64_t 
 #pragma omp critical(scgpt_embed_status)
             status = mine;
         }
-        scgpt_work_free(&b.work);
-        scgpt_tokenizer_free(&b.tokenizer);
+        embedder_free(&b);
     }
     if (status == CPT_ERR_INTERRUPTED) return cpt_check_stop(ctx, e);
     return status ? cpt_fail(e, status, "out of memory while embedding cells") : CPT_OK;

@@ -37,6 +37,8 @@ typedef struct scgpt_shape {
     float pad_value; /* the value of <cls> */
 } scgpt_shape;
 
+typedef struct scgpt_bf16 scgpt_bf16;
+
 typedef struct cpt_scgpt {
     cpt_model base;
     scgpt_shape shape;
@@ -49,11 +51,13 @@ typedef struct cpt_scgpt {
     const float *value_out, *value_out_bias; /* [width][width], [width] */
     scgpt_layer *layers;
     float *value_table;      /* [SCGPT_VALUES][width] */
+    scgpt_bf16 *bf16;        /* packed weights, with precision bf16; else NULL */
     cpt_checkpoint *file;    /* keeps the map open */
     float **owned;           /* [n_owned] converted tensors */
     size_t n_owned, owned_capacity;
     cpt_strings unknown;
     bool ignores_batch_norm;
+    struct scgpt_weights *trained; /* what the pointers above point into when trained here */
 } cpt_scgpt;
 
 static inline const cpt_scgpt *scgpt_of(const cpt_model *m)
@@ -64,7 +68,7 @@ static inline const cpt_scgpt *scgpt_of(const cpt_model *m)
 /* ---- loading (scgpt_load.c) ---- */
 cpt_status scgpt_open_folder(const char *folder, cpt_model **out, const cpt_context *ctx,
                              cpt_err *e);
-/* Value table and description, once all tensors are set. */
+/* Value table and description, once all tensors are set; again when their values have changed. */
 cpt_status scgpt_finish(cpt_scgpt *m, cpt_err *e);
 cpt_status scgpt_describe(cpt_scgpt *m, cpt_err *e);
 
@@ -88,6 +92,7 @@ typedef struct scgpt_cell {
 
 typedef struct scgpt_tokenizer {
     scgpt_cell cell; /* what the last call made */
+    int32_t draw;    /* set by the caller: which of several random binnings of a cell; 0 = the first */
     int32_t n_raw;   /* the row: genes of the model that are not 0, in column order */
     int32_t *raw_genes;
     float *raw_counts, *raw_bins, *sorted;
@@ -123,10 +128,13 @@ typedef struct scgpt_work {
     float *hidden;     /* [capacity][hidden] */
     float *scores;     /* [n_threads][SCGPT_QUERIES][stride of capacity] */
     float *last;       /* what the last layer needs for its one row: see scgpt_last */
+    uint16_t *rounded; /* scratch of bfloat16 layers; NULL = compute in f32 */
     void *block;
 } scgpt_work;
 cpt_status scgpt_work_init(scgpt_work *w, const cpt_scgpt *m, int32_t capacity, int n_threads,
                            cpt_err *e);
+/* From now on w computes all layers but the last in bfloat16; m->bf16 must be there. */
+cpt_status scgpt_work_use_bf16(scgpt_work *w, const cpt_scgpt *m, cpt_err *e);
 void scgpt_work_free(scgpt_work *w);
 
 /* x [n][width] = token embeddings + value embeddings; scratch [n][2 width]. */
@@ -194,6 +202,14 @@ cpt_status scgpt_embed(const cpt_model *m, const cpt_counts *counts, int64_t fir
                        float *out, const cpt_context *ctx, cpt_err *e);
 cpt_status scgpt_profile(const cpt_model *m, const cpt_counts *counts, int64_t row,
                          cpt_profile *out, cpt_err *e);
+
+/* ---- forward in bfloat16 (scgpt_bf16.c) ---- */
+
+cpt_status scgpt_bf16_new(const cpt_scgpt *m, scgpt_bf16 **out, cpt_err *e);
+void scgpt_bf16_free(scgpt_bf16 *b);
+size_t scgpt_bf16_scratch(const cpt_scgpt *m, int32_t capacity, int n_threads); /* of w->rounded */
+/* scgpt_layer_forward with the weights of m->bf16. */
+void scgpt_bf16_layer(const cpt_scgpt *m, int32_t layer, int32_t n, scgpt_work *w);
 
 /* ---- backward (scgpt_backward.c) ---- */
 

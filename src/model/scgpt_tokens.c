@@ -183,6 +183,7 @@ static bool all_finite(int32_t n, const float *values)
 static const double *draw_ties(scgpt_tokenizer *t, const cpt_scgpt *m, int64_t row,
                                uint64_t identity, cpt_scgpt_ties ties)
 {
+    const uint64_t drawn = t->draw ? mix((uint64_t)(uint32_t)t->draw) : 0;
     cpt_mersenne numpy;
     if (ties == CPT_SCGPT_TIES_LEFT) return NULL;
     if (ties == CPT_SCGPT_TIES_NUMPY)
@@ -192,7 +193,7 @@ static const double *draw_ties(scgpt_tokenizer *t, const cpt_scgpt *m, int64_t r
             t->uniform[i] = cpt_mersenne_uniform(&numpy);
             continue;
         }
-        cpt_stream s = stream_of(m, CPT_RANDOM_TIES, identity, t->raw_genes[i]);
+        cpt_stream s = stream_of(m, CPT_RANDOM_TIES, identity + drawn, t->raw_genes[i]);
         t->uniform[i] = cpt_stream_uniform(&s);
     }
     return t->uniform;

@@ -147,8 +147,8 @@ cpt_status cpt_study_counts(cpt_study *s, const cpt_counts **out, cpt_err *e)
         status = cpt_counts_init(&s->counts, &cells->by_cell, NULL, cells->n_genes, e);
         goto done;
     }
-    CPT_TRY(cpt_align_genes(&model->gene_names, &cells->gene_ids, symbols, NULL, false,
-                            &s->alignment, e));
+    CPT_TRY(
+        cpt_prepare_align(model, &cells->gene_ids, symbols, s->options, &s->alignment, e));
     if (s->alignment.n_found == 0) {
         status =
             cpt_fail(e, CPT_ERR_DATA,

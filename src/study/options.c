@@ -1,6 +1,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "conceptome.h"
+#include "study/study.h"
 
 #include <assert.h>
 #include <jansson.h>
@@ -30,23 +31,50 @@ static const cpt_option_info table[] = {
      "obs column that scVI corrects for when it is trained here"},
     /* model */
     {"model", "model", CPT_OPTION_TEXT, "scvi", "MODEL", NONE,
-     "scvi (train here), a model file or folder, obsm:KEY or FILE.npy (fixed embedding)"},
+     "scvi or scgpt (trained here), a model file or folder, obsm:KEY or FILE.npy (fixed embedding)"},
     {"genes", "model", CPT_OPTION_INTEGER, "4000", "N", 0, 1e6,
-     "highly variable genes to train on, by analytic Pearson residuals; 0 = all"},
+     "highly variable genes to train on, by analytic Pearson residuals; 0 = all (scGPT: 1200)"},
     {"latent", "model", CPT_OPTION_INTEGER, "10", "N", 1, 4096, "scVI: latent dimensions"},
-    {"layers", "model", CPT_OPTION_INTEGER, "1", "N", 1, 8, "scVI: hidden layers"},
+    {"layers", "model", CPT_OPTION_INTEGER, "1", "N", 1, 64,
+     "scVI: hidden layers, at most 8; scGPT: transformer layers (4)"},
     {"hidden", "model", CPT_OPTION_INTEGER, "128", "N", 1, 8192, "scVI: units of a hidden layer"},
     {"likelihood", "model", CPT_OPTION_CHOICE, "nb", "nb|zinb", NONE,
      "scVI: count distribution (scvi-tools' own default is zinb; nb suits UMI counts)"},
     {"epochs", "model", CPT_OPTION_INTEGER, "60", "N", 0, 1e6,
-     "scVI: passes over the cells; 0 = scvi-tools' rule, 400 below 20,000 cells"},
+     "passes over the cells; 0 = scvi-tools' rule, 400 below 20,000 cells (scGPT: 8; 0 = untrained)"},
     {"kl-warmup", "model", CPT_OPTION_INTEGER, "400", "N", 0, 1e6,
      "scVI: epochs until the KL term has full weight (as scvi-tools, also when epochs are fewer)"},
     {"early-stopping", "model", CPT_OPTION_FLAG, "no", "", NONE,
      "scVI: stop when the validation ELBO has not improved for 45 epochs"},
+    {"embsize", "model", CPT_OPTION_INTEGER, "128", "N", 1, 8192,
+     "scGPT: size of the embedding, a multiple of the heads"},
+    {"heads", "model", CPT_OPTION_INTEGER, "4", "N", 1, 256, "scGPT: attention heads"},
+    {"max-length", "model", CPT_OPTION_INTEGER, "129", "N", 3, 65536,
+     "scGPT: tokens per cell in training, <cls> included; more genes are drawn anew each epoch"},
+    {"mask-ratio", "model", CPT_OPTION_NUMBER, "0.4", "X", 0.01, 0.99,
+     "scGPT: share of a cell's genes whose values are hidden and predicted"},
+    {"mvc-weight", "model", CPT_OPTION_NUMBER, "1", "X", 0, 1e6,
+     "scGPT: weight of predicting genes from the cell's embedding"},
+    {"batch-size", "model", CPT_OPTION_INTEGER, "8", "N", 1, 65536, "scGPT: cells per step"},
+    {"learning-rate", "model", CPT_OPTION_NUMBER, "0.001", "X", 1e-9, 1,
+     "scGPT: highest learning rate of Adam"},
+    {"dropout", "model", CPT_OPTION_NUMBER, "0", "X", 0, 0.9, "scGPT: dropout in training"},
+    {"gene-aliases", "model", CPT_OPTION_FLAG, "no", "", NONE,
+     "find genes of a loaded model that the input names by an old symbol, too"},
+    {"ties", "model", CPT_OPTION_CHOICE, "left", "left|random|numpy", NONE,
+     "scGPT: bin of a count that lies on several edges; left needs no chance, numpy repeats scGPT's"},
+    {"tie-draws", "model", CPT_OPTION_INTEGER, "1", "N", 1, 1000,
+     "scGPT with --ties random: embeddings are the mean over so many binnings"},
+    {"max-tokens", "model", CPT_OPTION_INTEGER, "1200", "N", 2, 65536,
+     "scGPT: most tokens of a cell, <cls> included"},
+    {"overflow", "model", CPT_OPTION_CHOICE, "random", "random|top|first|torch", NONE,
+     "scGPT: which genes a cell with more of them keeps (top: highest counts; torch repeats scGPT's)"},
+    {"precision", "model", CPT_OPTION_CHOICE, "f32", "f32|bf16", NONE,
+     "scGPT: products of embeddings; bf16 for processors with AVX512-BF16. Attribution is always f32"},
     /* dictionary */
     {"dictionary", "dictionary", CPT_OPTION_TEXT, "topk", "NAME", NONE,
-     "topk, pca, ica, nmf, neurons, random, or the folder of a trained dictionary"},
+     "topk, batchtopk, matryoshka, pca, ica, nmf, neurons, random, or the folder of a trained "
+     "dictionary"},
     {"preset", "dictionary", CPT_OPTION_CHOICE, "", "overcomplete|openai|sae-lens", NONE,
      "training recipe of that implementation instead of ours"},
     {"expansion", "dictionary", CPT_OPTION_INTEGER, "0", "E", 0, 4096,
@@ -54,7 +82,10 @@ static const cpt_option_info table[] = {
     {"concepts", "dictionary", CPT_OPTION_INTEGER, "0", "F", 0, 1e6,
      "number of concepts, instead of an expansion"},
     {"k", "dictionary", CPT_OPTION_INTEGER, "0", "K", 0, 4096,
-     "active concepts per cell; 0 = by dimension, at most half of it"},
+     "active concepts per cell (batchtopk, matryoshka: on average); 0 = by dimension, at most half "
+     "of it"},
+    {"groups", "dictionary", CPT_OPTION_TEXT, "", "SHARES", NONE,
+     "matryoshka: shares of the concepts in its groups, which sum to 1; default 1/8,1/8,1/4,1/2"},
     {"dictionary-epochs", "dictionary", CPT_OPTION_INTEGER, "0", "N", 0, 1e6,
      "passes over the embedding; 0 = 20 to 200 so that at least 5,000 steps are made"},
     {"ema", "dictionary", CPT_OPTION_FLAG, "no", "", NONE,
@@ -82,6 +113,10 @@ static const cpt_option_info table[] = {
      "smallest |attribution| of an attributed gene (0.05: the paper)"},
     {"ig-steps", "attribution", CPT_OPTION_INTEGER, "64", "N", 1, 10000,
      "points on the path of integrated gradients"},
+    {"hybrid-top", "attribution", CPT_OPTION_INTEGER, "200", "N", 0, 1e6,
+     "hybrid: genes per pair that are substituted exactly after the screen"},
+    {"hybrid-check", "attribution", CPT_OPTION_INTEGER, "50", "N", 0, 1e6,
+     "hybrid: random genes per pair on which the screen is checked"},
     {"noise-directions", "attribution", CPT_OPTION_INTEGER, "64", "N", 0, 10000,
      "random directions through the same pipeline: the noise floor"},
     /* expression */
@@ -125,12 +160,24 @@ static const cpt_option_info table[] = {
     {"redundancy", "enrichment", CPT_OPTION_NUMBER, "0.7", "X", 0.01, 1,
      "terms at least so alike are folded under one of them"},
     /* evaluation */
+    {"evaluation", "evaluation", CPT_OPTION_CHOICE, "quick", "quick|full", NONE,
+     "how much is computed: run does it in brief, evaluate in full"},
+    {"seeds", "evaluation", CPT_OPTION_INTEGER, "5", "N", 1, 100,
+     "dictionaries trained with other seeds for the stability, the study's own included (quick: at "
+     "most 3)"},
     {"completeness", "evaluation", CPT_OPTION_FLAG, "no", "", NONE,
      "GSEA again with 20 to 80 % of GO's annotations and without electronic ones"},
     {"controls", "evaluation", CPT_OPTION_FLAG, "no", "", NONE,
      "the same on neurons, principal components, random directions and shuffled genes; bias of rankings"},
+    {"sweep", "evaluation", CPT_OPTION_FLAG, "no", "", NONE,
+     "reconstruction by every kind of dictionary over k and expansion, with three seeds: sweep.tsv"},
 };
 enum { N_OPTIONS = sizeof table / sizeof *table };
+
+/* Defaults that are others when an scGPT is trained. */
+static const struct { const char *name, *fallback; } for_scgpt[] = {
+    {"genes", "1200"}, {"layers", "4"}, {"epochs", "8"}};
+enum { N_FOR_SCGPT = sizeof for_scgpt / sizeof *for_scgpt };
 
 struct cpt_options {
     char *values[N_OPTIONS];       /* NULL = default; lists: items joined by '\n' */
@@ -377,10 +424,21 @@ bool cpt_options_given(const cpt_options *o, const char *name)
     return o->given[known(name)];
 }
 
+bool cpt_options_by_model(const char *name)
+{
+    for (int i = 0; i < N_FOR_SCGPT; i++)
+        if (strcmp(for_scgpt[i].name, name) == 0) return true;
+    return false;
+}
+
 const char *cpt_options_text(const cpt_options *o, const char *name)
 {
-    int i = known(name);
-    return o->values[i] ? o->values[i] : table[i].fallback;
+    int i = known(name), model = known("model");
+    if (o->values[i]) return o->values[i];
+    if (o->values[model] && strcmp(o->values[model], "scgpt") == 0)
+        for (int j = 0; j < N_FOR_SCGPT; j++)
+            if (strcmp(for_scgpt[j].name, name) == 0) return for_scgpt[j].fallback;
+    return table[i].fallback;
 }
 
 int64_t cpt_options_integer(const cpt_options *o, const char *name)

@@ -6,12 +6,14 @@
 #include "model/scgpt.h"
 #include "model/scvi.h"
 #include "model/variable_genes.h"
+#include "study/share.h"
 #include "study/store.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+enum { PATH_LIMIT = 4096 };
 /* ---- cells ---- */
 
 cpt_status cpt_prepare_cells(const char *input, const char *folder, const cpt_options *o,
@@ -42,7 +44,39 @@ done:
     return status;
 }
 
+cpt_status cpt_prepare_symbols(const cpt_cells *cells, cpt_gene_map *map, cpt_err *e)
+{
+    char path[PATH_LIMIT];
+    cpt_gene_table *table = NULL;
+    cpt_status status = cpt_share_path("human_genes.tsv.gz", path, sizeof path, e);
+    if (status == CPT_OK) status = cpt_gene_table_open(path, &table, e);
+    if (status == CPT_OK) status = cpt_gene_map_make(table, &cells->gene_ids, &cells->var, map, e);
+    cpt_gene_table_free(table);
+    return status;
+}
+
 /* ---- models ---- */
+
+static int choice(const cpt_options *o, const char *name, int n, const char *const names[])
+{
+    for (int i = 1; i < n; i++)
+        if (strcmp(cpt_options_text(o, name), names[i]) == 0) return i;
+    return 0;
+}
+
+static void scgpt_options(const cpt_options *o, cpt_scgpt_options *out)
+{
+    static const char *const ties[] = {"left", "random", "numpy"},
+                             *const overflow[] = {"random", "top", "first", "torch"},
+                             *const space[] = {"bins", "counts"},
+                             *const precision[] = {"f32", "bf16"};
+    out->ties = (cpt_scgpt_ties)choice(o, "ties", 3, ties);
+    out->overflow = (cpt_scgpt_overflow)choice(o, "overflow", 4, overflow);
+    out->space = (cpt_scgpt_space)choice(o, "space", 2, space);
+    out->precision = (cpt_scgpt_precision)choice(o, "precision", 2, precision);
+    out->tie_draws = (int32_t)cpt_options_integer(o, "tie-draws");
+    out->max_tokens = (int32_t)cpt_options_integer(o, "max-tokens");
+}
 
 cpt_status cpt_prepare_open_model(const char *path, const cpt_options *o, cpt_model **out,
                                   const cpt_context *ctx, cpt_err *e)
@@ -52,13 +86,52 @@ cpt_status cpt_prepare_open_model(const char *path, const cpt_options *o, cpt_mo
     cpt_scgpt_options scgpt;
     cpt_scgpt_options_init(&scgpt);
     scgpt.seed = ctx->seed;
-    if (strcmp(cpt_options_text(o, "space"), "counts") == 0) scgpt.space = CPT_SCGPT_SPACE_COUNTS;
+    scgpt_options(o, &scgpt);
     status = cpt_scgpt_set_options(*out, &scgpt, e);
     if (status) {
         cpt_model_free(*out);
         *out = NULL;
     }
     return status;
+}
+
+cpt_status cpt_prepare_align(const cpt_model *m, const cpt_strings *gene_ids,
+                             const cpt_strings *symbols, const cpt_options *o, cpt_alignment *out,
+                             cpt_err *e)
+{
+    char path[PATH_LIMIT];
+    cpt_gene_table *table = NULL;
+    const bool aliases = cpt_options_flag(o, "gene-aliases");
+    cpt_status status = CPT_OK;
+    if (aliases) {
+        CPT_TRY(cpt_share_path("human_genes.tsv.gz", path, sizeof path, e));
+        CPT_TRY(cpt_gene_table_open(path, &table, e));
+    }
+    status = cpt_align_genes(&m->gene_names, gene_ids, symbols, table, aliases, out, e);
+done:
+    cpt_gene_table_free(table);
+    return status;
+}
+
+/* A vocabulary of all human genes is never found whole in an input: there the input's share counts.
+ */
+void cpt_prepare_report_coverage(const cpt_model *m, const cpt_alignment *a, int32_t n_columns,
+                                 const cpt_context *ctx)
+{
+    const bool vocabulary = cpt_model_is_scgpt(m);
+    const int32_t of = vocabulary ? n_columns : m->n_genes;
+    const double share = (double)a->n_found / (of > 0 ? of : 1);
+    const bool few = share < (vocabulary ? 0.5 : 0.8);
+    cpt_log(ctx, few ? CPT_LOG_WARN : CPT_LOG_INFO,
+            vocabulary
+                ? "model: %s; %d of the input's %d genes are in its vocabulary (%.0f %%, %d by "
+                  "an alias)%s"
+                : "model: %s; %d of its %d genes are in the input (%.0f %%, %d by an alias)%s",
+            cpt_text_str(&m->description), a->n_found, of, 100 * share, a->n_by_alias,
+            !few         ? ""
+            : vocabulary ? "; the others are not seen by it: are the ids symbols of human genes? "
+                           "--gene-aliases brings old symbols to current ones"
+                         : "; the others count as 0, which may distort the embedding");
 }
 
 bool cpt_prepare_is_fixed(const char *name)
@@ -124,9 +197,8 @@ cpt_status cpt_prepare_fixed(const cpt_cells *cells, const char *name, float **v
     return status;
 }
 
-/* Columns of the input to train on: ascending, so that rows stay sorted. */
-static cpt_status choose_genes(const cpt_cells *cells, const cpt_options *o, int32_t **to_model,
-                               int32_t *n_model, const cpt_context *ctx, cpt_err *e)
+cpt_status cpt_prepare_genes(const cpt_cells *cells, const cpt_options *o, int32_t **to_model,
+                             int32_t *n_model, const cpt_context *ctx, cpt_err *e)
 {
     int64_t want = cpt_options_integer(o, "genes");
     int32_t *chosen = NULL, n_chosen = 0;
@@ -143,6 +215,11 @@ static cpt_status choose_genes(const cpt_cells *cells, const cpt_options *o, int
     CPT_TRY(cpt_variable_genes(&cells->by_gene, &v, variances, chosen, &n_chosen, ctx, e));
     for (int32_t i = 0; i < n_chosen; i++) (*to_model)[chosen[i]] = i;
     *n_model = n_chosen;
+    if (n_chosen == 0)
+        status =
+            cpt_fail(e, CPT_ERR_DATA,
+                     "none of the %d genes varies over the cells; there is nothing to train on",
+                     cells->n_genes);
 done:
     free(chosen);
     free(variances);
@@ -192,8 +269,8 @@ static void add_history(const cpt_scvi_history *h, cpt_text *t)
     }
 }
 
-cpt_status cpt_prepare_scvi(const cpt_cells *cells, const cpt_options *o, cpt_model **out,
-                            cpt_text *history, const cpt_context *ctx, cpt_err *e)
+static cpt_status train_scvi(const cpt_cells *cells, const cpt_options *o, cpt_model **out,
+                             cpt_text *history, const cpt_context *ctx, cpt_err *e)
 {
     int32_t *to_model = NULL, n_model = 0;
     cpt_strings names = {0};
@@ -207,14 +284,7 @@ cpt_status cpt_prepare_scvi(const cpt_cells *cells, const cpt_options *o, cpt_mo
         return cpt_fail(e, CPT_ERR_DATA, "--batch: obs has no categorical column '%s'", batch);
     if (!cells->integer)
         cpt_warn(ctx, "the values are not whole counts; scVI's likelihood is meant for raw counts");
-    CPT_TRY(choose_genes(cells, o, &to_model, &n_model, ctx, e));
-    if (n_model == 0) {
-        status =
-            cpt_fail(e, CPT_ERR_DATA,
-                     "none of the %d genes varies over the cells; there is nothing to train on",
-                     cells->n_genes);
-        goto done;
-    }
+    CPT_TRY(cpt_prepare_genes(cells, o, &to_model, &n_model, ctx, e));
     for (int32_t j = 0; j < cells->n_genes; j++) {
         const char *name = cpt_strings_get(&cells->gene_ids, j);
         if (to_model[j] >= 0) CPT_TRY(cpt_strings_add(&names, name, strlen(name), e));
@@ -238,6 +308,19 @@ done:
     return status;
 }
 
+bool cpt_prepare_is_trained(const char *name)
+{
+    return strcmp(name, "scvi") == 0 || strcmp(name, "scgpt") == 0;
+}
+
+cpt_status cpt_prepare_train(const cpt_cells *cells, const cpt_options *o, cpt_model **out,
+                             cpt_text *history, const cpt_context *ctx, cpt_err *e)
+{
+    return strcmp(cpt_options_text(o, "model"), "scgpt") == 0
+               ? cpt_prepare_scgpt(cells, o, out, history, ctx, e)
+               : train_scvi(cells, o, out, history, ctx, e);
+}
+
 /* ---- dictionaries ---- */
 
 void cpt_prepare_dictionary_options(const cpt_options *o, cpt_dictionary_options *d)
@@ -249,6 +332,7 @@ void cpt_prepare_dictionary_options(const cpt_options *o, cpt_dictionary_options
     d->expansion = (int32_t)cpt_options_integer(o, "expansion");
     d->n_concepts = (int32_t)cpt_options_integer(o, "concepts");
     d->k = (int32_t)cpt_options_integer(o, "k");
+    d->groups = cpt_options_text(o, "groups");
     d->epochs = (int32_t)cpt_options_integer(o, "dictionary-epochs");
     d->ema = cpt_options_flag(o, "ema");
 }
@@ -330,9 +414,9 @@ static json_t *reconstruction_json(const cpt_reconstruction *r)
 
 json_t *cpt_dictionary_report_json(const cpt_dictionary *d, const cpt_dictionary_report *r)
 {
-    return json_pack("{s:s, s:i, s:i, s:i, s:o, s:o, s:{s:o, s:o}, s:o, s:I, s:I, s:o}", "kind",
+    return json_pack("{s:s, s:i, s:i, s:i, s:i, s:o, s:o, s:{s:o, s:o}, s:o, s:I, s:I, s:o}", "kind",
                      d->ops->kind, "n_concepts", d->n_concepts, "dim", d->dim, "max_active",
-                     d->max_active, "train", reconstruction_json(&r->train), "validation",
+                     d->max_active, "k", d->k, "train", reconstruction_json(&r->train), "validation",
                      reconstruction_json(&r->validation), "mean_baseline", "r2_feature",
                      cpt_json_number(r->mean_baseline_feature), "r2_scalar",
                      cpt_json_number(r->mean_baseline_scalar), "gamma", cpt_json_number(r->gamma),

@@ -2,21 +2,38 @@
 #ifndef CPT_STUDY_PREPARE_H
 #define CPT_STUDY_PREPARE_H
 
+#include "ontology/genes.h"
 #include "dictionary/dictionary.h"
 #include "io/cells.h"
 #include "model/model.h"
+#include "ontology/genes.h"
 
 /* Input file -> flat cache, by the options of group "cells"; logs what the reader noted. */
 cpt_status cpt_prepare_cells(const char *input, const char *folder, const cpt_options *o,
                              const cpt_context *ctx, cpt_err *e);
 
-/* Trains scVI by the options of group "model" on the chosen genes; history as TSV. */
-cpt_status cpt_prepare_scvi(const cpt_cells *cells, const cpt_options *o, cpt_model **out,
-                            cpt_text *history, const cpt_context *ctx, cpt_err *e);
+/* "scvi", "scgpt": models that are trained on the cells at hand. */
+bool cpt_prepare_is_trained(const char *model_name);
+/* Trains one of them by the options of group "model" on the chosen genes; history as TSV. */
+cpt_status cpt_prepare_train(const cpt_cells *cells, const cpt_options *o, cpt_model **out,
+                             cpt_text *history, const cpt_context *ctx, cpt_err *e);
+cpt_status cpt_prepare_scgpt(const cpt_cells *cells, const cpt_options *o, cpt_model **out,
+                             cpt_text *history, const cpt_context *ctx, cpt_err *e);
+/* Columns of the input to train on: to_model [cells->n_genes] ascends, -1 = not chosen; malloc'ed. */
+cpt_status cpt_prepare_genes(const cpt_cells *cells, const cpt_options *o, int32_t **to_model,
+                             int32_t *n_model, const cpt_context *ctx, cpt_err *e);
+/* Current symbols of the input's genes, by the gene table that comes with the program. */
+cpt_status cpt_prepare_symbols(const cpt_cells *cells, cpt_gene_map *map, cpt_err *e);
 
 /* Opens a saved model and gives it the options that concern it (scGPT: "space"). */
 cpt_status cpt_prepare_open_model(const char *path, const cpt_options *o, cpt_model **out,
                                   const cpt_context *ctx, cpt_err *e);
+/* Columns of the input -> genes of the model, with option "gene-aliases" by the shipped gene table too. */
+cpt_status cpt_prepare_align(const cpt_model *m, const cpt_strings *gene_ids, const cpt_strings *symbols,
+                             const cpt_options *o, cpt_alignment *out, cpt_err *e);
+/* Says which model it is and how many genes it shares with the input; a warning when that is little. */
+void cpt_prepare_report_coverage(const cpt_model *m, const cpt_alignment *a, int32_t n_columns,
+                                 const cpt_context *ctx);
 
 /* "obsm:KEY" or a name that ends in .npy */
 bool cpt_prepare_is_fixed(const char *model_name);

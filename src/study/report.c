@@ -51,7 +51,7 @@ static void add_head(cpt_report *r)
     cpt_text_add_html(t, name);
     cpt_text_add(t, "</h1><nav><a href=\"#explore\">Map and table</a><a "
                     "href=\"#quality\">Quality</a>"
-                    "<a href=\"#cards\">Concepts</a><a "
+                    "<a href=\"#trust\">Trust</a><a href=\"#cards\">Concepts</a><a "
                     "href=\"#methods\">Methods</a></nav></header>\n<main>"
                     "<p class=\"chips\">");
     cpt_text count = {0};
@@ -63,10 +63,9 @@ static void add_head(cpt_report *r)
     cpt_text_free(&count);
     const char *model = json_string_value(json_object_get(r->model, "description"));
     if (model && *model) add_chip(t, "model", model);
-    snprintf(number, sizeof number, "%d concepts of %.0f dimensions, %.0f per cell",
-             r->u->n_concepts,
-             cpt_report_json(r->dictionary, "dim", NULL, NULL),
-                 cpt_report_json(r->dictionary, "max_active", NULL, NULL));
+    snprintf(number, sizeof number, "%d concepts of %.0f dimensions, %.3g per cell",
+             r->u->n_concepts, cpt_report_json(r->dictionary, "dim", NULL, NULL),
+             cpt_report_json(r->dictionary, "train", "l0", NULL));
     const char *kind = json_string_value(json_object_get(r->dictionary, "kind"));
     add_chip(t, kind ? kind : "dictionary", number);
     if (r->label) add_chip(t, "label", r->label->name);
@@ -192,6 +191,8 @@ static cpt_status write_page(cpt_report *r, cpt_err *e)
     cpt_report_map(r);
     cpt_text_add(&r->html, "</div></section>\n");
     CPT_TRY(cpt_report_quality(r, e));
+    CPT_TRY(cpt_report_evaluation(r, e));
+    cpt_report_terms(r);
     CPT_TRY(add_cards(r, e));
     cpt_report_methods(r);
     cpt_text_add(&r->html, "</main>\n");

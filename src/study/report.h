@@ -17,7 +17,6 @@ enum {
     CPT_REPORT_PAIRS = 8,        /* rows of a table of prototypes */
     CPT_REPORT_LABELS = 8        /* rows of a composition */
 };
-#define CPT_REPORT_FAR 3.0 /* median relative distance above which counterfactuals are far */
 #define CPT_REPORT_CONCENTRATED 0.8 /* share of a concept's cells that one donor or batch has ... */
 #define CPT_REPORT_CONCENTRATED_OF 0.4 /* ... with at most this share of all cells */
 
@@ -84,7 +83,14 @@ void cpt_report_map(cpt_report *r);       /* report_map.c: canvas, legend, selec
 cpt_status cpt_report_data(cpt_report *r, cpt_err *e); /* report_map.c: the script's data */
 cpt_status cpt_report_table(cpt_report *r, cpt_err *e); /* report_table.c */
 cpt_status cpt_report_quality(cpt_report *r, cpt_err *e); /* report_quality.c */
+cpt_status cpt_report_evaluation(cpt_report *r, cpt_err *e); /* report_evaluation.c */
+cpt_status cpt_report_curves(cpt_report *r, cpt_err *e);     /* report_curves.c: its drawings */
+void cpt_report_link(cpt_report *r, int32_t concept); /* "c12", leading to its card if it has one */
+/* Says that a part was not done, and why; false when it was. */
+bool cpt_report_skipped(cpt_report *r, const json_t *part, const char *what);
 cpt_status cpt_report_card(cpt_report *r, int32_t concept, cpt_err *e); /* report_cards.c */
+void cpt_report_sweep(cpt_report *r);     /* report_sweep.c: nothing without `evaluate --sweep` */
+void cpt_report_terms(cpt_report *r);     /* report_terms.c */
 void cpt_report_methods(cpt_report *r);   /* report_methods.c */
 
 /* ---- report_style.c ---- */

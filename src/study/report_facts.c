@@ -334,6 +334,25 @@ static void add_concentration(cpt_text *t, const cpt_column *column,
     cpt_text_add(t, "</span> ");
 }
 
+/* Flags that the evaluation found; texts out of a file are escaped. */
+static void add_evaluated(cpt_report *r, int32_t concept)
+{
+    static const char *const shown[] = {"confounded", "fragile", "unstable"};
+    const json_t *flags = json_object_get(r->evaluation, "flags"),
+                 *one = json_array_get(json_object_get(flags, "concepts"), (size_t)concept),
+                 *list = json_object_get(one, "flags");
+    cpt_text *t = &r->html;
+    for (size_t k = 0; k < json_array_size(list); k++)
+        for (size_t i = 0; i < sizeof shown / sizeof *shown; i++) {
+            const char *name = json_string_value(json_array_get(list, k));
+            const char *why = json_string_value(json_object_get(json_object_get(flags, "rules"), shown[i]));
+            if (!name || strcmp(name, shown[i]) != 0) continue;
+            cpt_text_add(t, "<span class=\"f\" title=\"");
+            cpt_text_add_html(t, why ? why : "");
+            cpt_text_addf(t, "\">%s</span> ", shown[i]);
+        }
+}
+
 void cpt_report_flags(cpt_report *r, int32_t concept)
 {
     const cpt_concept_stats *st = &r->u->stats[concept];
@@ -349,11 +368,7 @@ void cpt_report_flags(cpt_report *r, int32_t concept)
     if (r->pairs && r->pairs->substitute_low[concept])
         add_flag(t, "no inactive cell", "every cell activates it: the least active cells served "
                                         "as counterfactuals");
-    if (c->distance > CPT_REPORT_FAR)
-        add_flag(t, "far counterfactuals", "the median counterfactual is more than 3 times as far "
-                                           "away as the nearest "
-                 "neighbour of a cell usually is (our default threshold): the two cells differ in "
-                 "more than the concept");
+    add_evaluated(r, concept);
     if (r->donor) add_concentration(t, r->donor, &c->donor, "donor");
     if (r->batch) add_concentration(t, r->batch, &c->batch, "batch");
 }

@@ -33,10 +33,10 @@ static void add_method_terms(cpt_report *r)
     cpt_text_add(t, "<dt>Concept</dt><dd>A direction of the embedding that a sparse dictionary (");
     add_option(r, "dictionary", "topk");
     cpt_text_addf(t, ") found. Each cell is written as a sum of few concepts with positive "
-                     "activations; here at most "
-                  "%.0f are active per cell. A cell is <em>active</em> for a concept when its "
+                     "activations; here "
+                  "%.3g are active per cell on average. A cell is <em>active</em> for a concept when its "
                   "activation is above 0.</dd>",
-                  cpt_report_json(r->dictionary, "max_active", NULL, NULL));
+                  cpt_report_json(r->dictionary, "train", "l0", NULL));
     cpt_text_addf(t, "<dt>Prototypes and counterfactuals</dt><dd>For each concept the %lld cells "
                      "with the largest activation "
                   "(<b>%s</b>), each paired with its <b>%lld</b> nearest cell%s in the embedding "
@@ -106,11 +106,9 @@ static void add_test_terms(cpt_report *r)
                     "significant terms is still due "
                     "to chance. Both tests treat genes as independent, which they are not.</dd>");
     cpt_text_addf(t, "<dt>Flags</dt><dd>dense: active in more than half of the cells; rare: in "
-                     "fewer than 10; far "
-                  "counterfactuals: median relative distance above %g; donor or batch: more than "
-                  "%.0f %% of the active cells "
-                  "from one that holds less than %.0f %% of all. All four are our defaults.</dd>",
-                      CPT_REPORT_FAR,
+                     "fewer than 10; donor or batch: more than %.0f %% of the active cells from one "
+                     "that holds less than %.0f %% of all; confounded, fragile, unstable: see the table "
+                     "of flags. All are our defaults.</dd>",
                   100 * CPT_REPORT_CONCENTRATED, 100 * CPT_REPORT_CONCENTRATED_OF);
 }
 

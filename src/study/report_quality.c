@@ -260,6 +260,7 @@ cpt_status cpt_report_quality(cpt_report *r, cpt_err *e)
     cpt_text_add(&r->html, "<section id=\"quality\"><h2>Quality</h2><div class=\"cols\"><div>");
     add_scores(r);
     add_annotated(r);
+    cpt_report_sweep(r);
     cpt_text_add(&r->html, "</div><div>");
     add_frequencies(r);
     if (r->attribution) add_attributions(r);

@@ -87,6 +87,14 @@ const char *const cpt_report_css[] = {
     ".gl{stroke:var(--line);fill:none}.hb{fill:var(--bar)}.mk{stroke:var(--pos);fill:none;"
     "stroke-dasharray:3 2}"
     ".pt{fill:var(--bar);fill-opacity:.75;stroke:var(--bg)}a:hover .pt{fill:var(--pos)}",
+    ".ln{fill:none;stroke-width:1.8}.bd{stroke:none;fill-opacity:.14}.s0{stroke:var(--pos)}.s1{"
+    "stroke:var(--neg)}.s2{stroke:var(--uniq)}.s3{stroke:#8a63b8}.s4{stroke:#b08a1e}.s5{"
+    "stroke:#5c8f3a}.nl{stroke:var(--mute);stroke-dasharray:4 3}.bd.s0,.br.s0{fill:var(--pos)}"
+    ".bd.s1,.br.s1{fill:var(--neg)}.bd.s2,.br.s2{fill:var(--uniq)}.bd.s3,.br.s3{fill:#8a63b8}"
+    ".bd.s4,.br.s4{fill:#b08a1e}.bd.s5,.br.s5{fill:#5c8f3a}.bd.nl,.br.nl{fill:var(--off)}.bd,"
+    ".br{stroke:none}.wh{stroke:var(--fg);stroke-width:1.4}.ck{stroke:var(--fg);"
+    "stroke-width:1.4;stroke-dasharray:2 2}blockquote{margin:6px 0 14px;padding:8px 16px;"
+    "border-left:3px solid var(--line);max-width:92em;background:var(--soft)}",
     ".b{width:120px;height:12px;display:block;margin-top:2px}.b .z{stroke:var(--cut)}.b "
     ".p{fill:var(--pos)}.b .n{fill:var(--neg)}"
     ".b .c{stroke:var(--cut);stroke-dasharray:2 2}.b .w{stroke:var(--fg)}.b .t{fill:var(--soft)}"

@@ -7,6 +7,7 @@
 #include "model/variable_genes.h"
 #include "study/prepare.h"
 #include "study/share.h"
+#include "study/shards.h"
 #include "study/store.h"
 
 #include <math.h>
@@ -84,12 +85,14 @@ static cpt_status train_here(cpt_study *s, const cpt_cells *cells, cpt_err *e)
     cpt_model *model = NULL;
     cpt_text history = {0};
     cpt_status status;
-    CPT_TRY(cpt_prepare_scvi(cells, s->options, &model, &history, s->ctx, e));
-    CPT_TRY(cpt_study_path(s, "model.safetensors", path, sizeof path, e));
-    CPT_TRY(cpt_scvi_save_tensors(model, path, e));
+    CPT_TRY(cpt_prepare_train(cells, s->options, &model, &history, s->ctx, e));
+    const char *where = cpt_model_is_scvi(model) ? "model.safetensors" : "model";
+    CPT_TRY(cpt_study_path(s, where, path, sizeof path, e));
+    CPT_TRY(cpt_model_is_scvi(model) ? cpt_scvi_save_tensors(model, path, e)
+                                     : model->ops->save(model, path, e));
     CPT_TRY(cpt_study_path(s, "cache/history.tsv", path, sizeof path, e));
     CPT_TRY(cpt_write_file(path, cpt_text_str(&history), history.length, e));
-    CPT_TRY(record_model(s, model->ops->kind, "model.safetensors", true, model, e));
+    CPT_TRY(record_model(s, model->ops->kind, where, true, model, e));
 done:
     cpt_text_free(&history);
     cpt_model_free(model);
@@ -131,20 +134,19 @@ done:
     return status;
 }
 
-/* "412 of the model's 1,225 genes are in the input": few means that ids do not fit. */
 static cpt_status report_coverage(cpt_study *s, cpt_err *e)
 {
+    const cpt_cells *cells;
     const cpt_counts *counts;
     cpt_model *model;
-    cpt_status status = cpt_study_model(s, &model, e);
-    if (status == CPT_OK) status = cpt_study_counts(s, &counts, e);
-    if (status || !cpt_model_has_counterfactuals(model)) return status;
-    double share = (double)s->alignment.n_found / model->n_genes;
-    cpt_log(s->ctx, share < 0.8 ? CPT_LOG_WARN : CPT_LOG_INFO,
-            "model: %s; %d of its %d genes are in the input (%.0f %%)%s",
-            cpt_text_str(&model->description), s->alignment.n_found, model->n_genes, 100 * share,
-            share < 0.8 ? "; the others count as 0, which may distort the embedding" : "");
-    return CPT_OK;
+    cpt_status status;
+    CPT_TRY(cpt_study_cells(s, &cells, e));
+    CPT_TRY(cpt_study_model(s, &model, e));
+    CPT_TRY(cpt_study_counts(s, &counts, e));
+    if (cpt_model_has_counterfactuals(model))
+        cpt_prepare_report_coverage(model, &s->alignment, cells->n_genes, s->ctx);
+done:
+    return status;
 }
 
 cpt_status cpt_stage_model(cpt_study *s, cpt_err *e)
@@ -153,7 +155,7 @@ cpt_status cpt_stage_model(cpt_study *s, cpt_err *e)
     const char *name = cpt_options_text(s->options, "model");
     cpt_status status = cpt_study_cells(s, &cells, e);
     if (status) return status;
-    if (strcmp(name, "scvi") == 0) status = train_here(s, cells, e);
+    if (cpt_prepare_is_trained(name)) status = train_here(s, cells, e);
     else if (cpt_prepare_is_fixed(name)) status = take_fixed(s, cells, name, e);
     else status = load_model(s, name, e);
     return status ? status : report_coverage(s, e);
@@ -161,29 +163,86 @@ cpt_status cpt_stage_model(cpt_study *s, cpt_err *e)
 
 /* ---- embedding ---- */
 
-cpt_status cpt_stage_embedding(cpt_study *s, cpt_err *e)
+static cpt_status store_embedding(cpt_study *s, int64_t n_cells, int32_t dim, const float *values,
+                                  cpt_err *e)
 {
-    const cpt_cells *cells;
-    const cpt_counts *counts;
-    cpt_model *model;
-    float *values = NULL;
     int64_t n_unusable = 0;
-    cpt_status status;
-    CPT_TRY(cpt_study_cells(s, &cells, e));
-    CPT_TRY(cpt_study_model(s, &model, e));
-    CPT_TRY(cpt_study_counts(s, &counts, e));
-    CPT_TRY(cpt_alloc(&values, (size_t)cells->n_cells * (size_t)model->dim, sizeof *values, e));
-    CPT_TRY(cpt_model_embed_all(model, counts, values, &n_unusable, s->ctx, e));
+    for (int64_t i = 0; i < n_cells; i++) n_unusable += !cpt_row_is_finite(values + i * dim, dim);
+    if (n_unusable == n_cells)
+        return cpt_fail(e, CPT_ERR_DATA, "%s: no cell can be embedded by this model", s->folder);
     if (n_unusable)
         cpt_warn(
             s->ctx,
             "%lld cells cannot be embedded (no expressed gene of the model); they are left out",
             (long long)n_unusable);
-    if (n_unusable == cells->n_cells) {
-        status = cpt_fail(e, CPT_ERR_DATA, "%s: no cell can be embedded by this model", s->folder);
-        goto done;
+    return cpt_store_write(s, "embedding", CPT_F32, n_cells, dim, values, e);
+}
+
+/* Cells [from, to) into *out [to - from][dim], to be freed. */
+static cpt_status embed_range(cpt_study *s, int64_t from, int64_t to, float **out, int32_t *dim,
+                              cpt_err *e)
+{
+    const cpt_counts *counts;
+    cpt_model *model;
+    cpt_status status;
+    *out = NULL;
+    CPT_TRY(cpt_study_model(s, &model, e));
+    CPT_TRY(cpt_study_counts(s, &counts, e));
+    *dim = model->dim;
+    CPT_TRY(cpt_alloc(out, (size_t)(to - from) * (size_t)model->dim, sizeof **out, e));
+    status = cpt_model_embed_range(model, counts, from, to, *out, s->ctx, e);
+done:
+    return status;
+}
+
+cpt_status cpt_stage_embedding(cpt_study *s, cpt_err *e)
+{
+    const cpt_cells *cells;
+    float *values = NULL;
+    int32_t dim;
+    cpt_status status;
+    CPT_TRY(cpt_study_cells(s, &cells, e));
+    CPT_TRY(embed_range(s, 0, cells->n_cells, &values, &dim, e));
+    status = store_embedding(s, cells->n_cells, dim, values, e);
+done:
+    free(values);
+    return status;
+}
+
+cpt_status cpt_piece_embedding(cpt_study *s, cpt_shard shard, const char *folder, cpt_err *e)
+{
+    const cpt_cells *cells;
+    float *values = NULL;
+    int32_t dim;
+    int64_t from, to;
+    cpt_status status;
+    CPT_TRY(cpt_study_cells(s, &cells, e));
+    cpt_shard_range(shard, cells->n_cells, &from, &to);
+    CPT_TRY(embed_range(s, from, to, &values, &dim, e));
+    status = cpt_piece_write(folder, "embedding", CPT_F32, to - from, dim, values, e);
+done:
+    free(values);
+    return status;
+}
+
+cpt_status cpt_join_embedding(cpt_study *s, const char *pieces, int32_t n, cpt_err *e)
+{
+    const cpt_cells *cells;
+    cpt_model *model;
+    char folder[PATH_LIMIT];
+    float *values = NULL;
+    cpt_status status;
+    CPT_TRY(cpt_study_cells(s, &cells, e));
+    CPT_TRY(cpt_study_model(s, &model, e));
+    const int32_t dim = model->dim;
+    CPT_TRY(cpt_alloc(&values, (size_t)cells->n_cells * (size_t)dim, sizeof *values, e));
+    for (int32_t i = 1; i <= n; i++) {
+        int64_t from, to;
+        cpt_shard_range((cpt_shard){i, n}, cells->n_cells, &from, &to);
+        CPT_TRY(cpt_shard_folder(pieces, (cpt_shard){i, n}, folder, sizeof folder, e));
+        CPT_TRY(cpt_piece_read(folder, "embedding", CPT_F32, to - from, dim, values + from * dim, e));
     }
-    status = cpt_store_write(s, "embedding", CPT_F32, cells->n_cells, model->dim, values, e);
+    status = store_embedding(s, cells->n_cells, dim, values, e);
 done:
     free(values);
     return status;

@@ -2,6 +2,7 @@
 #include "base/memory.h"
 #include "io/h5ad_write.h"
 #include "math/statistics.h"
+#include "study/notes_study.h"
 #include "study/store.h"
 
 #include <math.h>
@@ -77,7 +78,8 @@ done:
 typedef struct concept_columns {
     double *frequency, *max, *mean;
     bool *dead, *dense, *rare;
-    cpt_strings genes, terms, labels;
+    double *stability, *pair_rest; /* NaN = not examined */
+    cpt_strings genes, terms, labels, flags;
 } concept_columns;
 
 static void free_columns(concept_columns *c)
@@ -88,6 +90,9 @@ static void free_columns(concept_columns *c)
     free(c->dead);
     free(c->dense);
     free(c->rare);
+    free(c->stability);
+    free(c->pair_rest);
+    cpt_strings_free(&c->flags);
     cpt_strings_free(&c->genes);
     cpt_strings_free(&c->terms);
     cpt_strings_free(&c->labels);
@@ -115,6 +120,39 @@ done:
     return status;
 }
 
+static double number_of(const json_t *object, const char *name)
+{
+    const json_t *x = json_object_get(object, name);
+    return json_is_number(x) ? json_number_value(x) : NAN;
+}
+
+/* What evaluation.json says of each concept: flags joined by ',', and two of the numbers behind them. */
+static cpt_status add_flags(cpt_study *s, int32_t n, concept_columns *c, cpt_err *e)
+{
+    const json_t *evaluation, *list;
+    cpt_text t = {0};
+    cpt_status status;
+    CPT_TRY(cpt_study_evaluation(s, &evaluation, e));
+    CPT_TRY(cpt_alloc(&c->stability, (size_t)n, sizeof *c->stability, e));
+    CPT_TRY(cpt_alloc(&c->pair_rest, (size_t)n, sizeof *c->pair_rest, e));
+    list = json_object_get(json_object_get(evaluation, "flags"), "concepts");
+    for (int32_t i = 0; i < n; i++) {
+        const json_t *one = json_array_get(list, (size_t)i), *flags = json_object_get(one, "flags");
+        c->stability[i] = number_of(one, "stability");
+        c->pair_rest[i] = number_of(one, "pair_rest");
+        t.length = 0;
+        for (size_t k = 0; k < json_array_size(flags); k++) {
+            const char *flag = json_string_value(json_array_get(flags, k));
+            if (flag) cpt_text_addf(&t, "%s%s", t.length ? "," : "", flag);
+        }
+        CPT_TRY(cpt_text_status(&t, e));
+        CPT_TRY(cpt_strings_add(&c->flags, t.length ? t.bytes : "", t.length, e));
+    }
+done:
+    cpt_text_free(&t);
+    return status;
+}
+
 static cpt_status make_columns(cpt_study *s, const cpt_activations *u, concept_columns *c,
                                cpt_err *e)
 {
@@ -138,7 +176,41 @@ static cpt_status make_columns(cpt_study *s, const cpt_activations *u, concept_c
         c->rare[i] = stats->rare;
         CPT_TRY(add_findings(s, universe, i, c, e));
     }
+    status = add_flags(s, u->n_concepts, c, e);
 done:
+    return status;
+}
+
+/* What experts said, where anybody said anything: names and labels of the latest change, mean rating. */
+static cpt_status add_opinions(cpt_study *s, cpt_h5ad *f, int32_t n_concepts, cpt_err *e)
+{
+    cpt_notes_opinions o;
+    cpt_strings names = {0}, labels = {0}, notes = {0};
+    double *rating = NULL, *experts = NULL;
+    cpt_status status = cpt_study_opinions(s, &o, e);
+    if (status || o.n == 0) goto done;
+    CPT_TRY(cpt_alloc(&rating, (size_t)n_concepts, sizeof *rating, e));
+    CPT_TRY(cpt_alloc(&experts, (size_t)n_concepts, sizeof *experts, e));
+    for (int32_t c = 0; c < n_concepts; c++) {
+        const cpt_notes_opinion *r = cpt_notes_opinion_of(&o, c);
+        rating[c] = r ? r->rating : NAN;
+        experts[c] = r ? r->n_experts : 0;
+        CPT_TRY(cpt_strings_add(&names, r ? r->name : "", r ? strlen(r->name) : 0, e));
+        CPT_TRY(cpt_strings_add(&labels, r ? r->label : "", r ? strlen(r->label) : 0, e));
+        CPT_TRY(cpt_strings_add(&notes, r ? r->notes : "", r ? strlen(r->notes) : 0, e));
+    }
+    CPT_TRY(cpt_h5ad_texts(f, 'v', "expert_name", &names, e));
+    CPT_TRY(cpt_h5ad_texts(f, 'v', "expert_label", &labels, e));
+    CPT_TRY(cpt_h5ad_texts(f, 'v', "expert_notes", &notes, e));
+    CPT_TRY(cpt_h5ad_numbers(f, 'v', "expert_rating", rating, e));
+    status = cpt_h5ad_numbers(f, 'v', "experts", experts, e);
+done:
+    cpt_notes_opinions_free(&o);
+    cpt_strings_free(&names);
+    cpt_strings_free(&labels);
+    cpt_strings_free(&notes);
+    free(rating);
+    free(experts);
     return status;
 }
 
@@ -160,9 +232,13 @@ static cpt_status write_concepts(cpt_study *s, const cpt_cells *cells, const cpt
     CPT_TRY(cpt_h5ad_flags(f, 'v', "dead", c.dead, e));
     CPT_TRY(cpt_h5ad_flags(f, 'v', "dense", c.dense, e));
     CPT_TRY(cpt_h5ad_flags(f, 'v', "rare", c.rare, e));
+    CPT_TRY(cpt_h5ad_texts(f, 'v', "flags", &c.flags, e));
+    CPT_TRY(cpt_h5ad_numbers(f, 'v', "stability", c.stability, e));
+    CPT_TRY(cpt_h5ad_numbers(f, 'v', "pair_rest", c.pair_rest, e));
     CPT_TRY(cpt_h5ad_texts(f, 'v', "top_genes", &c.genes, e));
     CPT_TRY(cpt_h5ad_texts(f, 'v', "top_term", &c.terms, e));
     CPT_TRY(cpt_h5ad_texts(f, 'v', "label", &c.labels, e));
+    CPT_TRY(add_opinions(s, f, u->n_concepts, e));
     CPT_TRY(cpt_h5ad_matrix(f, "varm/decoder", d->dim, d->decoder, e));
     CPT_TRY(add_maps(s, f, e));
     status = cpt_h5ad_finish(f, e);

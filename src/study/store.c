@@ -1,4 +1,5 @@
 #include "study/store.h"
+#include "study/shards.h"
 #include "base/memory.h"
 
 #include <math.h>
@@ -125,7 +126,7 @@ static cpt_status read_arrays(const cpt_study *s, const char *stage, const array
     return CPT_OK;
 }
 
-enum { N_ATTRIBUTION_ARRAYS = 13, N_PAIR_ARRAYS = 3, N_EXPRESSION_ARRAYS = 9 };
+enum { N_ATTRIBUTION_ARRAYS = 15, N_PAIR_ARRAYS = 3, N_EXPRESSION_ARRAYS = 9 };
 
 static void attribution_arrays(cpt_attribution *a, array_entry list[N_ATTRIBUTION_ARRAYS])
 {
@@ -144,6 +145,8 @@ static void attribution_arrays(cpt_attribution *a, array_entry list[N_ATTRIBUTIO
         {"attribution/completeness_error", CPT_F64, f, 0, &a->completeness_error, true},
         {"attribution/hybrid_spearman", CPT_F64, f, 0, &a->hybrid_spearman, true},
         {"attribution/hybrid_top20", CPT_F64, f, 0, &a->hybrid_top20, true},
+        {"attribution/noise_mean", CPT_F32, a->n_noise_directions, g, &a->noise_mean, true},
+        {"attribution/noise_n", CPT_I32, a->n_noise_directions, g, &a->noise_n, true},
     };
     memcpy(list, all, sizeof all);
 }
@@ -249,6 +252,47 @@ cpt_status cpt_store_attribution(const cpt_study *s, const cpt_pairs *p, const c
 done:
     json_decref(summary);
     return status;
+}
+
+/* Address of row `from` of an array, NULL when there is no array. */
+static char *row_of(const array_entry *entry, int64_t from)
+{
+    char *values;
+    memcpy(&values, entry->field, sizeof values);
+    const size_t row = (size_t)(entry->cols ? entry->cols : 1) * cpt_dtype_size(entry->dtype);
+    return values ? values + (size_t)from * row : NULL;
+}
+
+cpt_status cpt_store_attribution_rows(const char *folder, const cpt_attribution *a, int64_t from,
+                                      int64_t to, cpt_err *e)
+{
+    cpt_attribution view = *a;
+    array_entry list[N_ATTRIBUTION_ARRAYS];
+    attribution_arrays(&view, list);
+    for (int i = 0; i < N_ATTRIBUTION_ARRAYS; i++) {
+        const char *rows = row_of(&list[i], from), *name = strchr(list[i].name, '/') + 1;
+        if (!rows) continue;
+        cpt_status status =
+            cpt_piece_write(folder, name, list[i].dtype, to - from, list[i].cols, rows, e);
+        if (status) return status;
+    }
+    return CPT_OK;
+}
+
+cpt_status cpt_load_attribution_rows(const char *folder, cpt_attribution *a, int64_t from,
+                                     int64_t to, cpt_err *e)
+{
+    array_entry list[N_ATTRIBUTION_ARRAYS];
+    attribution_arrays(a, list);
+    for (int i = 0; i < N_ATTRIBUTION_ARRAYS; i++) {
+        char *rows = row_of(&list[i], from);
+        const char *name = strchr(list[i].name, '/') + 1;
+        if (!rows) continue;
+        cpt_status status =
+            cpt_piece_read(folder, name, list[i].dtype, to - from, list[i].cols, rows, e);
+        if (status) return status;
+    }
+    return CPT_OK;
 }
 
 static double json_double(const json_t *v)

@@ -20,6 +20,11 @@ cpt_status cpt_store_read_json(const cpt_study *s, const char *file, const char 
 /* pairs, attribution, expression in their folders; see doc/formats.md */
 cpt_status cpt_store_attribution(const cpt_study *s, const cpt_pairs *p, const cpt_attribution *a, cpt_err *e);
 cpt_status cpt_load_attribution(const cpt_study *s, cpt_pairs **p, cpt_attribution **a, cpt_err *e);
+/* Rows [from, to) of the arrays, as FOLDER/mean.npy ...; see shards.h */
+cpt_status cpt_store_attribution_rows(const char *folder, const cpt_attribution *a, int64_t from,
+                                      int64_t to, cpt_err *e);
+cpt_status cpt_load_attribution_rows(const char *folder, cpt_attribution *a, int64_t from, int64_t to,
+                                     cpt_err *e);
 cpt_status cpt_store_expression(const cpt_study *s, const cpt_expression *x, cpt_err *e);
 cpt_status cpt_load_expression(const cpt_study *s, cpt_expression **x, cpt_err *e);
 

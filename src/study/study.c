@@ -1,4 +1,5 @@
 #include "study/stages.h"
+#include "study/notes_study.h"
 #include "base/file.h"
 #include "base/memory.h"
 
@@ -141,12 +142,13 @@ static bool names_a_file(const char *option)
     return false;
 }
 
-static bool is_kind_of_dictionary(const char *value)
+static cpt_status unknown_dictionary(const char *value, cpt_err *e)
 {
-    static const char *const kinds[] = {"topk", "neurons", "random", "pca", "ica", "nmf"};
-    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
-        if (strcmp(value, kinds[i]) == 0) return true;
-    return false;
+    char kinds[128];
+    cpt_dictionary_kinds_text(kinds, sizeof kinds);
+    return cpt_fail(e, CPT_ERR_USAGE,
+                    "--dictionary %s: neither a kind (%s) nor the folder of a dictionary (with cfg.json)",
+                    value, kinds);
 }
 
 /* Files are recorded by their full path: the next command on the study may come from another
@@ -159,14 +161,10 @@ static cpt_status set_file_option(cpt_study *s, const char *name, const char *va
     if (dictionary) {
         cpt_status status = cpt_path_join(config, sizeof config, value, "cfg.json", e);
         if (status) return status;
-        if (!cpt_path_exists(config) && is_kind_of_dictionary(value))
+        if (!cpt_path_exists(config) && cpt_dictionary_is_kind(value))
             return cpt_options_set(s->options, name, value, e);
         if (!cpt_path_exists(config))
-            return cpt_fail(
-                e, CPT_ERR_USAGE,
-                "--dictionary %s: neither topk, neurons, random, pca, ica or nmf, nor the "
-                "folder of a dictionary (with cfg.json)",
-                value);
+            return unknown_dictionary(value, e);
     }
     if (model &&
         (strcmp(value, "scvi") == 0 || strcmp(value, "scgpt") == 0 || !cpt_path_exists(value)))
@@ -182,6 +180,19 @@ static cpt_status set_given(cpt_study *s, const char *name, const char *value, c
                                         : cpt_options_set(s->options, name, value, e);
 }
 
+static bool trains_scgpt(const char *model)
+{
+    return model && strcmp(model, "scgpt") == 0;
+}
+
+/* Whether defaults are now others than when the options were recorded. */
+static bool defaults_changed(const json_t *recorded, const cpt_options *given)
+{
+    const char *before = json_string_value(json_object_get(recorded, "model"));
+    return before && given && cpt_options_given(given, "model") &&
+           trains_scgpt(before) != trains_scgpt(cpt_options_text(given, "model"));
+}
+
 /* Options recorded in the manifest fill in what was not given now. */
 static cpt_status merge_options(cpt_study *s, const cpt_options *given, cpt_err *e)
 {
@@ -189,9 +200,11 @@ static cpt_status merge_options(cpt_study *s, const cpt_options *given, cpt_err 
     size_t n;
     const cpt_option_info *list = cpt_option_list(&n);
     const json_t *recorded = json_object_get(s->manifest, "options");
+    const bool changed = defaults_changed(recorded, given);
     for (size_t i = 0; i < n && status == CPT_OK; i++) {
         const char *name = list[i].name;
-        const json_t *value = json_object_get(recorded, name);
+        const bool forget = changed && cpt_options_by_model(name);
+        const json_t *value = forget ? NULL : json_object_get(recorded, name);
         char number[64];
         if (given && cpt_options_given(given, name)) {
             if (list[i].kind == CPT_OPTION_LIST) {
@@ -307,7 +320,7 @@ cpt_status cpt_study_begin(const char *folder, const char *input, const cpt_opti
     char path[PATH_LIMIT];
     cpt_status status = input ? cpt_make_folder(folder, e) : CPT_OK;
     if (status == CPT_OK) status = take_lock(s, e);
-    if (status == CPT_OK) status = cpt_remove_leftovers(folder, e);
+    if (status == CPT_OK) status = cpt_remove_leftovers(folder, "shards", e);
     if (status == CPT_OK) status = begin_manifest(s, input, given, e);
     if (status == CPT_OK) status = cpt_study_path(s, "cache", path, sizeof path, e);
     if (status == CPT_OK) status = cpt_make_folder(path, e);
@@ -317,6 +330,12 @@ cpt_status cpt_study_begin(const char *folder, const char *input, const cpt_opti
 }
 
 cpt_status cpt_study_open(const char *folder, const cpt_context *ctx, cpt_study **out, cpt_err *e)
+{
+    return cpt_study_look(folder, NULL, ctx, out, e);
+}
+
+cpt_status cpt_study_look(const char *folder, const cpt_options *given, const cpt_context *ctx,
+                          cpt_study **out, cpt_err *e)
 {
     *out = NULL;
     char path[PATH_LIMIT];
@@ -330,7 +349,7 @@ cpt_status cpt_study_open(const char *folder, const cpt_context *ctx, cpt_study 
     cpt_study *s = study_new(folder, ctx, e);
     if (!s) return CPT_ERR_MEMORY;
     status = manifest_read(s, e);
-    if (status == CPT_OK) status = merge_options(s, NULL, e);
+    if (status == CPT_OK) status = merge_options(s, given, e);
     const char *recorded =
         json_string_value(json_object_get(json_object_get(s->manifest, "input"), "path"));
     if (recorded) s->input = cpt_strdup(recorded);
@@ -365,10 +384,19 @@ static void hash_value(const cpt_study *s, cpt_sha256 *h, const char *name)
     }
 }
 
+/* Options that came when studies had been made: at their defaults they stay out of the keys, and those
+ * studies stand. */
+static bool came_later(const char *name, const char *value)
+{
+    return (strcmp(name, "groups") == 0 && !*value) ||
+           (strcmp(name, "sweep") == 0 && strcmp(value, "no") == 0);
+}
+
 /* A file named by an option counts with its content. */
 static cpt_status hash_option(cpt_study *s, cpt_sha256 *h, const char *name, cpt_err *e)
 {
     const char *text = cpt_options_text(s->options, name);
+    if (came_later(name, text)) return CPT_OK;
     hash_text(h, name);
     hash_value(s, h, name);
     if (!names_a_file(name)) return CPT_OK;
@@ -385,7 +413,7 @@ static cpt_status hash_option(cpt_study *s, cpt_sha256 *h, const char *name, cpt
     return CPT_OK;
 }
 
-static cpt_status stage_key(cpt_study *s, const cpt_stage *stage, char hex[65], cpt_err *e)
+cpt_status cpt_study_stage_key(cpt_study *s, const cpt_stage *stage, char hex[65], cpt_err *e)
 {
     cpt_sha256 h;
     char number[64];
@@ -393,7 +421,7 @@ static cpt_status stage_key(cpt_study *s, const cpt_stage *stage, char hex[65], 
     cpt_sha256_init(&h);
     hash_text(&h, stage->name);
     snprintf(number, sizeof number, "%d %llu", stage->format,
-             stage->random ? (unsigned long long)s->ctx->seed : 0ULL);
+             stage->depends & CPT_STAGE_SEED ? (unsigned long long)s->ctx->seed : 0ULL);
     hash_text(&h, number);
     const char *input =
         json_string_value(json_object_get(json_object_get(s->manifest, "input"), "sha256"));
@@ -407,8 +435,9 @@ static cpt_status stage_key(cpt_study *s, const cpt_stage *stage, char hex[65], 
         cpt_status status = hash_option(s, &h, stage->options[i], e);
         if (status) return status;
     }
+    cpt_status status = stage->depends & CPT_STAGE_NOTES ? cpt_study_hash_opinions(s, &h, e) : CPT_OK;
     cpt_sha256_hex(&h, hex);
-    return CPT_OK;
+    return status;
 }
 
 static bool stage_is_done(const cpt_study *s, const cpt_stage *stage, const char *key)
@@ -500,7 +529,9 @@ static double seconds_now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static cpt_status run_stage(cpt_study *s, const cpt_stage *stage, const char *key, cpt_err *e)
+/* `join` NULL: by the stage itself; else joined from n pieces. */
+static cpt_status run_stage(cpt_study *s, const cpt_stage *stage, const char *key,
+                            cpt_join_fn *join, const char *pieces, int32_t n, cpt_err *e)
 {
     char started[32];
     time_t now = time(NULL);
@@ -513,7 +544,7 @@ static cpt_status run_stage(cpt_study *s, const cpt_stage *stage, const char *ke
     if (status) return status;
     cpt_debug(s->ctx, "stage %s", stage->name);
     double begin = seconds_now();
-    status = stage->run(s, e);
+    status = join ? join(s, pieces, n, e) : stage->run(s, e);
     drop_loaded(s);
     if (status) return status;
     json_t *outputs = json_object();
@@ -524,6 +555,18 @@ static cpt_status run_stage(cpt_study *s, const cpt_stage *stage, const char *ke
                                   "key", key, "started", started, "seconds", seconds_now() - begin,
                                   "outputs", outputs));
     return status ? status : manifest_write(s, e);
+}
+
+cpt_status cpt_study_join_stage(cpt_study *s, const cpt_stage *stage, const char *key,
+                                cpt_join_fn *join, const char *pieces, int32_t n, cpt_err *e)
+{
+    return run_stage(s, stage, key, join, pieces, n, e);
+}
+
+bool cpt_study_stage_done(cpt_study *s, const cpt_stage *stage)
+{
+    char key[65];
+    return cpt_study_stage_key(s, stage, key, NULL) == CPT_OK && stage_is_done(s, stage, key);
 }
 
 /* Which stages `last` needs, itself included: reads[] closed over. */
@@ -551,17 +594,27 @@ cpt_status cpt_study_advance(cpt_study *s, const char *last, bool force, cpt_err
         char key[65];
         if (!needed[i]) continue;
         cpt_status status = cpt_check_stop(s->ctx, e);
-        if (status == CPT_OK) status = stage_key(s, &list[i], key, e);
+        if (status == CPT_OK) status = cpt_study_stage_key(s, &list[i], key, e);
         if (status) return status;
         bool again = force && last && strcmp(last, list[i].name) == 0;
         if (!again && stage_is_done(s, &list[i], key)) {
             cpt_debug(s->ctx, "%s: nothing has changed, kept", list[i].name);
             continue;
         }
-        status = run_stage(s, &list[i], key, e);
+        status = run_stage(s, &list[i], key, NULL, NULL, 0, e);
         if (status) return status;
     }
     return CPT_OK;
+}
+
+cpt_status cpt_study_advance_one(cpt_study *s, const char *name, cpt_err *e)
+{
+    const cpt_stage *stage = cpt_stage_find(name);
+    char key[65];
+    if (!stage) return cpt_fail(e, CPT_ERR_USAGE, "there is no stage '%s'", name);
+    cpt_status status = cpt_study_stage_key(s, stage, key, e);
+    if (status || stage_is_done(s, stage, key)) return status;
+    return run_stage(s, stage, key, NULL, NULL, 0, e);
 }
 
 /* ---- options of a run that failed ---- */
@@ -571,9 +624,7 @@ static bool led_to_a_result(cpt_study *s, const char *option)
     size_t n;
     const cpt_stage *list = cpt_stage_list(&n);
     for (size_t i = 0; i < n; i++) {
-        char key[65];
-        if (stage_key(s, &list[i], key, NULL) != CPT_OK || !stage_is_done(s, &list[i], key))
-            continue;
+        if (!cpt_study_stage_done(s, &list[i])) continue;
         for (int j = 0; j < CPT_STAGE_MAX_OPTIONS && list[i].options[j]; j++)
             if (strcmp(list[i].options[j], option) == 0) return true;
     }
@@ -628,14 +679,34 @@ static cpt_status work(const char *study, const char *cells, const char *last,
     return status;
 }
 
-cpt_status cpt_study_run(const char *cells, const char *study, const cpt_options *options,
-                         const char *command, const cpt_context *ctx, cpt_err *e)
+cpt_status cpt_study_run(const char *cells, const char *study, const char *until,
+                         const cpt_options *options, const char *command, const cpt_context *ctx,
+                         cpt_err *e)
 {
-    return work(study, cells, NULL, options, false, command, ctx, e);
+    return work(study, cells, until, options, false, command, ctx, e);
 }
 
 cpt_status cpt_study_stage(const char *study, const char *stage, const cpt_options *options,
                            bool force, const char *command, const cpt_context *ctx, cpt_err *e)
 {
     return work(study, NULL, stage, options, force, command, ctx, e);
+}
+
+/* Looks first without the lock: an index that is there must not need a folder that can be written. */
+cpt_status cpt_study_index(const char *study, const cpt_context *ctx, cpt_err *e)
+{
+    cpt_study *s;
+    char key[65];
+    const cpt_stage *stage = cpt_stage_find("index");
+    cpt_status status = cpt_study_open(study, ctx, &s, e);
+    if (status) return status;
+    status = cpt_study_stage_key(s, stage, key, e);
+    bool done = status == CPT_OK && stage_is_done(s, stage, key);
+    cpt_study_close(s);
+    if (status || done) return status;
+    status = cpt_study_begin(study, NULL, NULL, NULL, ctx, &s, e);
+    if (status) return status;
+    status = cpt_study_advance_one(s, "index", e);
+    cpt_study_close(s);
+    return status;
 }

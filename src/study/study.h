@@ -87,11 +87,16 @@ cpt_status cpt_study_begin(const char *folder, const char *input, const cpt_opti
                            const char *command, const cpt_context *ctx, cpt_study **out, cpt_err *e);
 /* Opens for reading; no lock. */
 cpt_status cpt_study_open(const char *folder, const cpt_context *ctx, cpt_study **out, cpt_err *e);
+/* The same with options that replace the recorded ones where they were given. */
+cpt_status cpt_study_look(const char *folder, const cpt_options *given, const cpt_context *ctx,
+                          cpt_study **out, cpt_err *e);
 void cpt_study_close(cpt_study *s); /* accepts NULL */
 
 /* ---- running ---- */
 /* Runs the stages up to and including `last` (NULL = all) where needed; `force` reruns `last` itself. */
 cpt_status cpt_study_advance(cpt_study *s, const char *last, bool force, cpt_err *e);
+/* Runs this one stage where it is out of date, on whatever the others have left. */
+cpt_status cpt_study_advance_one(cpt_study *s, const char *name, cpt_err *e);
 
 /* ---- accessors: borrowed from the study. Each fails with the stage to run when its file is absent. ---- */
 cpt_status cpt_study_path(const cpt_study *s, const char *name, char *path, size_t capacity, cpt_err *e);
@@ -138,5 +143,8 @@ cpt_status cpt_stage_enrichment(cpt_study *s, cpt_err *e);
 cpt_status cpt_stage_evaluation(cpt_study *s, cpt_err *e);
 cpt_status cpt_stage_tables(cpt_study *s, cpt_err *e); /* cells.h5ad, concepts.h5ad, attribution.h5ad */
 cpt_status cpt_stage_report(cpt_study *s, cpt_err *e);
+
+/* Options whose default depends on the model that is trained (options.c). */
+bool cpt_options_by_model(const char *name);
 
 #endif

@@ -1,4 +1,5 @@
 #include "base/memory.h"
+#include "study/notes_study.h"
 #include "study/store.h"
 
 #include <math.h>
@@ -141,6 +142,16 @@ cpt_status cpt_study_summary(const char *folder, char **text, cpt_err *e)
 
 /* ---- export ---- */
 
+/* Texts of experts have tabs and newlines: written as \\t and \\n, a backslash as two. */
+static void write_tsv_text(const char *text, FILE *out)
+{
+    for (; *text; text++) {
+        const char *at = strchr("\t\n\r\\", *text);
+        if (at) fprintf(out, "\\%c", "tnr\\"[at - "\t\n\r\\"]);
+        else fputc(*text, out);
+    }
+}
+
 /* Rows are JSON objects with the same keys; the first one's order makes the TSV header. */
 static void write_tsv_row(const json_t *row, bool header, FILE *out)
 {
@@ -151,7 +162,7 @@ static void write_tsv_row(const json_t *row, bool header, FILE *out)
         fputs(separator, out);
         separator = "\t";
         if (header) fputs(key, out);
-        else if (json_is_string(value)) fputs(json_string_value(value), out);
+        else if (json_is_string(value)) write_tsv_text(json_string_value(value), out);
         else if (json_is_integer(value)) fprintf(out, "%lld", (long long)json_integer_value(value));
         else if (json_is_real(value)) fprintf(out, "%.6g", json_real_value(value));
         else if (json_is_boolean(value)) fputs(json_is_true(value) ? "True" : "False", out);
@@ -162,7 +173,7 @@ static void write_tsv_row(const json_t *row, bool header, FILE *out)
 
 typedef struct sink {
     FILE *out;
-    bool json;
+    bool json, whole; /* whole: written as one value, not as a list of rows */
     int64_t n;
 } sink;
 
@@ -179,15 +190,31 @@ static void put_row(sink *k, json_t *row)
     json_decref(row);
 }
 
+/* With notes, what experts said stands in columns of its own; r may be NULL. */
+static void add_opinion(json_t *row, const cpt_notes_opinion *r)
+{
+    json_object_set_new(row, "expert_name", json_string(r ? r->name : ""));
+    json_object_set_new(row, "expert_label", json_string(r ? r->label : ""));
+    json_object_set_new(row, "expert_rating", cpt_json_number(r ? r->rating : NAN));
+    json_object_set_new(row, "expert_ratings", json_integer(r ? r->n_ratings : 0));
+    json_object_set_new(row, "expert_names", json_integer(r ? r->n_names : 0));
+    json_object_set_new(row, "experts", json_integer(r ? r->n_experts : 0));
+    json_object_set_new(row, "expert_notes", json_string(r ? r->notes : ""));
+}
+
 static cpt_status export_concepts(cpt_study *s, sink *k, cpt_err *e)
 {
     const cpt_activations *u;
+    cpt_notes_opinions o = {0};
     cpt_status status = cpt_study_activations(s, &u, e);
+    if (status == CPT_OK) status = cpt_study_opinions(s, &o, e);
     for (int32_t c = 0; status == CPT_OK && c < u->n_concepts; c++) {
         json_t *row;
         status = concept_json(s, c, 20, &row, e);
+        if (status == CPT_OK && o.n) add_opinion(row, cpt_notes_opinion_of(&o, c));
         if (status == CPT_OK) put_row(k, row);
     }
+    cpt_notes_opinions_free(&o);
     return status;
 }
 
@@ -251,6 +278,42 @@ static cpt_status export_terms(cpt_study *s, sink *k, cpt_err *e)
     return status;
 }
 
+static json_t *note_row(const json_t *note, bool earlier)
+{
+    static const char *const names[] = {"author", "field", "value", "time", "key", "genes", "label"};
+    const json_t *number = json_object_get(note, earlier ? "was" : "concept");
+    json_t *row = json_pack("{s:o, s:b}", "concept",
+                            json_is_integer(number) ? json_sprintf("c%d", (int)json_integer_value(number)) : json_null(),
+                            "earlier", earlier);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        json_t *value = json_object_get(note, names[i]);
+        json_object_set(row, names[i], value ? value : json_null());
+    }
+    return row;
+}
+
+/* What holds now; with JSON everything that was ever said, as import reads it. */
+static cpt_status export_notes(cpt_study *s, sink *k, cpt_err *e)
+{
+    json_t *list = NULL, *row;
+    cpt_notes *n;
+    size_t i;
+    cpt_status status = cpt_notes_of_study(s, &n, e);
+    if (status) return status;
+    status = k->json ? cpt_notes_dump(n, &list, e) : cpt_notes_rows(n, NULL, &list, e);
+    for (int earlier = 0; status == CPT_OK && !k->json && earlier < 2; earlier++)
+        json_array_foreach(json_object_get(list, earlier ? "earlier" : "rows"), i, row)
+            put_row(k, note_row(row, earlier));
+    if (status == CPT_OK && k->json) {
+        json_dumpf(list, k->out, JSON_INDENT(1) | JSON_REAL_PRECISION(17));
+        fputc('\n', k->out);
+        k->whole = true;
+    }
+    json_decref(list);
+    cpt_notes_close(n);
+    return status;
+}
+
 cpt_status cpt_study_export(const char *folder, const char *what, const char *format, FILE *out,
                             cpt_err *e)
 {
@@ -263,15 +326,16 @@ cpt_status cpt_study_export(const char *folder, const char *what, const char *fo
         strcmp(what, "concepts") == 0 ? export_concepts
         : strcmp(what, "genes") == 0  ? export_genes
         : strcmp(what, "terms") == 0  ? export_terms
+        : strcmp(what, "notes") == 0  ? export_notes
                                       : NULL;
     if (!write)
-        return cpt_fail(e, CPT_ERR_USAGE, "--what: '%s' is not one of concepts, genes, terms",
+        return cpt_fail(e, CPT_ERR_USAGE, "--what: '%s' is not one of concepts, genes, terms, notes",
                         what);
     cpt_context_init(&ctx);
     cpt_status status = cpt_study_open(folder, &ctx, &s, e);
     if (status) return status;
     status = write(s, &k, e);
-    if (status == CPT_OK && k.json) fputs(k.n ? "\n]\n" : "[]\n", out);
+    if (status == CPT_OK && k.json && !k.whole) fputs(k.n ? "\n]\n" : "[]\n", out);
     cpt_study_close(s);
     return status;
 }

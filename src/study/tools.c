@@ -49,10 +49,11 @@ cpt_status cpt_fit(const char *input, const char *model_folder, const cpt_option
     cpt_text history = {0};
     const char *kind = cpt_options_text(o, "model");
     cpt_status status;
-    if (strcmp(kind, "scvi") != 0)
-        return cpt_fail(e, CPT_ERR_UNSUPPORTED, "--model %s: only scvi can be trained here", kind);
+    if (!cpt_prepare_is_trained(kind))
+        return cpt_fail(e, CPT_ERR_UNSUPPORTED,
+                        "--model %s: only scvi and scgpt can be trained here", kind);
     CPT_TRY(import_scratch(input, o, folder, &cells, ctx, e));
-    CPT_TRY(cpt_prepare_scvi(cells, o, &model, &history, ctx, e));
+    CPT_TRY(cpt_prepare_train(cells, o, &model, &history, ctx, e));
     CPT_TRY(cpt_make_folder(model_folder, e));
     status = model->ops->save(model, model_folder, e);
 done:
@@ -64,17 +65,6 @@ done:
 }
 
 /* ---- embed ---- */
-
-static cpt_status open_symbols(const cpt_cells *cells, cpt_gene_map *map, cpt_err *e)
-{
-    char path[PATH_LIMIT];
-    cpt_gene_table *table = NULL;
-    cpt_status status = cpt_share_path("human_genes.tsv.gz", path, sizeof path, e);
-    if (status == CPT_OK) status = cpt_gene_table_open(path, &table, e);
-    if (status == CPT_OK) status = cpt_gene_map_make(table, &cells->gene_ids, &cells->var, map, e);
-    cpt_gene_table_free(table);
-    return status;
-}
 
 static cpt_status write_embedding(const char *path, const cpt_cells *cells, int32_t dim,
                                   const float *a, cpt_err *e)
@@ -101,7 +91,8 @@ static cpt_status obtain_model(const cpt_cells *cells, const cpt_options *o, cpt
     if (cpt_prepare_is_fixed(name))
         return cpt_fail(e, CPT_ERR_USAGE,
                         "--model %s is an embedding already; give it to `conceptome train`", name);
-    if (strcmp(name, "scvi") == 0) status = cpt_prepare_scvi(cells, o, model, &history, ctx, e);
+    if (cpt_prepare_is_trained(name))
+        status = cpt_prepare_train(cells, o, model, &history, ctx, e);
     else status = cpt_prepare_open_model(name, o, model, ctx, e);
     cpt_text_free(&history);
     return status;
@@ -121,11 +112,9 @@ cpt_status cpt_embed(const char *input, const char *out_h5ad, const cpt_options 
     cpt_status status;
     CPT_TRY(import_scratch(input, o, folder, &cells, ctx, e));
     CPT_TRY(obtain_model(cells, o, &model, ctx, e));
-    CPT_TRY(open_symbols(cells, &map, e));
-    CPT_TRY(cpt_align_genes(&model->gene_names, &cells->gene_ids, &map.symbols, NULL, false,
-                            &alignment, e));
-    cpt_info(ctx, "model: %s; %d of its %d genes are in the input",
-             cpt_text_str(&model->description), alignment.n_found, model->n_genes);
+    CPT_TRY(cpt_prepare_symbols(cells, &map, e));
+    CPT_TRY(cpt_prepare_align(model, &cells->gene_ids, &map.symbols, o, &alignment, e));
+    cpt_prepare_report_coverage(model, &alignment, cells->n_genes, ctx);
     if (alignment.n_found == 0) {
         status = cpt_fail(e, CPT_ERR_DATA,
                           "%s: none of the model's genes is in the input; are the ids of one kind?",

@@ -10,7 +10,7 @@ for c in clang clang-19 clang-18 clang-17 clang-16 clang-15 clang-14 clang-13 cl
 done
 [ -n "$clang" ] || { echo "fuzz: clang is not here; install it (apt-get install clang)" >&2; exit 1; }
 
-packages="hdf5 openblas jansson zlib libdeflate libcurl"
+packages="hdf5 openblas jansson zlib libdeflate libcurl sqlite3 libmicrohttpd"
 # Kernels are built once, for any processor. OpenMP stays off; serial/omp.h stands in for its header.
 flags="-std=c11 -g -O1 -fno-omit-frame-pointer -ffp-contract=off -fno-sanitize-recover=all
     -D_GNU_SOURCE -DCPT_LEVELS=1 -DCPT_LEVEL=0 -Iinclude -Isrc -Itest/fuzz -idirafter test/fuzz/serial

@@ -45,7 +45,7 @@ def check(program, recipe):
                 "--concepts",
                 "96",
                 "--dictionary-epochs",
-                "30",
+                "200",
                 *recipe,
             ],
             check=True,
@@ -83,7 +83,7 @@ def check(program, recipe):
                 type(sae).__name__,
                 config["d_sae"],
                 config["d_in"],
-                config["k"],
+                config.get("k", config["metadata"].get("conceptome_k")),
                 error,
                 same,
                 worst,
@@ -96,7 +96,11 @@ def check(program, recipe):
 
 def main():
     program = str(pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else "build/conceptome").resolve())
-    recipes = [[]] + [["--preset", p] for p in ("openai", "overcomplete", "sae-lens")]
+    recipes = [
+        ["--dictionary", kind] + preset
+        for kind in ("topk", "batchtopk", "matryoshka")
+        for preset in [[]] + [["--preset", p] for p in ("openai", "overcomplete", "sae-lens")]
+    ]
     if not all([check(program, r) for r in recipes]):
         sys.exit("check_sae_lens.py: SAELens and conceptome do not agree")
 

@@ -122,6 +122,65 @@ def embed(model, token, value, vocab):
     return hidden, hidden[:, 0, :]
 
 
+def masked_batch(token, value, length, ratio=0.4):
+    """Of each cell's genes a share is masked, at least one; binned values stay the targets."""
+    rng = np.random.default_rng(84)
+    masked = torch.zeros(token.shape, dtype=torch.bool)
+    for i, n in enumerate(length.tolist()):
+        at = 1 + rng.permutation(n - 1)[: max(1, int(ratio * (n - 1)))]
+        masked[i, at] = True
+    return masked
+
+
+def training(model, token, value, masked, vocab, every_gene):
+    """Mean squared errors of the real model's two heads (GEP, MVC), as in its training loop; with
+    every_gene the MVC head is asked for all genes, those that a cell lacks having bin 0."""
+    given = value.clone()
+    given[masked] = -1
+    out = model(token, given, src_key_padding_mask=token.eq(vocab["<pad>"]), MVC=True)
+    gep = ((out["mlm_output"] - value)[masked] ** 2).mean()
+    if not every_gene:
+        return gep, ((out["mvc_output"] - value)[masked] ** 2).mean()
+    n_genes = vocab["<pad>"]
+    want = torch.zeros(token.shape[0], n_genes + 3, dtype=value.dtype)
+    want.scatter_(1, token, value)
+    genes = model.encoder(torch.arange(n_genes).expand(token.shape[0], -1))
+    return gep, ((model.mvc_decoder(out["cell_emb"], genes)["pred"] - want[:, :n_genes]) ** 2).mean()
+
+
+def spelled(name):
+    return name.replace("in_proj_", "Wqkv.")
+
+
+def train_vectors(double, token, value, length, vocab):
+    """Gradients in double precision, and three steps of Adam after clipping."""
+    masked = masked_batch(token, value, length)
+    tensors = {"masked": masked.long()}
+    value = value.double()
+    start = copy.deepcopy(double.state_dict())
+    for kind, every_gene in (("masked", False), ("all", True)):
+        double.load_state_dict(start)
+        used = {k: p for k, p in double.named_parameters() if not k.startswith("cls_decoder")}
+        adam = torch.optim.Adam(used.values(), lr=1e-3, eps=1e-8)
+        losses, norms = [], []
+        for step in range(3):
+            adam.zero_grad()
+            gep, mvc = training(double, token, value, masked, vocab, every_gene)
+            (gep + 0.5 * mvc).backward()
+            if step == 0:
+                for k, p in used.items():
+                    tensors[kind + ".grad." + spelled(k)] = p.grad.float().clone()
+            norms.append(float(torch.nn.utils.clip_grad_norm_(used.values(), 1.0)))
+            losses.append([gep.item(), mvc.item()])
+            adam.step()
+        for k, p in used.items():
+            tensors[kind + ".after3." + spelled(k)] = p.detach().float().clone()
+        tensors[kind + ".losses"] = np.array(losses)
+        tensors[kind + ".norms"] = np.array(norms)
+    double.load_state_dict(start)
+    return tensors
+
+
 def main():
     model_module, preprocess, collator_module, util_module = scgpt_modules()
     original = preprocess._digitize
@@ -192,6 +251,9 @@ def main():
             _, cls = embed(m, token, v, vocab)
             ((cls / cls.norm(dim=1, keepdim=True) if unit else cls) @ w.to(dtype)).sum().backward()
             tensors[name + end] = v.grad
+    save_tensors(
+        out / "micro_train.safetensors", train_vectors(double, token, value, length, vocab), VERSIONS
+    )
     noise = {
         k: (tensors[k].double() - tensors[k + "_f64"]).abs().max().item()
         for k in tensors

@@ -105,6 +105,7 @@ export interface Concept {
   flags: Flag[];
   pairs: number; // prototypes with a counterfactual
   distance: number | null;
+  quality: number; // as in Concepts
   histogram: { low: number; high: number; counts: number[] }; // positive activations only
 }
 export interface Flag { name: string; text: string } // text: what was measured, against which limit
@@ -170,8 +171,13 @@ export interface Similar {
 // ---- GET S/concept/{c}/trust --------------------------------------------------------------------------------------
 export interface Trust {
   flags: Flag[];
-  stability: null | { cosine: number; sd: number | null; n: number; null_mean: number | null };
-  faithfulness: null | { m: number[]; curves: Record<string, (number | null)[]>; areas: Record<string, number | null>; pairs: number };
+  // cosine: with the matched decoder rows of other seeds (n dictionaries); null_mean: random rows with the embedding's
+  // covariance. activation: correlation with the matched activations; its null: random dictionaries
+  stability: null | { cosine: number; sd: number | null; n: number; null_mean: number | null;
+    activation: number | null; activation_null_mean: number | null };
+  // areas, pairs: of this concept. curves: means over all concepts of the study when curves_of is "study"
+  faithfulness: null | { m: number[]; curves: Record<string, (number | null)[]>; curves_of: "study" | "concept";
+    areas: Record<string, number | null>; pairs: number };
   noise: null | { cutoff: number; quantiles: Record<string, number>; above: number };
   fragile: null | Record<string, unknown>;
   controls: null | Record<string, unknown>;
@@ -205,7 +211,7 @@ export interface Matches {
 // ---- genes and terms --------------------------------------------------------------------------------------------------
 // GET S/gene/{g}
 export interface Gene {
-  gene: number; name: string; symbol: string; expressed: number; mean: number;
+  gene: number; name: string; symbol: string; expressed: number; mean: number; // share of cells with a count; log1p(per 10,000)
   concepts: { concept: number; mean: number | null; q: number | null; rank: number | null; logfc: number | null; dge_q: number | null }[];
   terms: { term: string; name: string; concepts: number }[]; // significant somewhere with this gene in the leading edge
 }
@@ -219,28 +225,39 @@ export interface Term {
 export interface Found { rows: { kind: "concept" | "gene" | "term" | "label" | "cell" | "note"; id: string; title: string; detail: string }[] }
 
 // ---- notes: what experts said ------------------------------------------------------------------------------------------
-// GET S/notes?author=  current values; author absent = of everybody
-export interface Notes { revision: number; rows: Note[] }
+// A note belongs to a concept by its key (16 hexadecimal digits), never by its number: after a run that changed the
+// dictionary c12 is another concept. GET S/notes/keys tells the keys; use them only while `generation` is that of the
+// study on the screen, and send them back with every change.
+export interface NoteKeys { generation: string; dictionary: string; keys: string[] }
+// GET S/notes?author=  what holds now; author absent = of everybody
+export interface Notes { revision: number; dictionary: string; rows: Note[]; earlier: EarlierNote[] }
 export type NoteField = "name" | "label" | "note" | "confidence" | "rating" | "done";
-export interface Note { concept: number; field: NoteField; value: string; author: string; time: string; revision: number }
-// POST S/notes        {author, concept, field, value}  ("" clears) -> {revision, time}; answered after the commit
-// POST S/notes/undo   {author} -> {revision, undone: Note | null};   POST S/notes/redo likewise
-// GET  S/notes/history?concept=   every change, oldest first: {rows: (Note & {undone: boolean})[]}
+export interface Note { concept: number; key: string; field: NoteField; value: string; author: string; time: string; revision: number }
+// About a concept of an earlier dictionary: what was known of it when the note was written.
+export interface EarlierNote extends Omit<Note, "concept"> { concept: null; was?: number; genes?: string; label?: string; cells?: string }
+// POST S/notes        {author, key, field, value, base}  ("" clears; base: revision of the row that the author saw, 0 = none,
+//                     absent = write in any case) -> SavedNote, answered after the commit; 409 with `now` when another
+//                     window was faster: nothing is written then. The same value again adds nothing.
+export interface SavedNote { revision: number; time: string; earlier: boolean; now?: Note | null }
+// POST S/notes/undo   {author} -> {revision, undone: Note | null};   POST S/notes/redo {author} -> {revision, redone: Note | null}
+// GET  S/notes/history?key=   every change, oldest first: {rows: (Note & {undone: boolean})[]}
 // GET  S/notes/export?format=tsv|json        POST S/notes/import  (body: an exported json, or a notes.sqlite) -> {added, known, conflicts}
 
 // ---- blind review (method.md 7) -----------------------------------------------------------------------------------------
 // POST S/review/sessions {author, items, seed} -> Session           GET S/review/sessions -> {rows: Session[]}
-export interface Session { session: string; author: string; items: number; answered: number; created: string }
-// GET S/review/{session}/next -> ReviewItem | {done: true}
+// 404 with what to run when the evidence for neurons and random directions is not there. earlier: of an earlier dictionary.
+export interface Session { session: string; author: string; items: number; answered: number; created: string; earlier: boolean }
+// GET S/review/{session}/next?after= -> ReviewItem | {done: true}    after: position of an item that was passed over
 // The item's number is random: it does not tell concept, neuron or random direction. Evidence by
 // GET S/review/{session}/{item}/(genes|terms|cells|composition|histogram)  as for concepts, and .../activation (sparse)
-export interface ReviewItem { item: string; position: number; of: number; frequency: number; histogram: Concept["histogram"] }
+export interface ReviewItem { item: string; position: number; of: number; frequency: number; active: number; usable: number; pairs: number; histogram: Concept["histogram"] }
 // POST S/review/{session}/{item} {rating: 1..5, confidence: 1..3, label, note, seconds} -> {answered}
 // GET S/review/agreement
 export interface Agreement {
   experts: { author: string; answered: number; repeats: number; intra_kappa: number | null; intra_exact: number | null; mean_seconds: number | null }[];
-  inter: { pairs: { a: string; b: string; n: number; kappa: number | null }[]; fleiss: number | null; krippendorff: number | null; items: number };
-  kinds: { kind: "concept" | "neuron" | "random"; n: number; mean: number | null; low: number | null; high: number | null }[];
-  concepts_against_neurons: { difference: number | null; low: number | null; high: number | null; p: number | null; permutations: number } | null;
-  concepts_against_random: Agreement["concepts_against_neurons"];
+  inter: { pairs: { a: string; b: string; n: number; kappa: number | null; exact: number | null }[]; fleiss: number | null; fleiss_items: number; krippendorff: number | null; items: number };
+  kinds: { kind: "concept" | "neuron" | "random"; n: number; ratings: number; mean: number | null; low: number | null; high: number | null }[]; // n: units
+  concepts_against_neurons: Contrast | null;
+  concepts_against_random: Contrast | null;
 }
+export interface Contrast { difference: number; low: number | null; high: number | null; p: number; permutations: number; experts: number; concepts: number; controls: number }

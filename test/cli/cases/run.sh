@@ -19,7 +19,7 @@ case_simulate_and_run() {
     fi
     if gzip -dc one/study/enrichment.tsv.gz | awk -F'\t' 'NR > 1 && $12 != "NA" && $12 <= 0 { exit 1 }'; then good; else bad "a p of 0"; fi
     expect 0 run cells.h5ad -o one/study -v # options as recorded: no stage has anything to do
-    for stage in cells model embedding map dictionary concepts attribution expression enrichment evaluation tables report; do
+    for stage in cells model embedding map dictionary concepts attribution expression enrichment index evaluation tables report; do
         said "$stage: nothing has changed"
     done
     same_study one/study two/study

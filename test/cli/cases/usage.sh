@@ -24,7 +24,7 @@ case_usage() {
     said "unknown option '-x'"
     expect 1 run absent.h5ad -o s
     said "no such file"
-    for command in run fit embed train encode attribute enrich evaluate report export inspect simulate fetch; do
+    for command in run fit embed train encode attribute enrich evaluate report export compare steer inspect simulate fetch; do
         expect 0 help $command
         said "usage: conceptome $command"
     done

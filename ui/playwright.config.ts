@@ -1,0 +1,19 @@
+import { defineConfig } from "@playwright/test";
+
+// The server is started by the tests themselves (test/server.ts): some of them stop it on purpose.
+export default defineConfig({
+  testDir: "test",
+  outputDir: "test-results",
+  timeout: 60_000,
+  expect: { timeout: 15_000 },
+  workers: 2,
+  fullyParallel: true,
+  reporter: [["list"]],
+  use: {
+    viewport: { width: 1280, height: 800 },
+    launchOptions: {
+      executablePath: process.env["CHROMIUM"] ?? "/usr/bin/chromium",
+      args: ["--no-sandbox", "--disable-background-networking", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"],
+    },
+  },
+});

@@ -1,0 +1,291 @@
+// Review: the queue of concepts that you have not judged yet, best evidence first; and blind sessions, in
+// which concepts are mixed with neurons and random directions and nothing tells which is which.
+import { useEffect, useMemo, useState } from "preact/hooks";
+import type { Concept, ReviewItem, Session, Study } from "../api";
+import { positiveQuantile, type Colouring } from "../colour";
+import { attempt, dense, Failure, getFresh, post, useJson, useVector } from "../data";
+import { count, number, percent, plural } from "../format";
+import { useKeys } from "../keys";
+import { about, author, closed, earlier, notes, valueOf, write } from "../notes";
+import { go, href, place, query } from "../router";
+import { categoryColumns, conceptName, concepts, study as shown, url } from "../study";
+import { say } from "../undo";
+import { CellMap } from "../parts/cellmap";
+import { Choice } from "../parts/choice";
+import { parseSource, useColouring } from "../parts/colouring";
+import { Evidence } from "../parts/evidence";
+import { Histogram } from "../parts/histogram";
+import { ConceptLink } from "../parts/links";
+import { Author, focusNote, NoteFields, Scale } from "../parts/notes";
+import { Empty, Failed, Loading } from "../parts/states";
+import { Earlier } from "../parts/earlier";
+import type { Page, PageProps } from "./page";
+
+// ---- what both share: the map and histogram of one unit ----
+
+function Where({ path, frequency, active, histogram, study, title }: {
+  path: string; frequency: number; active: number; histogram: Concept["histogram"]; study: Study; title: string;
+}) {
+  const vector = useVector(url(`${path}/activation`.replace(/^concept\/(\d+)\/activation$/, "vec/activation/$1")));
+  const values = useMemo(() => (vector.data && !vector.stale ? dense(vector.data, study.cells) : null), [vector.data, vector.stale]);
+  const byColumn = useColouring(query.value.color ? parseSource(query.value.color) : null, study);
+  const end = useMemo(() => (values ? positiveQuantile(values, 0.99) : 1), [values]);
+  const own: Colouring | null = useMemo(() => (values
+    ? { kind: "values", scale: "sequential", values, low: 0, high: end, title, unit: "", term: "activation", zeroBelow: true } : null), [values, end, title]);
+  const last = useMemo(() => ({ value: null as Colouring | null }), [study.id]);
+  if (own) last.value = own;
+  const colouring = query.value.color ? byColumn.colouring : own ?? last.value;
+  return (
+    <div class="column">
+      <CellMap study={study} colouring={colouring} loading={vector.stale} error={vector.error} camera="view" lasso={false}
+        label={`Map of ${study.cells} cells by ${title}`}
+        tools={<Choice label="Colour by" value={query.value.color ?? ""} onChange={(v) => go({ query: { color: v || null } }, true)}
+          options={[["", "activation"], ...categoryColumns(study).slice(0, 3).map((n) => [`column:${n}`, n] as const)]} />} />
+      <Histogram of={histogram} scaleEnd={end} range={null} />
+      <p class="brush-row"><b>{percent(frequency)}</b> of cells are active <span class="unit">({count(active)})</span>, up to {number(histogram.high)}</p>
+    </div>
+  );
+}
+
+// ---- the queue ----
+
+/** Alive concepts in order of quality, those that this author has not finished first. */
+function useQueue(): { open: number[]; total: number; rated: number } {
+  const t = concepts.value, list = notes.value, who = author.value;
+  return useMemo(() => {
+    if (!t) return { open: [], total: 0, rated: 0 };
+    const rated = new Set((list?.rows ?? []).filter((r) => r.author === who && (r.field === "rating" || r.field === "done")).map((r) => r.concept));
+    const alive = Array.from({ length: t.n }, (_, c) => c).filter((c) => !t.flags[c]?.includes("dead"));
+    alive.sort((a, b) => (t.quality[b] ?? 0) - (t.quality[a] ?? 0) || a - b);
+    return { open: alive.filter((c) => !rated.has(c)), total: alive.length, rated: alive.filter((c) => rated.has(c)).length };
+  }, [t, list, who]);
+}
+
+function Queue({ study }: PageProps) {
+  const { open, total, rated } = useQueue();
+  const [skipped, skip] = useState<ReadonlySet<number>>(new Set());
+  const [held, hold] = useState<number | null>(null); // stays while it is being judged
+  const first = open.find((c) => !skipped.has(c)) ?? open[0];
+  const c = held ?? first;
+  useEffect(() => {
+    if (held === null && first !== undefined) hold(first);
+  }, [held, first]);
+  const head = useJson<Concept>(c === undefined ? null : url(`concept/${c}`));
+  const next = () => {
+    if (c !== undefined) skip(new Set([...skipped, c]));
+    const rest = open.filter((x) => x !== c && !skipped.has(x));
+    hold(rest[0] ?? open.find((x) => x !== c) ?? null);
+  };
+  const can = author.value !== "" && !closed.value && c !== undefined;
+  useKeys([
+    ...["1", "2", "3", "4", "5"].map((v) => ({ key: v, does: `rate ${v} of 5`, run: () => can && write(c!, "rating", v, true) })),
+    { key: "n", does: "write a note", run: focusNote },
+    { key: "s", does: "skip: the next concept", run: next },
+    { key: "Enter", does: "next concept", run: next },
+  ]);
+  if (c === undefined) return <Empty>{total ? <>You have rated all {plural(total, "concept")}. <a href={href({ page: "agreement" })}>Agreement</a></> : "There are no concepts to review."}</Empty>;
+  return (
+    <>
+      <div class="review-head">
+        <h2>{conceptName(c)}</h2> <ConceptLink concept={c} />
+        <span class="unit">{count(rated)} of {plural(total, "concept")} rated; best evidence first</span>
+        <span class="spacer" />
+        <button type="button" onClick={next}>{valueOf(c, "rating") ? "Next (Enter)" : "Skip (s)"}</button>
+      </div>
+      <div class="columns review-columns">
+        {head.data && !head.stale ? <Where path={`concept/${c}`} frequency={head.data.frequency} active={head.data.active} histogram={head.data.histogram} study={study} title={`activation of c${c}`} />
+          : head.error ? <Failed error={head.error} what="concept" /> : <div class="column"><Loading what="the concept" /></div>}
+        <div class="column">
+          <Evidence key={c} base={`concept/${c}`} study={study} />
+          <NoteFields concept={c} />
+          {about(c).some((r) => r.author !== author.value) && <p class="unit caution">Other experts have judged this concept; see its tab Notes when you are done.</p>}
+        </div>
+      </div>
+    </>
+  );
+}
+
+// ---- blind sessions ----
+
+interface Answer { rating: string; confidence: string; label: string; note: string }
+const NOTHING: Answer = { rating: "", confidence: "", label: "", note: "" };
+const kept = (session: string, item: string) => `conceptome:answer:${session}:${item}`;
+
+function readAnswer(session: string, item: string): Answer {
+  try {
+    return { ...NOTHING, ...(JSON.parse(localStorage.getItem(kept(session, item)) ?? "{}") as Partial<Answer>) };
+  } catch {
+    return NOTHING;
+  }
+}
+
+type Next = ReviewItem | { done: true };
+
+function Item({ session, item, study, onNext, onSaved }: {
+  session: Session; item: ReviewItem; study: Study; onNext: (after: number) => void; onSaved: (answered: number) => void;
+}) {
+  const [a, set] = useState<Answer>(() => readAnswer(session.session, item.item));
+  const [status, tell] = useState<"" | "saving" | "failed" | "refused">("");
+  const [why, because] = useState("");
+  const begun = useMemo(() => Date.now(), [item.item]);
+  function change(part: Partial<Answer>): void {
+    const next = { ...a, ...part };
+    set(next);
+    localStorage.setItem(kept(session.session, item.item), JSON.stringify(next));
+  }
+  async function save(): Promise<void> {
+    if (!a.rating || !a.confidence) return say(a.rating ? "Say how sure you are: 1 to 3." : "Rate it first: 1 to 5.");
+    if (status === "saving") return;
+    tell("saving");
+    try {
+      const saved = await post<{ answered: number }>(url(`review/${session.session}/${item.item}`),
+        { rating: Number(a.rating), confidence: Number(a.confidence), label: a.label.trim(), note: a.note, seconds: (Date.now() - begun) / 1000 });
+      localStorage.removeItem(kept(session.session, item.item));
+      tell("");
+      onSaved(saved.answered);
+      onNext(item.position);
+    } catch (error) {
+      because(error instanceof Failure ? error.message : String(error));
+      tell(error instanceof Failure && error.status >= 400 && error.status < 500 && error.status !== 403 ? "refused" : "failed");
+    }
+  }
+  // When the server is back, what could not be saved is sent again.
+  const tick = attempt.value;
+  useEffect(() => {
+    if (status === "failed") void save();
+  }, [tick]);
+  useKeys([
+    ...["1", "2", "3", "4", "5"].map((v) => ({ key: v, does: `rate ${v} of 5`, run: () => change({ rating: v }) })),
+    ...[["!", "1"], ["@", "2"], ["#", "3"]].map(([key, v]) => ({ key: key!, does: `confidence ${v} of 3 (Shift+${v})`, run: () => change({ confidence: v! }) })),
+    { key: "+", does: "more sure", run: () => change({ confidence: String(Math.min(3, Number(a.confidence || "1") + 1)) }) },
+    { key: "-", does: "less sure", run: () => change({ confidence: String(Math.max(1, Number(a.confidence || "3") - 1)) }) },
+    { key: "n", does: "write a note", run: focusNote },
+    { key: "s", does: "skip: comes again at the end", run: () => onNext(item.position) },
+    { key: "Enter", does: "save and go on", run: () => void save() },
+  ]);
+  return (
+    <div class="columns review-columns">
+      <Where path={`review/${session.session}/${item.item}`} frequency={item.frequency} active={item.active} histogram={item.histogram} study={study} title="activation" />
+      <div class="column">
+        <Evidence key={item.item} base={`review/${session.session}/${item.item}`} study={study} />
+        <form class="note-fields" onSubmit={(e) => { e.preventDefault(); void save(); }}>
+          <div class="note-field"><span class="label">Interpretability</span><Scale what="rating" word="rating" value={a.rating} onChange={(v) => change({ rating: v })} /></div>
+          <div class="note-field"><span class="label">Confidence</span><Scale what="confidence" word="confidence" value={a.confidence} onChange={(v) => change({ confidence: v })} /></div>
+          <div class="note-field"><label for="blind-label">Label</label><input id="blind-label" type="text" maxLength={100} value={a.label} placeholder="what it is, if it is anything" onInput={(e) => change({ label: e.currentTarget.value })} /></div>
+          <div class="note-field tall"><label for="note-note">Note</label><textarea id="note-note" rows={2} maxLength={30000} value={a.note} onInput={(e) => change({ note: e.currentTarget.value })} /></div>
+          <div class="note-field">
+            <span class="label" />
+            <button type="submit" class="primary" disabled={status === "saving"}>Save and go on (Enter)</button>
+            <button type="button" onClick={() => onNext(item.position)}>Skip (s)</button>
+            {status === "saving" && <span class="save" data-save="saving">saving …</span>}
+            {status === "failed" && <span class="save bad" role="alert" data-save="failed">not saved yet; kept in this browser, trying again: {why}</span>}
+            {status === "refused" && <span class="save bad" role="alert" data-save="refused">not saved: {why}</span>}
+          </div>
+        </form>
+      </div>
+    </div>
+  );
+}
+
+function Blind({ study, session }: { study: Study; session: Session }) {
+  const [next, set] = useState<Next | null>(null);
+  const [failure, fail] = useState<Failure | null>(null);
+  const [answered, count_] = useState(session.answered);
+  const load = (after: number) => {
+    fail(null);
+    getFresh<Next>(url(`review/${session.session}/next?after=${after}`)).then(set, (e: unknown) => fail(e instanceof Failure ? e : new Failure(String(e), 0)));
+  };
+  const tick = attempt.value;
+  useEffect(() => { if (!next) load(-1); }, [session.session, tick]);
+  return (
+    <>
+      <div class="review-head">
+        <h2>Blind review</h2>
+        <span class="unit">by {session.author}; concepts, neurons and random directions in random order, names hidden</span>
+        <progress max={session.items} value={answered} aria-label={`${answered} of ${session.items} answered`} />
+        <span data-answered={answered}>{answered} of {session.items}</span>
+        <span class="spacer" /><a href={href({ page: "review", id: "" })}>stop for now</a>
+      </div>
+      {failure ? <Failed error={failure} what="item" /> : !next ? <Loading what="the next item" />
+        : "done" in next ? <Empty>All {session.items} items are answered. Thank you. <a href={href({ page: "agreement" })}>Agreement</a></Empty>
+        : <Item key={next.item} session={session} item={next} study={study} onNext={load} onSaved={count_} />}
+    </>
+  );
+}
+
+function Start({ onStarted }: { onStarted: () => void }) {
+  const [why, because] = useState("");
+  async function begin(e: SubmitEvent): Promise<void> {
+    e.preventDefault();
+    const form = new FormData(e.currentTarget as HTMLFormElement);
+    because("");
+    try {
+      const s = await post<Session>(url("review/sessions"), { author: author.value, items: Number(form.get("items")), seed: Number(form.get("seed")) });
+      onStarted();
+      go({ page: "review", id: s.session });
+    } catch (error) {
+      because(error instanceof Failure ? error.message : String(error));
+    }
+  }
+  return (
+    <form class="start" onSubmit={(e) => void begin(e)}>
+      <label>Items <input type="number" name="items" min={3} max={2000} defaultValue="50" data-tip="Two fifths concepts, two fifths neurons, a fifth random directions; a tenth of them comes twice" /></label>
+      <label>Seed <input type="number" name="seed" min={0} max={999999} defaultValue="1" data-tip="Experts with the same seed see the same units, each in an order of their own" /></label>
+      <button type="submit" class="primary" disabled={!author.value}>Begin a session</button>
+      {why && <p class="save bad" role="alert">{why}</p>}
+    </form>
+  );
+}
+
+function Home({ study, sessions, reload }: { study: Study; sessions: Session[]; reload: () => void }) {
+  const { open, total, rated } = useQueue();
+  return (
+    <div class="review-home scroll">
+      <section>
+        <h1>Review</h1>
+        <Author />
+      </section>
+      <section>
+        <h2>Queue</h2>
+        <p>Concepts in order of their evidence, one after the other: {count(rated)} of {plural(total, "concept")} rated by you.</p>
+        <p><a class="button" href={href({ page: "review", id: "queue" })}>{rated ? "Go on" : "Begin"}</a>{" "}<span class="unit">{count(open.length)} to go</span></p>
+      </section>
+      <section>
+        <h2>Blind review</h2>
+        <p>Are concepts easier to interpret than neurons, or than random directions? Units of the three kinds come in random order without a name.
+          A tenth comes twice, to see how far an expert agrees with himself. What the evidence itself shows, such as how many cells are active, cannot be hidden.</p>
+        <Start onStarted={reload} />
+        {sessions.length > 0 && (
+          <table class="small sessions"><caption class="hidden">Sessions</caption>
+            <thead><tr><th scope="col">Expert</th><th scope="col">Begun</th><th scope="col" class="figure">Answered</th><th scope="col" /></tr></thead>
+            <tbody>{sessions.map((s) => (
+              <tr key={s.session}><td>{s.author}</td><td>{s.created.slice(0, 16).replace("T", " ")}</td><td class="figure">{s.answered} of {s.items}</td>
+                <td>{s.earlier ? <span class="unit">of an earlier dictionary</span> : s.answered < s.items ? (s.author === author.value ? <a href={href({ page: "review", id: s.session })}>go on</a> : <span class="unit">{s.author}'s</span>) : "done"}</td></tr>
+            ))}</tbody></table>
+        )}
+        <p><a href={href({ page: "agreement" })}>How far the experts agree</a></p>
+      </section>
+      {earlier.value.length > 0 && <section><Earlier study={study} /></section>}
+    </div>
+  );
+}
+
+function Review({ study }: PageProps) {
+  const id = place.value.id;
+  const [sessions, set] = useState<Session[] | null>(null);
+  const [failure, fail] = useState<Failure | null>(null);
+  const revision = notes.value?.revision, tick = attempt.value;
+  const load = () => void getFresh<{ rows: Session[] }>(url("review/sessions")).then((s) => { set(s.rows); fail(null); }, (e: unknown) => fail(e instanceof Failure ? e : null));
+  useEffect(load, [shown.value?.id, revision, tick]);
+  if (id === "queue") return <Queue study={study} />;
+  if (failure && !sessions) return <Failed error={failure} what="review" />;
+  if (!sessions) return <Loading what="the sessions" />;
+  if (id) {
+    const s = sessions.find((x) => x.session === id);
+    if (!s) return <Empty>There is no session “{id}” in this study. <a href={href({ page: "review", id: "" })}>Review</a></Empty>;
+    return <Blind key={id} study={study} session={s} />;
+  }
+  return <Home study={study} sessions={sessions} reload={load} />;
+}
+
+export const page: Page = { id: "review", title: "Review", order: 50, View: Review };
