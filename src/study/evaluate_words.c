@@ -62,6 +62,23 @@ static void add_probe(cpt_text *t, const json_t *e)
     if (isfinite(best20)) cpt_text_addf(t, "The best 20 concepts reach %.1f %%. ", 100 * best20);
 }
 
+static void add_phases(cpt_text *t, const json_t *e)
+{
+    const json_t *p = json_object_get(json_object_get(e, "probing"), "cell_cycle");
+    const double embedding = at(p, "embedding", "macro_f1", "mean"),
+                 concepts = at(p, "concepts", "macro_f1", "mean"),
+                 null = at(p, "majority", "macro_f1", NULL);
+    if (!isfinite(concepts)) return;
+    cpt_text_addf(t,
+                  "Cell cycle phases are read off concepts with a macro F1 of %.2f, off the "
+                  "embedding with %.2f "
+                  "(always naming the commonest: %.2f)%s. ",
+                  concepts, embedding, null,
+                  embedding < null + 0.1
+                      ? ": the embedding hardly holds them, or these cells hardly divide"
+                      : "");
+}
+
 static void add_purity(cpt_text *t, const json_t *e)
 {
     const json_t *p =
@@ -94,11 +111,15 @@ static void add_stability(cpt_text *t, const json_t *e)
         "%.2f (random directions with the embedding's covariance: %.2f). ",
         n, mean, null, cosine,
         at(json_object_get(d, "null"), "random_covariance", "cosine", "mean"));
-    if (!(z > 2))
-        cpt_text_add(
-            t,
-            "By direction the concepts are no more reproducible than chance in so few dimensions: "
-            "rely on single concepts that are stable, not on the dictionary as a whole. ");
+    const double null_sd = at(a, "null", "correlation", "sd");
+    const bool active = mean > null + 2 * null_sd, along = z > 2;
+    if (active && along) cpt_text_add(t, "Both are above chance. ");
+    else if (active) cpt_text_add(t, "By activity that is above chance, by direction it is not. ");
+    else if (along) cpt_text_add(t, "By direction that is above chance, by activity it is not. ");
+    else
+        cpt_text_add(t,
+                     "Neither is above chance: rely on single concepts that are stable, not on the "
+                     "dictionary as a whole. ");
 }
 
 static void add_faithfulness(cpt_text *t, const json_t *e)
@@ -125,7 +146,9 @@ static void add_faithfulness(cpt_text *t, const json_t *e)
         100 * at(areas, "random", "mean", NULL),
         at(less, better, "mean", NULL) > 0 ? "leads" : "does not lead");
     add_p(t, at(less, better, "p", NULL));
-    cpt_text_addf(t, ", %.0f concepts), though not for %.0f of them. ", n, behind);
+    cpt_text_addf(t, ", %.0f concepts)", n);
+    if (behind > 0) cpt_text_addf(t, ", though not for %.0f of them", behind);
+    cpt_text_add(t, ". ");
 }
 
 static void add_noise(cpt_text *t, const json_t *e, double cutoff)
@@ -182,6 +205,7 @@ cpt_status cpt_words_json(const cpt_study *s, const json_t *evaluation, json_t *
     cpt_text t = {0};
     add_reconstruction(&t, evaluation);
     add_probe(&t, evaluation);
+    add_phases(&t, evaluation);
     add_purity(&t, evaluation);
     add_stability(&t, evaluation);
     add_faithfulness(&t, evaluation);

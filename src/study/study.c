@@ -1,4 +1,5 @@
 #include "study/stages.h"
+#include "study/control_studies.h"
 #include "study/notes_study.h"
 #include "base/file.h"
 #include "base/memory.h"
@@ -580,6 +581,20 @@ static void mark_needed(const char *name, bool *needed)
         mark_needed(stage->reads[i], needed);
 }
 
+/* Columns that are named must be there: better said before a model is trained than after. */
+static cpt_status check_columns(cpt_study *s, cpt_err *e)
+{
+    static const char *const options[] = {"label", "donor", "batch", "match"};
+    for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
+        const cpt_column *column;
+        cpt_status status = *cpt_options_text(s->options, options[i])
+                                ? cpt_study_column(s, options[i], &column, e)
+                                : CPT_OK;
+        if (status) return status;
+    }
+    return CPT_OK;
+}
+
 cpt_status cpt_study_advance(cpt_study *s, const char *last, bool force, cpt_err *e)
 {
     size_t n;
@@ -597,11 +612,10 @@ cpt_status cpt_study_advance(cpt_study *s, const char *last, bool force, cpt_err
         if (status == CPT_OK) status = cpt_study_stage_key(s, &list[i], key, e);
         if (status) return status;
         bool again = force && last && strcmp(last, list[i].name) == 0;
-        if (!again && stage_is_done(s, &list[i], key)) {
+        if (!again && stage_is_done(s, &list[i], key))
             cpt_debug(s->ctx, "%s: nothing has changed, kept", list[i].name);
-            continue;
-        }
-        status = run_stage(s, &list[i], key, NULL, NULL, 0, e);
+        else status = run_stage(s, &list[i], key, NULL, NULL, 0, e);
+        if (status == CPT_OK && strcmp(list[i].name, "cells") == 0) status = check_columns(s, e);
         if (status) return status;
     }
     return CPT_OK;
@@ -693,7 +707,7 @@ cpt_status cpt_study_stage(const char *study, const char *stage, const cpt_optio
 }
 
 /* Looks first without the lock: an index that is there must not need a folder that can be written. */
-cpt_status cpt_study_index(const char *study, const cpt_context *ctx, cpt_err *e)
+static cpt_status index_one(const char *study, const cpt_context *ctx, cpt_err *e)
 {
     cpt_study *s;
     cpt_status status = cpt_study_open(study, ctx, &s, e);
@@ -705,5 +719,18 @@ cpt_status cpt_study_index(const char *study, const cpt_context *ctx, cpt_err *e
     if (status) return status;
     status = cpt_study_advance_one(s, "index", e);
     cpt_study_close(s);
+    return status;
+}
+
+/* The control studies of blind review are looked at like the study itself. */
+cpt_status cpt_study_index(const char *study, const cpt_context *ctx, cpt_err *e)
+{
+    char folder[PATH_LIMIT], manifest[PATH_LIMIT];
+    cpt_status status = index_one(study, ctx, e);
+    for (int i = 0; i < CPT_CONTROL_KINDS && status == CPT_OK; i++) {
+        status = cpt_control_folder(study, cpt_control_kinds[i], folder, sizeof folder, e);
+        if (status == CPT_OK) status = cpt_path_join(manifest, sizeof manifest, folder, "enrichment.tsv.gz", e);
+        if (status == CPT_OK && cpt_path_exists(manifest)) status = index_one(folder, ctx, e);
+    }
     return status;
 }

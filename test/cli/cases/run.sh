@@ -27,7 +27,7 @@ case_simulate_and_run() {
     said "c0"
     expect 0 export one/study --what genes --format json
     expect 0 export one/study --what terms
-    expect 0 evaluate one/study --json
+    expect 0 evaluate one/study --quick --json # in full: evaluate.sh, on a copy
     expect 0 run cells.h5ad -o fixed --model obsm:program_activity --dictionary-epochs 10 --k 2 --min-size 5
     said "no counterfactuals"
     expect 0 run cells.h5ad -o neurons $small --dictionary neurons
@@ -44,7 +44,7 @@ case_recorded_options() {
     expect 1 run cells.h5ad -o recorded $tiny --gmt absent.gmt
     said "absent.gmt: No such file"
     expect 2 run cells.h5ad -o recorded $tiny --dictionary topkk
-    said "neither topk"
+    said "neither a kind (topk"
     mkdir -p "a folder/ü"
     cp cells.h5ad "a folder/ü/cells.h5ad"
     (cd "a folder" && "$program" simulate -o other.h5ad --cells 20 --genes 30 -q &&
@@ -74,7 +74,7 @@ case_config_and_steps() {
 }
 
 case_interrupted() {
-    need_cells
+    need_study
     rm -rf killed
     for pause in 0.03 0.11 0.23 0.37 0.52 0.71 0.94 1.2 1.6 2.1; do
         "$program" run cells.h5ad -o killed/study $small -t 2 >/dev/null 2>&1 &

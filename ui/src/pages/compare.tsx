@@ -125,7 +125,7 @@ function PairTables({ pair, name }: { pair: Pair; name: string }) {
   return (
     <>
       <section class="half"><LocalTable title="Genes, strongest in either" main name={`${name}_genes`} caption="Attribution in both concepts" columns={genes} rows={pair.genes} id={(g) => g.symbol}
-          empty="No attribution to compare." tools={<span class="unit">beyond a fifth of the strongest: shared, opposed, A only, B only</span>} /></section>
+          empty="No attribution to compare." tools={<span class="unit">“found in”: beyond a fifth of the strongest</span>} /></section>
       <section class="half"><LocalTable title="Terms, q < 0.05 in either" name={`${name}_terms`} caption="Terms of both concepts" columns={terms} rows={pair.terms} id={(t) => t.term + t.ranking} empty="No significant term in either." /></section>
     </>
   );

@@ -21,14 +21,15 @@ import type { Page, PageProps } from "./page";
 
 function columns(t: Concepts, study: Study): Column<number>[] {
   const attributed = study.attribution !== null;
+  const labelled = t.label.some(Boolean);
   const measured = (v: (number | null)[]) => v.some((x) => x !== null);
   const list: (Column<number> | false)[] = [
     { key: "concept", title: "Concept", word: "concept", width: names.value.size ? 150 : 68, value: (c) => c, cell: (c) => <ConceptLink concept={c} /> },
     { key: "quality", title: "quality", word: "quality", width: 60, figure: true, value: (c) => t.quality[c], cell: (c) => fixed(t.quality[c], 2) },
     { key: "flags", title: "Flags", word: "flags", width: 78, fixed: true, value: (c) => t.flags[c]?.join(","), cell: (c) => <FlagNames names={t.flags[c] ?? []} /> },
-    { key: "label", title: "Best-fitting label", word: "best_fit", width: 128, value: (c) => t.label[c], n: (c) => t.active[c],
+    labelled && { key: "label", title: "Best-fitting label", word: "best_fit", width: 128, value: (c) => t.label[c], n: (c) => t.active[c],
       cell: (c) => t.label[c] || <span class="unit">none</span> },
-    { key: "share", title: "share", word: "label_share", width: 52, figure: true, value: (c) => t.label_share[c], n: (c) => t.active[c], cell: (c) => percent(t.label_share[c]) },
+    labelled && { key: "share", title: "share", word: "label_share", width: 52, figure: true, value: (c) => t.label_share[c], n: (c) => t.active[c], cell: (c) => percent(t.label_share[c]) },
     { key: "frequency", title: "freq.", word: "frequency", width: 56, figure: true, value: (c) => t.frequency[c], n: (c) => t.active[c], cell: (c) => percent(t.frequency[c]) },
     { key: "top_genes", title: "Top genes", word: "top_genes", width: 196, fixed: true, value: (c) => t.genes[c]?.join(","), cell: (c) => <span class="genes">{t.genes[c]?.join(" ")}</span> },
     { key: "term", title: "Top term", word: "top_term", width: 200, value: (c) => t.term[c]?.name,
@@ -39,7 +40,7 @@ function columns(t: Concepts, study: Study): Column<number>[] {
     attributed && { key: "terms", title: "terms attr.", word: "terms_attribution", width: 74, figure: true, value: (c) => t.terms_attribution[c] },
     { key: "dgeterms", title: "terms expr.", word: "terms_expression", width: 78, figure: true, value: (c) => t.terms_expression[c] },
     { key: "max", title: "max.", word: "max", width: 56, figure: true, value: (c) => t.max[c], cell: (c) => fixed(t.max[c], 2) },
-    { key: "f1", title: "F1", word: "label_f1", width: 48, figure: true, value: (c) => t.label_f1[c], cell: (c) => fixed(t.label_f1[c], 2) },
+    labelled && { key: "f1", title: "F1", word: "label_f1", width: 48, figure: true, value: (c) => t.label_f1[c], cell: (c) => fixed(t.label_f1[c], 2) },
     measured(t.distance) && { key: "distance", title: "distance", word: "distance", width: 64, figure: true, value: (c) => t.distance[c], cell: (c) => fixed(t.distance[c], 2) },
     measured(t.stability) && { key: "stability", title: "stability", word: "stability", width: 64, figure: true, value: (c) => t.stability[c], cell: (c) => fixed(t.stability[c], 2) },
     measured(t.faithfulness) && { key: "faithfulness", title: "faithful", word: "faithfulness", width: 64, figure: true, value: (c) => t.faithfulness[c], cell: (c) => fixed(t.faithfulness[c], 2) },
@@ -82,7 +83,8 @@ function Landscape({ study }: PageProps) {
     { key: "f", does: "filter concepts", run: () => document.querySelector<HTMLInputElement>(".page-landscape input.filter")?.focus() },
   ]);
   if (!table) return <Loading what="the concepts" />;
-  const by = q.by ?? "label";
+  const labelled = table.label.some(Boolean);
+  const by = q.by ?? (labelled ? "label" : "quality");
   return (
     <>
       <Summary study={study} table={table} />
@@ -106,7 +108,7 @@ function Landscape({ study }: PageProps) {
           <div class="map-slot">
             <ConceptMap current={current} listed={list} by={by}
               tools={<Select hideLabel label="Colour concepts by" value={by} onChange={(v) => go({ query: { by: v } }, true)}
-                options={[["label", "label"], ["frequency", "frequency"], ["quality", "quality"], ["max", "maximum"], ["genes", "attributed genes"]]} />} />
+                options={[...(labelled ? [["label", "label"] as const] : []), ["frequency", "frequency"], ["quality", "quality"], ["max", "maximum"], ["genes", "attributed genes"]]} />} />
           </div>
           <div class="map-slot">
             <CellMap study={study} colouring={colouring} loading={loading} error={error} camera="view"

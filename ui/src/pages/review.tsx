@@ -125,23 +125,24 @@ function Item({ session, item, study, onNext, onSaved }: {
   session: Session; item: ReviewItem; study: Study; onNext: (after: number) => void; onSaved: (answered: number) => void;
 }) {
   const [a, set] = useState<Answer>(() => readAnswer(session.session, item.item));
-  const [status, tell] = useState<"" | "saving" | "failed" | "refused">("");
+  const [status, tell] = useState<"" | "saving" | "saved" | "failed" | "refused">("");
   const [why, because] = useState("");
   const begun = useMemo(() => Date.now(), [item.item]);
   function change(part: Partial<Answer>): void {
+    if (status === "saved") return; // the next item is on its way: a key pressed now is not about this one
     const next = { ...a, ...part };
     set(next);
     localStorage.setItem(kept(session.session, item.item), JSON.stringify(next));
   }
   async function save(): Promise<void> {
+    if (status === "saving" || status === "saved") return;
     if (!a.rating || !a.confidence) return say(a.rating ? "Say how sure you are: 1 to 3." : "Rate it first: 1 to 5.");
-    if (status === "saving") return;
     tell("saving");
     try {
       const saved = await post<{ answered: number }>(url(`review/${session.session}/${item.item}`),
         { rating: Number(a.rating), confidence: Number(a.confidence), label: a.label.trim(), note: a.note, seconds: (Date.now() - begun) / 1000 });
       localStorage.removeItem(kept(session.session, item.item));
-      tell("");
+      tell("saved");
       onSaved(saved.answered);
       onNext(item.position);
     } catch (error) {
@@ -168,7 +169,7 @@ function Item({ session, item, study, onNext, onSaved }: {
       <Where path={`review/${session.session}/${item.item}`} frequency={item.frequency} active={item.active} histogram={item.histogram} study={study} title="activation" />
       <div class="column">
         <Evidence key={item.item} base={`review/${session.session}/${item.item}`} study={study} />
-        <form class="note-fields" onSubmit={(e) => { e.preventDefault(); void save(); }}>
+        <form class="note-fields" data-item={item.item} onSubmit={(e) => { e.preventDefault(); void save(); }}>
           <div class="note-field"><span class="label">Interpretability</span><Scale what="rating" word="rating" value={a.rating} onChange={(v) => change({ rating: v })} /></div>
           <div class="note-field"><span class="label">Confidence</span><Scale what="confidence" word="confidence" value={a.confidence} onChange={(v) => change({ confidence: v })} /></div>
           <div class="note-field"><label for="blind-label">Label</label><input id="blind-label" type="text" maxLength={100} value={a.label} placeholder="what it is, if it is anything" onInput={(e) => change({ label: e.currentTarget.value })} /></div>

@@ -117,7 +117,7 @@ function GenesHigh({ data, study }: { data: SelectionGenes; study: Study }) {
     { key: "symbol", title: "Gene", width: 100, grow: true, value: (r) => r.symbol, cell: (r) => <GeneLink gene={r.gene} symbol={r.symbol} /> },
     { key: "fold", title: "Fold change", word: "logfc", width: 118, value: (r) => r.logfc, cell: (r) => <SignedBar value={r.logfc} most={most} /> },
     { key: "logfc", title: "log2", word: "logfc", width: 56, figure: true, value: (r) => r.logfc, n: () => `${data.a} + ${data.b}`, cell: (r) => signed(r.logfc, 2) },
-    { key: "score", title: "score", word: "score", width: 56, figure: true, value: (r) => r.score, cell: (r) => signed(r.score, 1) },
+    { key: "score", title: "score", word: "score", width: 66, figure: true, value: (r) => r.score, cell: (r) => signed(r.score, 1) },
     { key: "share_a", title: "in A", word: "share_a", width: 52, figure: true, value: (r) => r.share_a, n: () => data.a, cell: (r) => percent(r.share_a) },
     { key: "share_b", title: "in B", word: "share_b", width: 52, figure: true, value: (r) => r.share_b, n: () => data.b, cell: (r) => percent(r.share_b) },
     { key: "p", title: "p", word: "selection_p", width: 80, figure: true, value: (r) => r.p, cell: (r) => probability(r.p) },

@@ -24,11 +24,11 @@ function Genes({ base, study }: { base: string; study: Study }) {
             <caption class="hidden">Strongest genes</caption>
             <thead><tr><th scope="col">Gene</th>
               {attributed && <><th scope="col" {...explain("attribution")}>attribution</th><th scope="col" class="figure" {...explain("attribution_q")}>q</th></>}
-              <th scope="col" class="figure" {...explain("logfc")}>log2 fold</th><th scope="col" class="figure" {...explain("share_in")}>in active</th><th scope="col" class="figure" {...explain("share_out")}>others</th></tr></thead>
+              <th scope="col" class="figure" {...explain("logfc")}>log2 fold</th><th scope="col" class="figure" {...explain("share_in")}>active : others</th></tr></thead>
             <tbody>{data.rows.map((g) => (
               <tr key={g.gene}><td class="gene">{g.symbol}</td>
-                {attributed && <><td><SignedBar value={g.mean} low={g.low} high={g.high} most={most * 1.15} /></td><td class="figure">{probability(g.q)}</td></>}
-                <td class="figure">{signed(g.logfc, 2)}</td><td class="figure">{percent(g.share_in)}</td><td class="figure">{percent(g.share_out)}</td></tr>
+                {attributed && <><td><SignedBar value={g.mean} low={g.low} high={g.high} most={most * 1.15} width={84} /></td><td class="figure">{probability(g.q)}</td></>}
+                <td class="figure">{signed(g.logfc, 2)}</td><td class="figure">{percent(g.share_in)} : {percent(g.share_out)}</td></tr>
             ))}</tbody>
           </table>
         );
@@ -73,7 +73,7 @@ function Made({ base, column }: { base: string; column: string }) {
           <h4>Active cells by {column} <span class="unit">{count(data.active)} of {count(data.cells)}</span></h4>
           <table class="small"><caption class="hidden">Active cells by {column}</caption><tbody>
             {[...data.rows].sort((a, b) => b.share - a.share).slice(0, VALUES).map((r) => (
-              <tr key={r.value}><td>{r.value}</td><td><ShareBar share={r.share} background={r.background} low={r.low} high={r.high} width={110} /></td>
+              <tr key={r.value}><td>{r.value}</td><td><ShareBar share={r.share} background={r.background} low={r.low} high={r.high} width={84} /></td>
                 <td class="figure" {...explain("composition_share", r.share, r.active)}>{percent(r.share)}</td><td class="figure" {...explain("background", r.background, r.cells)}>of all {percent(r.background)}</td></tr>
             ))}</tbody></table>
           {data.warnings.map((w) => <p key={w} class="warn">{w}</p>)}
