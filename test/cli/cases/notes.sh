@@ -11,7 +11,7 @@ case_notes() {
     expect 0 notes noted
     said "nothing has been said yet"
     expect 0 export noted --what notes --format json
-    said '"changes": \\[\\]'
+    said '"changes": \[\]'
     sample_notes Ada '<script>alert(1)</script>' 00000000000000000000000000000001 ffffffffffffffff >early.json
     expect 0 notes noted early.json
     said "1 rows added"
