@@ -1,5 +1,5 @@
-/* sae_golden.h - the golden training steps of sparse autoencoders, and how a trainer is compared with
- * them. */
+/* sae_golden.h - the golden training steps of sparse autoencoders, and how a trainer is compared
+ * with them. */
 #ifndef CPT_TEST_SAE_GOLDEN_H
 #define CPT_TEST_SAE_GOLDEN_H
 
@@ -22,7 +22,8 @@ static inline cpt_checkpoint *open_golden(const char *folder, const char *name)
     return c;
 }
 
-static inline void read_f32(const cpt_checkpoint *c, const char *prefix, const char *name, float *out)
+static inline void read_f32(const cpt_checkpoint *c, const char *prefix, const char *name,
+                            float *out)
 {
     char full[100];
     snprintf(full, sizeof full, "%s%s", prefix, name);
@@ -32,8 +33,9 @@ static inline void read_f32(const cpt_checkpoint *c, const char *prefix, const c
 }
 
 /* Compares a row-major golden tensor, [rows][columns] or its transpose, with our padded rows. */
-static inline void compare(const cpt_checkpoint *c, const char *prefix, const char *name, const float *got,
-                    int rows, int columns, int64_t stride, bool transposed, double tolerance)
+static inline void compare(const cpt_checkpoint *c, const char *prefix, const char *name,
+                           const float *got, int rows, int columns, int64_t stride, bool transposed,
+                           double tolerance)
 {
     float *want = malloc((size_t)rows * columns * sizeof *want);
     read_f32(c, prefix, name, want);
@@ -43,12 +45,13 @@ static inline void compare(const cpt_checkpoint *c, const char *prefix, const ch
             double g = got[i * stride + j], w = want[transposed ? j * rows + i : i * columns + j];
             worst = fmax(worst, fabs(g - w));
         }
-    if (!(worst <= tolerance)) fail_msg("%s%s: off by %g, allowed %g", prefix, name, worst, tolerance);
+    if (!(worst <= tolerance))
+        fail_msg("%s%s: off by %g, allowed %g", prefix, name, worst, tolerance);
     free(want);
 }
 
-static inline void fill_rows(const cpt_checkpoint *c, const char *prefix, const char *name, bool transposed,
-                      int64_t stride, float *out)
+static inline void fill_rows(const cpt_checkpoint *c, const char *prefix, const char *name,
+                             bool transposed, int64_t stride, float *out)
 {
     float *flat = malloc(F * DIM * sizeof *flat);
     read_f32(c, prefix, name, flat);
@@ -84,8 +87,8 @@ typedef struct names {
 } names;
 static const names learning = {"encoder.weight", "encoder.bias", "decoder.weight", "b_dec"};
 
-static inline void compare_weights(const cpt_sae_trainer *t, const cpt_checkpoint *c, const char *prefix,
-                            const names *n, double tolerance)
+static inline void compare_weights(const cpt_sae_trainer *t, const cpt_checkpoint *c,
+                                   const char *prefix, const names *n, double tolerance)
 {
     compare(c, prefix, n->w_enc, t->w_enc, F, DIM, t->stride, false, tolerance);
     compare(c, prefix, n->w_dec, t->w_dec, F, DIM, t->stride, true, tolerance);
@@ -103,8 +106,8 @@ static inline void clear_unused(cpt_sae_trainer *t)
         }
 }
 
-static inline void compare_gradients(cpt_sae_trainer *t, const cpt_checkpoint *c, const char *decoder,
-                              const names *n)
+static inline void compare_gradients(cpt_sae_trainer *t, const cpt_checkpoint *c,
+                                     const char *decoder, const names *n)
 {
     clear_unused(t);
     compare(c, "step0.grad.", n->w_enc, t->g_w_enc, F, DIM, t->stride, false, 2e-6);
@@ -113,8 +116,9 @@ static inline void compare_gradients(cpt_sae_trainer *t, const cpt_checkpoint *c
     compare(c, decoder, n->w_dec, t->g_w_dec, F, DIM, t->stride, true, 2e-6);
 }
 
-static inline cpt_sae_trainer *start(const cpt_sae_recipe *r, const cpt_checkpoint *init, const names *n,
-                              const float *bias, const char *counters, int n_threads)
+static inline cpt_sae_trainer *start(const cpt_sae_recipe *r, const cpt_checkpoint *init,
+                                     const names *n, const float *bias, const char *counters,
+                                     int n_threads)
 {
     cpt_sae_trainer *t;
     assert_ok(cpt_sae_trainer_new(r, DIM, BATCH, n_threads, &t, &err));
@@ -129,7 +133,8 @@ static inline cpt_sae_trainer *start(const cpt_sae_recipe *r, const cpt_checkpoi
     return t;
 }
 
-static inline void check_counters(const cpt_sae_trainer *t, const cpt_checkpoint *c, const char *name, int unit)
+static inline void check_counters(const cpt_sae_trainer *t, const cpt_checkpoint *c,
+                                  const char *name, int unit)
 {
     int64_t want[F];
     assert_ok(cpt_tensor_read_i64(cpt_checkpoint_find(c, name), want, &err));

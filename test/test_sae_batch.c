@@ -1,5 +1,5 @@
-/* Batch-Top-K and Matryoshka: steps of dictionary_learning and SAELens, the selection against sorting,
- * gradients against differences, the object with thresholds, its files. */
+/* Batch-Top-K and Matryoshka: steps of dictionary_learning and SAELens, the selection against
+ * sorting, gradients against differences, the object with thresholds, its files. */
 #include "sae_golden.h"
 
 #include "base/file.h"
@@ -50,7 +50,8 @@ static void golden_steps(const char *folder, const char *name, bool matryoshka, 
     read_log(want, "log_f64", log);
     cpt_training_rows rows = {x, DIM, BATCH, NULL};
     cpt_sae_recipe r = batch_recipe(matryoshka);
-    cpt_sae_trainer *t = start(&r, init, &learning, median, "init.num_tokens_since_fired", n_threads);
+    cpt_sae_trainer *t =
+        start(&r, init, &learning, median, "init.num_tokens_since_fired", n_threads);
     for (int s = 0; s < STEPS; s++) {
         cpt_sae_step_report report;
         rows.a = x + s * BATCH * DIM;
@@ -94,7 +95,8 @@ static void test_golden_matryoshka(void **state)
 enum { LENS_DIM = 10, LENS_F = 40, LENS_K = 4, LENS_N = 64, LENS_STEPS = 20 };
 
 typedef struct lens {
-    double x[LENS_N * LENS_DIM], u[LENS_N * LENS_F], decoded[LENS_N * LENS_DIM], thresholds[LENS_STEPS];
+    double x[LENS_N * LENS_DIM], u[LENS_N * LENS_F], decoded[LENS_N * LENS_DIM],
+        thresholds[LENS_STEPS];
     float a[LENS_N * LENS_DIM];
     cpt_dictionary *d;
 } lens;
@@ -193,12 +195,14 @@ static int by_place(const void *x, const void *y)
     return ((const entry *)x)->place - ((const entry *)y)->place;
 }
 
-static void check_selection(const float *pre, int32_t n, int32_t width, int64_t wanted, int n_threads)
+static void check_selection(const float *pre, int32_t n, int32_t width, int64_t wanted,
+                            int n_threads)
 {
     entry *order = calloc((size_t)n * width, sizeof *order);
     int64_t *first = calloc((size_t)n, sizeof *first), *histograms;
     int32_t *counts = calloc((size_t)n, sizeof *counts), *equal = calloc((size_t)n, sizeof *equal);
-    int32_t *samples = calloc((size_t)wanted, sizeof *samples), *latents = calloc((size_t)wanted, 4);
+    int32_t *samples = calloc((size_t)wanted, sizeof *samples),
+            *latents = calloc((size_t)wanted, 4);
     float *values = calloc((size_t)wanted, sizeof *values);
     int64_t n_positive = 0;
     assert_ok(cpt_alloc(&histograms, cpt_sae_select_scratch(n_threads), sizeof *histograms, &err));
@@ -222,7 +226,8 @@ static void check_selection(const float *pre, int32_t n, int32_t width, int64_t 
         }
     }
     assert_int_equal(at, n_chosen);
-    free(order), free(first), free(histograms), free(counts), free(equal), free(samples), free(latents);
+    free(order), free(first), free(histograms), free(counts), free(equal), free(samples),
+        free(latents);
     free(values);
 }
 
@@ -234,7 +239,8 @@ static void test_selection(void **state)
         fill_normal(pre, N * WIDTH, 300 + kind);
         for (int i = 0; i < N * WIDTH; i++) {
             if (kind == 1) pre[i] = roundf(2 * pre[i]); /* ties everywhere */
-            if (kind == 2) pre[i] = ldexpf(pre[i], i % 250 - 125); /* all exponents, subnormal ones too */
+            if (kind == 2)
+                pre[i] = ldexpf(pre[i], i % 250 - 125); /* all exponents, subnormal ones too */
             if (kind == 3 && i % 5 == 0) pre[i] = i % 2 ? NAN : INFINITY;
         }
         for (int64_t wanted = 1; wanted <= N * WIDTH; wanted += 1 + wanted / 3)
@@ -307,7 +313,8 @@ static void check_differences(cpt_sae_select select, cpt_sae_decoder decoder, cp
             if (which < 3 && !t->has_gradient[trial]) continue;
             const float h = 1e-3f;
             double numeric = (loss_after_moving(&r, &rows, which, at, h) -
-                              loss_after_moving(&r, &rows, which, at, -h)) / (2 * (double)h);
+                              loss_after_moving(&r, &rows, which, at, -h)) /
+                             (2 * (double)h);
             n_tried++;
             /* A pair that enters or leaves the selection within the step makes a jump. */
             n_far += fabs(numeric - gradients[which][at]) > 2e-3 * report.gradient_norm;
@@ -381,7 +388,8 @@ static void make_cells(void)
     cpt_stream_init(&s, 12, CPT_RANDOM_TEST, 102);
     for (int i = 0; i < CELLS; i++) {
         all_rows[i] = i;
-        for (int j = 0; j < CELL_DIM; j++) cells[i * CELL_DIM + j] = 0.1f * cells[i * CELL_DIM + j] + 3;
+        for (int j = 0; j < CELL_DIM; j++)
+            cells[i * CELL_DIM + j] = 0.1f * cells[i * CELL_DIM + j] + 3;
         for (int m = 0; m <= i % 3; m++) {
             int topic = (int)cpt_stream_below(&s, TOPICS);
             float amount = (float)(1 + cpt_stream_uniform(&s));
@@ -407,8 +415,8 @@ static cpt_dictionary *train(const char *kind, const char *preset, int n_threads
     o.k = 4;
     o.ema = ema;
     cpt_dictionary *d = NULL;
-    assert_ok(cpt_dictionary_train(&o, cells, CELL_DIM, 1000, all_rows, 200, all_rows + 1000, &d, report,
-                                   &ctx, &err));
+    assert_ok(cpt_dictionary_train(&o, cells, CELL_DIM, 1000, all_rows, 200, all_rows + 1000, &d,
+                                   report, &ctx, &err));
     return d;
 }
 
@@ -441,8 +449,8 @@ static void test_training(void **state)
             /* The threshold keeps about k per cell, also in cells that were not trained on. */
             if (!(report.train.l0 > 3 && report.train.l0 < 5 && report.validation.l0 > 3 &&
                   report.validation.l0 < 5))
-                fail_msg("%s %s: L0 %g train, %g validation", both[kind], presets[p] ? presets[p] : "ours",
-                         report.train.l0, report.validation.l0);
+                fail_msg("%s %s: L0 %g train, %g validation", both[kind],
+                         presets[p] ? presets[p] : "ours", report.train.l0, report.validation.l0);
             double want = p == 0 ? 0.9 : 0.1; /* OpenAI's rate of 1e-4 is slow for 1,000 steps */
             if (!(report.validation.r2_feature > want))
                 fail_msg("%s %s: R2 %g", both[kind], presets[p] ? presets[p] : "ours",
@@ -534,7 +542,8 @@ static void test_object(void **state)
     int fewest = WIDTH, most = 0;
     for (int i = 0; i < N; i++) {
         int32_t count;
-        assert_ok(d->ops->encode(d, 1, cells + i * CELL_DIM, &count, one_concepts, one_values, &err));
+        assert_ok(
+            d->ops->encode(d, 1, cells + i * CELL_DIM, &count, one_concepts, one_values, &err));
         assert_int_equal(count, counts[i]);
         assert_memory_equal(one_concepts, concepts + i * WIDTH, (size_t)count * sizeof(int32_t));
         assert_memory_equal(one_values, values + i * WIDTH, (size_t)count * sizeof(float));
@@ -562,7 +571,8 @@ static void test_object(void **state)
 
 /* ---- wrong input ---- */
 
-static void refuse_groups(const char *kind, const char *groups, int32_t n_concepts, const char *part)
+static void refuse_groups(const char *kind, const char *groups, int32_t n_concepts,
+                          const char *part)
 {
     cpt_dictionary_options o;
     cpt_dictionary *d;
@@ -572,8 +582,8 @@ static void refuse_groups(const char *kind, const char *groups, int32_t n_concep
     o.groups = groups;
     o.n_concepts = n_concepts;
     o.k = 1;
-    cpt_status status = cpt_dictionary_train(&o, cells, CELL_DIM, 100, all_rows, 0, NULL, &d, &report, NULL,
-                                             &err);
+    cpt_status status =
+        cpt_dictionary_train(&o, cells, CELL_DIM, 100, all_rows, 0, NULL, &d, &report, NULL, &err);
     if (status != CPT_ERR_USAGE || !strstr(err.text, part) || !strstr(err.text, "--groups"))
         fail_msg("%s: got %d '%s', want '%s'", groups, status, err.text, part);
     assert_null(d);
@@ -608,7 +618,8 @@ static void test_kinds(void **state)
     char text[128];
     cpt_dictionary_kinds_text(text, sizeof text);
     assert_string_equal(text, "topk, batchtopk, matryoshka, pca, ica, nmf, neurons, random");
-    for (int i = 0; cpt_dictionary_kind(i); i++) assert_true(cpt_dictionary_is_kind(cpt_dictionary_kind(i)));
+    for (int i = 0; cpt_dictionary_kind(i); i++)
+        assert_true(cpt_dictionary_is_kind(cpt_dictionary_kind(i)));
     assert_false(cpt_dictionary_is_kind("jumprelu"));
     cpt_dictionary_kinds_text(text, 6);
     assert_string_equal(text, "topk,");
@@ -618,12 +629,18 @@ int main(void)
 {
     make_cells();
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_golden_batchtopk),   cmocka_unit_test(test_golden_matryoshka),
-        cmocka_unit_test(test_sae_lens_folder),    cmocka_unit_test(test_sae_lens_threshold),
-        cmocka_unit_test(test_selection),          cmocka_unit_test(test_differences),
-        cmocka_unit_test(test_loss_by_hand),       cmocka_unit_test(test_training),
-        cmocka_unit_test(test_threads_and_files),  cmocka_unit_test(test_threads_inside_a_step),
-        cmocka_unit_test(test_object),             cmocka_unit_test(test_groups),
+        cmocka_unit_test(test_golden_batchtopk),
+        cmocka_unit_test(test_golden_matryoshka),
+        cmocka_unit_test(test_sae_lens_folder),
+        cmocka_unit_test(test_sae_lens_threshold),
+        cmocka_unit_test(test_selection),
+        cmocka_unit_test(test_differences),
+        cmocka_unit_test(test_loss_by_hand),
+        cmocka_unit_test(test_training),
+        cmocka_unit_test(test_threads_and_files),
+        cmocka_unit_test(test_threads_inside_a_step),
+        cmocka_unit_test(test_object),
+        cmocka_unit_test(test_groups),
         cmocka_unit_test(test_kinds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

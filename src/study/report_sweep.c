@@ -9,9 +9,9 @@
  * over the seeds.
  *
  * Logarithmic in both: the lines of 0.99 and 0.999 would lie on each other under the roof of an R2
- * axis. What is below the axis (an exact reconstruction has 0) lies on its lower edge. */
+ * axis. What is beyond the axis (an exact reconstruction has 0) lies on its edge. */
 
-enum { WIDTH = 520, HEIGHT = 300, LEFT = 50, RIGHT = 124, TOP = 8, BOTTOM = 36 };
+enum { WIDTH = 520, HEIGHT = 300, LEFT = 58, RIGHT = 124, TOP = 8, BOTTOM = 36 };
 static const double LOWEST = 1e-4, HIGHEST = 2;
 
 typedef struct curve {
@@ -71,7 +71,7 @@ static void add_axes(cpt_text *t, const cpt_scale *x, const cpt_scale *y, const 
         cpt_text_addf(t,
                       "<path class=\"ax\" d=\"M%.1f %.1fv4\"/><text x=\"%.1f\" y=\"%.1f\" "
                       "text-anchor=\"middle\">%.0f</text>",
-                      at, y->from, at, y->from + 15, k);
+                      at, y->to, at, y->to + 15, k);
         last = at;
     }
     const double middle = (y->from + y->to) / 2;
@@ -81,7 +81,7 @@ static void add_axes(cpt_text *t, const cpt_scale *x, const cpt_scale *y, const 
         "text-anchor=\"middle\">active units per cell (measured)</text><text x=\"11\" y=\"%.1f\" "
         "text-anchor=\"middle\" transform=\"rotate(-90 11 %.1f)\">R² per feature, validation"
         "</text>",
-        x->from, y->from, x->to, (x->from + x->to) / 2, y->from + 30, middle, middle);
+        x->from, y->to, x->to, (x->from + x->to) / 2, y->to + 30, middle, middle);
 }
 
 /* ---- curves ---- */
@@ -171,7 +171,7 @@ static void add_plot(cpt_report *r, const json_t *sweep)
         highest = fmax(highest, k);
     }
     const cpt_scale x = {lowest * 0.9, highest * 1.1, LEFT, WIDTH - RIGHT, true};
-    const cpt_scale y = {LOWEST, HIGHEST, HEIGHT - BOTTOM, TOP, true};
+    const cpt_scale y = {LOWEST, HIGHEST, TOP, HEIGHT - BOTTOM, true}; /* the best on top */
     cpt_text_addf(
         t,
         "<figure><figcaption>Reconstruction by kind of dictionary</figcaption><svg class=\"plot\" "

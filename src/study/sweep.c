@@ -179,6 +179,7 @@ static void unpack(const double *v, cpt_reconstruction *r)
     *r = (cpt_reconstruction){(int64_t)v[0], v[1], v[2], 1 - v[1], v[3], v[4], v[5]};
 }
 
+/* As texts: study files round numbers, and results that were kept must be the same bits. */
 static json_t *result_json(const result *r)
 {
     double v[N_VALUES];
@@ -187,7 +188,8 @@ static json_t *result_json(const result *r)
     pack(&r->train, v);
     pack(&r->validation, v + 6);
     v[12] = r->mean_baseline;
-    for (int i = 0; i < N_VALUES; i++) json_array_append_new(list, cpt_json_number(v[i]));
+    for (int i = 0; i < N_VALUES; i++)
+        json_array_append_new(list, isfinite(v[i]) ? json_sprintf("%.17g", v[i]) : json_null());
     return list;
 }
 
@@ -197,8 +199,8 @@ static void result_read(const json_t *list, result *r)
     if (json_is_null(list)) r->done = r->failed = true;
     if (!json_is_array(list) || json_array_size(list) != N_VALUES) return;
     for (int i = 0; i < N_VALUES; i++) {
-        const json_t *x = json_array_get(list, (size_t)i);
-        v[i] = json_is_number(x) ? json_number_value(x) : NAN;
+        const char *text = json_string_value(json_array_get(list, (size_t)i));
+        if (!text || !cpt_parse_double(text, &v[i])) v[i] = NAN;
     }
     if (!(v[0] >= 0 && v[0] < 1e15 && v[6] >= 0 && v[6] < 1e15)) return;
     unpack(v, &r->train);
