@@ -70,6 +70,9 @@ static const cli_extra serve_extras[] = {
     {"no-browser", 0, NULL, "do not open a browser", NULL},
     {"ui-dir", 0, "DIR", "pages from a folder (for their development)", NULL},
     {NULL, 0, NULL, NULL, NULL}};
+static const cli_extra notes_extras[] = {
+    {"keys", 0, NULL, "prints the key of every concept, one per line", NULL},
+    {NULL, 0, NULL, NULL, NULL}};
 static const cli_extra no_extras[] = {{NULL, 0, NULL, NULL, NULL}};
 
 static const cli_command commands[] = {
@@ -132,7 +135,7 @@ static const cli_command commands[] = {
      "Adds the notes in each FILE, a notes.sqlite or what `export --what notes --format json` wrote, "
      "to those of\n"
      "STUDY. Nothing is lost or doubled: the same file again adds nothing. Then counts what is there.",
-     "", cli_notes, no_extras},
+     "", cli_notes, notes_extras},
     {"review", "a whole study", "STUDY [options]", "evidence for the blind review; agreement of experts",
      "Runs the study's pipeline on the coordinates of the embedding and on random directions, which "
      "the blind\n"

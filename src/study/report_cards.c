@@ -450,6 +450,7 @@ static void add_head(cpt_report *r, int32_t concept)
                          "'active' for the label\">"
                       "%.0f %% of active cells, F1 %.2f</small> ", 100 * c->share, c->f1);
     }
+    cpt_report_expert(r, concept);
     cpt_report_flags(r, concept);
     cpt_text_add(t, "</h3><p class=\"stats\">active in <b>");
     cpt_report_count(t, st->n_active);
