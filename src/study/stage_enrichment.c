@@ -72,7 +72,7 @@ static void add_line(cpt_text *t, const job *j, const place *at, const cpt_term_
     cpt_text_add(t, "\t");
     if (row->representative != i)
         cpt_text_add(t, cpt_strings_get(&sets->ids, all->rows[row->representative].set));
-    cpt_text_addf(t, "\t%s\n", row->p_by);
+    cpt_text_add(t, "\n");
 }
 
 /* Folds redundant rows and writes all of them; the rows are freed. */
@@ -187,7 +187,7 @@ static cpt_status write_members(const cpt_study *s, int32_t n, const cpt_gzip_me
 {
     static const char header[] =
         "concept\tunit_kind\tranking\tmethod\tcollection\tterm\tname\tsize\toverlap\tes\tnes\tp\t"
-        "log10p\tq\tlog2err\tleading_edge\tic\trepresented_by\tp_by\n";
+        "log10p\tq\tlog2err\tleading_edge\tic\trepresented_by\n";
     char path[PATH_LIMIT];
     cpt_status status = cpt_study_path(s, "enrichment.tsv.gz", path, sizeof path, e);
     return status ? status : cpt_gzip_table_write(path, header, n, members, e);
