@@ -77,6 +77,21 @@ static void print_authors(const json_t *authors, const json_t *list)
     if (!json_object_size(authors) && !n_earlier) puts("nothing has been said yet");
 }
 
+/* One key per line, in the order of the concepts: for whoever writes notes by program. */
+static int print_keys(cli *c, cpt_notes *n)
+{
+    cpt_err err;
+    char *text;
+    size_t i;
+    json_t *key;
+    if (cpt_notes_keys(n, &text, &err) != CPT_OK) return cli_fail(&err);
+    json_t *root = json_loads(text, 0, NULL);
+    free(text);
+    json_array_foreach(json_object_get(root, "keys"), i, key) puts(json_string_value(key));
+    json_decref(root);
+    return cli_close_stdout();
+}
+
 int cli_notes(cli *c)
 {
     cpt_err err;
@@ -87,6 +102,12 @@ int cli_notes(cli *c)
     if (code == CLI_OK && cpt_notes_open(c->operands[0], &c->ctx, &n, &err) != CPT_OK)
         code = cli_fail(&err);
     if (code != CLI_OK) {
+        json_decref(files);
+        return code;
+    }
+    if (cli_value(c, "keys")) {
+        code = print_keys(c, n);
+        cpt_notes_close(n);
         json_decref(files);
         return code;
     }

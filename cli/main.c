@@ -34,6 +34,8 @@ static const cli_extra enrich_extras[] = {
     {"ranking", 0, "FILE", "gene TAB statistic per line: preranked GSEA", NULL},
     {"genes", 0, "FILE", "one gene per line: over-representation", NULL},
     {"background", 0, "FILE", "universe for --genes; default: all genes with an annotation", NULL},
+    {"plots", 0, "DIR", "with --ranking: running sums of the significant sets as SVG files", NULL},
+    {"plot-terms", 0, "N", "with --plots: at most so many per collection [20]", NULL},
     {NULL, 0, NULL, NULL, NULL}};
 static const cli_extra export_extras[] = {{"what", 0, "WHAT", "concepts, genes, terms or notes", NULL},
                                           {"format", 0, "FORMAT", "tsv (default) or json", NULL},
@@ -67,6 +69,9 @@ static const cli_extra serve_extras[] = {
     {"listen", 0, "ADDR", "bind this address instead of 127.0.0.1 and ::1", NULL},
     {"no-browser", 0, NULL, "do not open a browser", NULL},
     {"ui-dir", 0, "DIR", "pages from a folder (for their development)", NULL},
+    {NULL, 0, NULL, NULL, NULL}};
+static const cli_extra notes_extras[] = {
+    {"keys", 0, NULL, "prints the key of every concept, one per line", NULL},
     {NULL, 0, NULL, NULL, NULL}};
 static const cli_extra no_extras[] = {{NULL, 0, NULL, NULL, NULL}};
 
@@ -130,7 +135,7 @@ static const cli_command commands[] = {
      "Adds the notes in each FILE, a notes.sqlite or what `export --what notes --format json` wrote, "
      "to those of\n"
      "STUDY. Nothing is lost or doubled: the same file again adds nothing. Then counts what is there.",
-     "", cli_notes, no_extras},
+     "", cli_notes, notes_extras},
     {"review", "a whole study", "STUDY [options]", "evidence for the blind review; agreement of experts",
      "Runs the study's pipeline on the coordinates of the embedding and on random directions, which "
      "the blind\n"

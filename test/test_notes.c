@@ -681,7 +681,10 @@ static void kill_one(uint32_t seed);
  * killed. */
 static void killed_writer_loses_nothing(void **state)
 {
-    for (uint32_t i = 0; i < 12; i++) kill_one(i);
+    const char *rounds = getenv("CONCEPTOME_KILLS");
+    uint32_t n = rounds ? (uint32_t)atoi(rounds) : 12;
+    for (uint32_t i = 0; i < n; i++) kill_one(i);
+    if (rounds) printf("%u kills\n", n);
 }
 
 static void kill_one(uint32_t seed)
@@ -731,8 +734,9 @@ static void kill_one(uint32_t seed)
 
 #define T(f) cmocka_unit_test_setup_teardown(f, make_folder, drop_folder)
 
-int main(void)
+int main(int argc, char **argv)
 {
+    if (argc > 1) cmocka_set_test_filter(argv[1]);
     const struct CMUnitTest tests[] = {
         T(what_was_said_is_there_again), T(undo_and_redo),
         T(history_has_everything),       T(saving_again_adds_nothing),

@@ -48,7 +48,8 @@ cpt_status cpt_term_rows_gsea(const cpt_gsea_engine *engine, const double *stati
         out->n_tested += !isnan(g->p);
         out->rows[i] = (cpt_term_row){
             .set = g->set, .size = g->size, .overlap = g->n_leading, .es = g->es, .nes = g->nes, .p = g->p,
-            .log10p = g->log10p, .q = g->q, .log2err = g->log2err, .n_genes = g->n_leading, .genes = g->leading};
+            .log10p = g->log10p, .q = g->q, .log2err = g->log2err, .n_genes = g->n_leading, .genes = g->leading,
+            .p_by = g->shared ? "ranks" : g->multilevel ? "multilevel" : "permutations"};
     }
     finish(out);
 done:
@@ -68,7 +69,7 @@ cpt_status cpt_term_rows_ora(const cpt_genesets *sets, int32_t n_study, const in
         const cpt_ora_row *o = &out->ora->rows[i];
         out->rows[i] = (cpt_term_row){
             .set = o->set, .size = o->size, .overlap = o->overlap, .es = NAN, .nes = NAN, .p = o->p,
-            .log10p = o->log10p, .q = o->q, .log2err = NAN, .n_genes = o->n_genes, .genes = o->genes};
+            .log10p = o->log10p, .q = o->q, .log2err = NAN, .n_genes = o->n_genes, .genes = o->genes, .p_by = "exact"};
     }
     finish(out);
 done:
@@ -140,7 +141,7 @@ cpt_status cpt_term_rows_dag(const cpt_go *go, const cpt_annotation *a, cpt_go_a
             goto done;
         }
         out->rows[s] = (cpt_term_row){.set = s, .size = d->size, .overlap = d->overlap, .es = NAN, .nes = NAN,
-                                      .p = d->p, .log10p = d->log10p, .q = NAN, .log2err = NAN};
+                                      .p = d->p, .log10p = d->log10p, .q = NAN, .log2err = NAN, .p_by = "exact"};
         tested_p[s] = d->tested ? d->p : NAN;
         out->n_tested += d->tested;
     }

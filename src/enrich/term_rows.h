@@ -11,6 +11,7 @@ typedef struct cpt_term_row {
     double es, nes, p, log10p, q, log2err; /* NaN where not defined */
     int32_t n_genes;
     const int32_t *genes;       /* leading edge in order of the ranking, or the overlap ascending */
+    const char *p_by;           /* "permutations", "multilevel", "ranks" (the null that rankings share), "exact" */
     int32_t representative;     /* row that stands for this one; its own number when it stays */
 } cpt_term_row;
 

@@ -10,7 +10,7 @@
  * doc/formats.md describes it). Texts are collected in one cpt_strings and pointers set once all
  * are in, since the blob moves. */
 
-enum { N_COLUMNS = 18, N_TEXTS = 7 };
+enum { N_COLUMNS = 19, N_TEXTS = 7 };
 
 static double number_or_nan(const char *s)
 {

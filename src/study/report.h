@@ -6,6 +6,7 @@
 #ifndef CPT_STUDY_REPORT_H
 #define CPT_STUDY_REPORT_H
 
+#include "notes/notes.h"
 #include "study/study.h"
 
 /* Our defaults; each is named where it acts. */
@@ -46,6 +47,7 @@ typedef struct cpt_report {
     const json_t *evaluation, *dictionary;
     json_t *model, *sets;               /* cache/model.json, cache/enrichment.json; owned */
     const cpt_column *label, *donor, *batch; /* NULL = none */
+    cpt_notes_opinions opinions; /* what experts said; owned */
     const float *umap;
     double cutoff;
     cpt_report_concept *concepts; /* [n_concepts] */
@@ -77,6 +79,8 @@ double cpt_report_json(const json_t *root, const char *a, const char *b,
 const char *cpt_report_label(const cpt_report *r, int64_t cell); /* "" when it has none */
 /* Flags of a concept as <span class="f"> badges with explanations; nothing when there are none. */
 void cpt_report_flags(cpt_report *r, int32_t concept);
+/* What experts call a concept, with their rating; nothing when nobody has named or rated it. */
+void cpt_report_expert(cpt_report *r, int32_t concept);
 
 /* ---- sections ---- */
 void cpt_report_map(cpt_report *r);       /* report_map.c: canvas, legend, selector */
@@ -90,6 +94,7 @@ void cpt_report_link(cpt_report *r, int32_t concept); /* "c12", leading to its c
 bool cpt_report_skipped(cpt_report *r, const json_t *part, const char *what);
 cpt_status cpt_report_card(cpt_report *r, int32_t concept, cpt_err *e); /* report_cards.c */
 void cpt_report_sweep(cpt_report *r);     /* report_sweep.c: nothing without `evaluate --sweep` */
+void cpt_report_terms(cpt_report *r);     /* report_terms.c */
 void cpt_report_methods(cpt_report *r);   /* report_methods.c */
 
 /* ---- report_style.c ---- */

@@ -1,5 +1,6 @@
 #include "base/memory.h"
 #include "study/report.h"
+#include "study/notes_study.h"
 #include "study/store.h"
 
 #include <float.h>
@@ -287,6 +288,7 @@ cpt_status cpt_report_open(cpt_study *s, cpt_report *r, cpt_err *e)
     r->cutoff = cpt_options_number(s->options, "cutoff");
     CPT_TRY(open_results(s, r, e));
     CPT_TRY(check_sizes(r, e));
+    CPT_TRY(cpt_study_opinions(s, &r->opinions, e));
     CPT_TRY(cpt_alloc(&r->concepts, (size_t)r->u->n_concepts, sizeof *r->concepts, e));
     for (int32_t c = 0; c < r->u->n_concepts; c++)
         r->concepts[c] = (cpt_report_concept){.label = -1, .share = NAN, .distance = NAN, .donor =
@@ -307,10 +309,34 @@ void cpt_report_close(cpt_report *r)
 {
     json_decref(r->model);
     json_decref(r->sets);
+    cpt_notes_opinions_free(&r->opinions);
     free(r->concepts);
     free(r->label_counts);
     free(r->order);
     cpt_text_free(&r->html);
+}
+
+/* ---- experts ---- */
+
+void cpt_report_expert(cpt_report *r, int32_t concept)
+{
+    const cpt_notes_opinion *o = cpt_notes_opinion_of(&r->opinions, concept);
+    cpt_text *t = &r->html;
+    if (!o || (!*o->name && !*o->label && !o->n_ratings)) return;
+    cpt_text_add(t, "<span class=\"expert\" title=\"Said by experts; the latest name.");
+    if (o->n_names > 1) cpt_text_addf(t, " %d different names were given.", o->n_names);
+    cpt_text_add(t, "\"><b>");
+    cpt_text_add_html(t, o->name);
+    cpt_text_add(t, "</b>");
+    if (*o->label) {
+        cpt_text_add(t, " <small>");
+        cpt_text_add_html(t, o->label);
+        cpt_text_add(t, "</small>");
+    }
+    if (o->n_ratings)
+        cpt_text_addf(t, " <small>interpretability %.1f of 5, %d expert%s</small>", o->rating,
+                      o->n_ratings, o->n_ratings > 1 ? "s" : "");
+    cpt_text_add(t, "</span> ");
 }
 
 /* ---- flags ---- */

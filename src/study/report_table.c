@@ -102,6 +102,11 @@ static void add_row(cpt_report *r, int32_t concept, bool card)
         cpt_report_number(t, r->concepts[concept].distance, 2);
         cpt_text_add(t, "</td>");
     }
+    if (r->opinions.n) {
+        cpt_text_add(t, "<td>");
+        cpt_report_expert(r, concept);
+        cpt_text_add(t, "</td>");
+    }
     cpt_text_add(t, "<td>");
     cpt_report_flags(r, concept);
     cpt_text_add(t, "</td></tr>\n");
@@ -137,6 +142,8 @@ cpt_status cpt_report_table(cpt_report *r, cpt_err *e)
         add_header(t, "distance", "median distance from prototype to counterfactual, in units of "
                                   "the median "
                    "nearest-neighbour distance of all cells", true);
+    if (r->opinions.n)
+        add_header(t, "experts", "name, label and mean rating that experts gave", false);
     add_header(t, "flags", "see the hints on each flag", false);
     cpt_text_add(t, "</tr></thead><tbody>\n");
     for (int32_t i = 0; i < r->u->n_concepts; i++) {

@@ -4,6 +4,7 @@
 #include "study/enrichment_corrections.h"
 #include "study/genesets_open.h"
 #include "study/gzip_table.h"
+#include "study/shared_null.h"
 #include "study/store.h"
 
 #include <math.h>
@@ -71,7 +72,7 @@ static void add_line(cpt_text *t, const job *j, const place *at, const cpt_term_
     cpt_text_add(t, "\t");
     if (row->representative != i)
         cpt_text_add(t, cpt_strings_get(&sets->ids, all->rows[row->representative].set));
-    cpt_text_add(t, "\n");
+    cpt_text_addf(t, "\t%s\n", row->p_by);
 }
 
 /* Folds redundant rows and writes all of them; the rows are freed. */
@@ -186,52 +187,39 @@ static cpt_status write_members(const cpt_study *s, int32_t n, const cpt_gzip_me
 {
     static const char header[] =
         "concept\tunit_kind\tranking\tmethod\tcollection\tterm\tname\tsize\toverlap\tes\tnes\tp\t"
-        "log10p\tq\tlog2err\tleading_edge\tic\trepresented_by\n";
+        "log10p\tq\tlog2err\tleading_edge\tic\trepresented_by\tp_by\n";
     char path[PATH_LIMIT];
     cpt_status status = cpt_study_path(s, "enrichment.tsv.gz", path, sizeof path, e);
     return status ? status : cpt_gzip_table_write(path, header, n, members, e);
 }
 
-static cpt_status open_engines(job *j, const cpt_options *o, uint64_t seed, cpt_err *e)
+static cpt_status open_engines(job *j, const cpt_options *o, uint64_t seed, cpt_gsea_options *g,
+                               cpt_err *e)
 {
-    cpt_gsea_options g;
-    cpt_gsea_options_init(&g);
-    g.weight = cpt_options_number(o, "weight");
-    g.n_permutations = (int32_t)cpt_options_integer(o, "permutations");
-    g.multilevel = strcmp(cpt_options_text(o, "gsea-p"), "multilevel") == 0;
-    g.seed = seed;
+    cpt_gsea_options_init(g);
+    g->weight = cpt_options_number(o, "weight");
+    g->n_permutations = (int32_t)cpt_options_integer(o, "permutations");
+    g->multilevel = strcmp(cpt_options_text(o, "gsea-p"), "multilevel") == 0;
+    g->seed = seed;
     cpt_status status = cpt_alloc(&j->engines, (size_t)j->families->n, sizeof *j->engines, e);
     for (int32_t i = 0; i < j->families->n && status == CPT_OK; i++) {
-        j->engines[i] = cpt_gsea_engine_new(j->families->sets[i], &g, e);
+        j->engines[i] = cpt_gsea_engine_new(j->families->sets[i], g, e);
         if (!j->engines[i]) status = e ? e->code : CPT_ERR_MEMORY;
     }
     return status;
 }
 
-static cpt_status read_dag_tests(job *j, const char *list, cpt_err *e)
+/* The names were judged when the option was set. */
+static void read_dag_tests(job *j, const char *list)
 {
-    const char *names[N_DAG_TESTS];
-    for (int m = 0; m < N_DAG_TESTS; m++) names[m] = dag_tests[m].name;
-    for (const char *p = list; *p; p += strcspn(p, ","), p += *p == ',') {
-        char word[32];
-        int m = 0;
-        snprintf(word, sizeof word, "%.*s", (int)strcspn(p, ","), p);
-        while (m < N_DAG_TESTS && strcmp(word, names[m]) != 0) m++;
-        if (m < N_DAG_TESTS) {
-            j->dag_test[m] = true;
-        } else if (strcmp(list, "none") != 0) {
-            const char *near = cpt_nearest_word(word, names, N_DAG_TESTS);
-            return cpt_fail(e, CPT_ERR_USAGE,
-                            "--dag-tests: '%s' is not one of elim, weight01, parent_child, "
-                            "parent_child_intersect%s%s%s",
-                            word, near ? "; did you mean '" : "", near ? near : "",
-                            near ? "'?" : "");
-        }
-    }
-    return CPT_OK;
+    for (const char *p = list; *p; p += strcspn(p, ","), p += *p == ',')
+        for (int m = 0; m < N_DAG_TESTS; m++)
+            if (strncmp(p, dag_tests[m].name, strcspn(p, ",")) == 0 &&
+                strlen(dag_tests[m].name) == strcspn(p, ","))
+                j->dag_test[m] = true;
 }
 
-static cpt_status read_settings(job *j, const cpt_options *o, cpt_err *e)
+static void read_settings(job *j, const cpt_options *o)
 {
     static const char *const kinds[] = {"resnik", "lin", "simrel",
                                         "wang"}; /* in order of cpt_similarity */
@@ -245,7 +233,7 @@ static cpt_status read_settings(job *j, const cpt_options *o, cpt_err *e)
     for (int i = 0; i < 4; i++)
         if (strcmp(similarity, kinds[i]) == 0) j->reduction.kind = (cpt_similarity)i;
     j->weight01_as_topgo = strcmp(cpt_options_text(o, "weight01"), "topgo") == 0;
-    return read_dag_tests(j, cpt_options_text(o, "dag-tests"), e);
+    read_dag_tests(j, cpt_options_text(o, "dag-tests"));
 }
 
 cpt_status cpt_stage_enrichment(cpt_study *s, cpt_err *e)
@@ -253,15 +241,18 @@ cpt_status cpt_stage_enrichment(cpt_study *s, cpt_err *e)
     cpt_families families = {0};
     cpt_kept_table kept = {0};
     job j = {.families = &families, .kept = &kept};
-    json_t *corrections = NULL;
+    json_t *corrections = NULL, *by_rank = NULL;
+    cpt_gsea_options g;
+    cpt_rank_null *shared = NULL;
     cpt_gzip_member *members = NULL;
     int32_t n_concepts = 0;
     cpt_status status;
     CPT_TRY(cpt_study_universe(s, &j.universe, e));
     CPT_TRY(cpt_concept_rankings_open(s, &j.rankings, e));
     CPT_TRY(cpt_families_open(s->options, &j.universe->symbols, &families, s->ctx, e));
-    CPT_TRY(read_settings(&j, s->options, e));
-    CPT_TRY(open_engines(&j, s->options, s->ctx->seed, e));
+    read_settings(&j, s->options);
+    CPT_TRY(open_engines(&j, s->options, s->ctx->seed, &g, e));
+    CPT_TRY(cpt_shared_null_open(s, &families, j.engines, &j.rankings, &g, &shared, &by_rank, e));
     CPT_TRY(cpt_alloc(&members, (size_t)j.rankings.n_concepts, sizeof *members, e));
     n_concepts = j.rankings.n_concepts;
     CPT_TRY(cpt_kept_table_make(families.n, n_concepts, &kept, e));
@@ -269,12 +260,15 @@ cpt_status cpt_stage_enrichment(cpt_study *s, cpt_err *e)
     CPT_TRY(write_members(s, n_concepts, members, e));
     CPT_TRY(cpt_corrections_write(s, &kept, &families, &corrections, e));
     json_object_set_new(families.provenance, "corrections", corrections);
+    if (by_rank) json_object_set(families.provenance, "weights_by_rank", by_rank);
     status = cpt_store_write_json(s, "cache/enrichment.json", families.provenance, e);
 done:
     for (int32_t i = 0; members && i < n_concepts; i++) free(members[i].bytes);
     free(members);
     for (int32_t i = 0; j.engines && i < families.n; i++) cpt_gsea_engine_free(j.engines[i]);
     free(j.engines);
+    cpt_rank_null_free(shared);
+    json_decref(by_rank);
     cpt_kept_table_free(&kept);
     cpt_families_free(&families);
     return status;

@@ -12,7 +12,7 @@ case_simulate_and_run() {
         if [ -s "one/study/$file" ]; then good; else bad "one/study/$file is absent"; fi
     done
     if gzip -dc one/study/enrichment.tsv.gz | head -1 | tr '\t' ' ' | grep -q \
-        '^concept unit_kind ranking method collection term name size overlap es nes p log10p q log2err leading_edge ic represented_by$'; then
+        '^concept unit_kind ranking method collection term name size overlap es nes p log10p q log2err leading_edge ic represented_by p_by$'; then
         good
     else
         bad "enrichment.tsv.gz: header"

@@ -31,7 +31,7 @@ const pairs: Column<Pair>[] = [
 ];
 
 const KIND = { concept: "concepts", neuron: "neurons", random: "random directions" } as const;
-const LEFT = 130, WIDTH = 520, ROW = 34;
+const LEFT = 168, WIDTH = 560, ROW = 34;
 
 /** Mean ratings with their intervals on the scale from 1 to 5. */
 function Means({ kinds }: { kinds: Agreement["kinds"] }) {

@@ -15,7 +15,6 @@ import { Choice } from "../parts/choice";
 import { parseSource, useColouring } from "../parts/colouring";
 import { Evidence } from "../parts/evidence";
 import { Histogram } from "../parts/histogram";
-import { ConceptLink } from "../parts/links";
 import { Author, focusNote, NoteFields, Scale } from "../parts/notes";
 import { Empty, Failed, Loading } from "../parts/states";
 import { Earlier } from "../parts/earlier";
@@ -87,7 +86,7 @@ function Queue({ study }: PageProps) {
   return (
     <>
       <div class="review-head">
-        <h2>{conceptName(c)}</h2> <ConceptLink concept={c} />
+        <h2>{conceptName(c)}</h2> <a href={href({ page: "concept", id: String(c) })}>all evidence</a>
         <span class="unit">{count(rated)} of {plural(total, "concept")} rated; best evidence first</span>
         <span class="spacer" />
         <button type="button" onClick={next}>{valueOf(c, "rating") ? "Next (Enter)" : "Skip (s)"}</button>
@@ -254,7 +253,7 @@ function Home({ study, sessions, reload }: { study: Study; sessions: Session[]; 
       <section>
         <h2>Blind review</h2>
         <p>Are concepts easier to interpret than neurons, or than random directions? Units of the three kinds come in random order without a name.
-          A tenth comes twice, to see how far an expert agrees with himself. What the evidence itself shows, such as how many cells are active, cannot be hidden.</p>
+          A tenth comes twice, to see how far experts agree with themselves. What the evidence itself shows, such as how many cells are active, cannot be hidden.</p>
         <Start onStarted={reload} />
         {sessions.length > 0 && (
           <table class="small sessions"><caption class="hidden">Sessions</caption>
