@@ -45,3 +45,20 @@ case_notes_in_results() {
     expect 0 report shown -v
     said "report: nothing has changed"
 }
+
+# After a run with another dictionary a note is kept, but on no concept; with the first one back it is where it was.
+case_notes_of_an_earlier_dictionary() {
+    need_study
+    cp -r one/study again
+    key=$("$program" notes again --keys -q 2>/dev/null | sed -n 3p)
+    sample_notes Ada 'about c2' 00000000000000000000000000000003 "$key" >c2.json
+    expect 0 notes again c2.json
+    said "Ada: 1 name"
+    expect 0 run cells.h5ad -o again --k 3
+    expect 0 notes again
+    said "1 values about concepts of an earlier dictionary"
+    if grep -q "Ada: 1 name" out; then bad "the note is on another concept"; else good; fi
+    expect 0 run cells.h5ad -o again --k 0 # as at first: chosen from the data
+    expect 0 notes again
+    said "Ada: 1 name"
+}
