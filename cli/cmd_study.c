@@ -175,17 +175,30 @@ int cli_report(cli *c)
 int cli_enrich(cli *c)
 {
     cpt_err err;
-    const char *ranking = cli_value(c, "ranking"), *genes = cli_value(c, "genes");
+    const char *n_plots = cli_value(c, "plot-terms");
+    cpt_enrich_request what = {.ranking = cli_value(c, "ranking"),
+                               .genes = cli_value(c, "genes"),
+                               .background = cli_value(c, "background"),
+                               .plots = cli_value(c, "plots"),
+                               .n_plots = 20};
+    if (!what.ranking && (what.plots || n_plots)) return cli_usage(c, "--plots goes with --ranking");
+    if (!what.genes && what.background) return cli_usage(c, "--background goes with --genes");
     if (cli_value(c, "shard")) {
-        if (ranking || genes) return cli_usage(c, "--shard is for studies");
+        if (what.ranking || what.genes) return cli_usage(c, "--shard is for studies");
         return cli_piece(c, "enrichment");
     }
-    if (!ranking && !genes) return run_stage(c, "enrichment", "enrichment.tsv.gz");
-    if (ranking && genes) return cli_usage(c, "--ranking and --genes exclude each other");
+    if (!what.ranking && !what.genes) return run_stage(c, "enrichment", "enrichment.tsv.gz");
+    if (what.ranking && what.genes) return cli_usage(c, "--ranking and --genes exclude each other");
     if (c->n_operands)
-        return cli_usage(c, "a study and --%s exclude each other", ranking ? "ranking" : "genes");
-    if (cpt_enrich_list(ranking, genes, cli_value(c, "background"), c->options, c->json, stdout,
-                        &c->ctx, &err) != CPT_OK)
+        return cli_usage(c, "a study and --%s exclude each other", what.ranking ? "ranking" : "genes");
+    if (n_plots) {
+        char *end;
+        long n = strtol(n_plots, &end, 10);
+        if (*end || n < 1 || n > 100000)
+            return cli_usage(c, "--plot-terms: '%s' is not a number from 1 to 100,000", n_plots);
+        what.n_plots = (int32_t)n;
+    }
+    if (cpt_enrich_list(&what, c->options, c->json, stdout, &c->ctx, &err) != CPT_OK)
         return cli_fail(&err);
     return cli_close_stdout();
 }

@@ -34,6 +34,8 @@ static const cli_extra enrich_extras[] = {
     {"ranking", 0, "FILE", "gene TAB statistic per line: preranked GSEA", NULL},
     {"genes", 0, "FILE", "one gene per line: over-representation", NULL},
     {"background", 0, "FILE", "universe for --genes; default: all genes with an annotation", NULL},
+    {"plots", 0, "DIR", "with --ranking: running sums of the significant sets as SVG files", NULL},
+    {"plot-terms", 0, "N", "with --plots: at most so many per collection [20]", NULL},
     {NULL, 0, NULL, NULL, NULL}};
 static const cli_extra export_extras[] = {{"what", 0, "WHAT", "concepts, genes, terms or notes", NULL},
                                           {"format", 0, "FORMAT", "tsv (default) or json", NULL},

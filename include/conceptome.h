@@ -383,11 +383,17 @@ cpt_status cpt_train(const char *embedding, const char *key, const char *diction
 /* Embedding + dictionary -> concepts.h5ad. */
 cpt_status cpt_encode(const char *embedding, const char *key, const char *dictionary_folder,
                       const char *out_h5ad, const cpt_context *ctx, cpt_err *e);
-/* A ranked list (gene TAB statistic per line) or a gene list (one per line; `background` file or NULL)
- * against the gene sets of the options; TSV or JSON into `out`. Exactly one of ranking, genes. */
-cpt_status cpt_enrich_list(const char *ranking, const char *genes, const char *background,
-                           const cpt_options *options, bool json, struct _IO_FILE *out,
-                           const cpt_context *ctx, cpt_err *e);
+/* Exactly one of ranking, genes; the other paths may be NULL. */
+typedef struct cpt_enrich_request {
+    const char *ranking;    /* gene TAB statistic per line: preranked GSEA */
+    const char *genes;      /* one gene per line: over-representation */
+    const char *background; /* universe for genes; NULL = every gene with an annotation */
+    const char *plots;      /* folder for running sums (SVG) of the significant sets of a ranking */
+    int32_t n_plots;        /* at most so many per collection */
+} cpt_enrich_request;
+/* Against the gene sets of the options; TSV or JSON into `out`. */
+cpt_status cpt_enrich_list(const cpt_enrich_request *what, const cpt_options *options, bool json,
+                           struct _IO_FILE *out, const cpt_context *ctx, cpt_err *e);
 /* What a file is and holds, as JSON text (malloc'ed): h5ad, 10x, .pt, .safetensors, .npy, obo, gaf,
  * gmt, dictionary folders, studies. */
 cpt_status cpt_inspect(const char *path, char **json, cpt_err *e);

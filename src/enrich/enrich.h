@@ -32,6 +32,7 @@ typedef struct cpt_gsea_row {
     double es, nes, p, log10p, q; /* q: BH over the rows of this result with a p; NaN when not tested */
     double log2err;               /* standard error of log2 p; NaN when not estimable */
     bool multilevel, below_eps;
+    bool shared;                  /* p and NES from the null that rankings share */
     uint8_t reason;               /* cpt_gsea_reason */
     int32_t n_leading;
     const int32_t *leading;       /* universe genes, in order of the ranking; borrowed from the result */
@@ -40,6 +41,7 @@ typedef struct cpt_gsea_row {
 typedef struct cpt_gsea {
     int32_t n_rows;
     cpt_gsea_row *rows;  /* in the order of the sets */
+    bool shared_null;    /* weights are ranks; else statistics */
     int32_t n_genes, n_tied, n_zero; /* genes ranked, genes sharing a statistic, statistic exactly 0 */
     int32_t *leading_pool;
 } cpt_gsea;
@@ -56,7 +58,17 @@ cpt_gsea_engine *cpt_gsea_engine_new(const cpt_genesets *sets, const cpt_gsea_op
 /* Single-threaded and const: call it from many threads, one ranking each. */
 cpt_status cpt_gsea_engine_run(const cpt_gsea_engine *engine, const double *statistic,
                                cpt_gsea **out, cpt_err *e);
+/* Normalised scores [n_sets] only (NaN where not defined): the price of p grows with sets times permutations. */
+cpt_status cpt_gsea_engine_nes(const cpt_gsea_engine *engine, const double *statistic, double *nes, cpt_err *e);
 void cpt_gsea_engine_free(cpt_gsea_engine *engine);
+
+/* Weights by rank (rank_null.h). First every ranking is asked about: its scores are noted in the null, unless ranks
+ * do not suit it, which `reason` then says ("" = suits). The null is grown, and given to the engine, which uses it
+ * for the rankings that it suits and treats the others by their statistic. Thread-safe but for _use. */
+typedef struct cpt_rank_null cpt_rank_null;
+cpt_status cpt_gsea_engine_ask(const cpt_gsea_engine *engine, const double *statistic, cpt_rank_null *null,
+                               char *reason, size_t capacity, cpt_err *e);
+void cpt_gsea_engine_use(cpt_gsea_engine *engine, const cpt_rank_null *null); /* borrowed; NULL = none */
 
 /* Running sum of one set for a plot: *x (rank, from 0) and *y, n breakpoints, malloc'ed. */
 cpt_status cpt_gsea_running_sum(const cpt_genesets *sets, const double *statistic, int32_t set,

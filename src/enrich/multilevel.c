@@ -1,16 +1,17 @@
 /* multilevel.c - adaptive multilevel splitting of the null of the enrichment score.
  *
  * Problem    p of 1e-20 cannot be had from a thousand random subsets.
- * Method     As fgsea (Korotkevich et al., bioRxiv 060012): a sample of subsets is split at its median
- *            score; the upper half replaces the lower one and walks at random above that bound until it
- *            has forgotten where it came from; again, until the score is reached. Each level halves the
- *            probability; digamma and trigamma differences of order statistics give ln p and its variance.
- *            All arguments are integers, so these are harmonic sums.
- * Complexity log2(1/p) levels of about sample * k accepted swaps (walker.c). Rulers are independent and
- *            run in parallel, each on its own stream keyed by (seed, size, side).
- * Traps      Heavy ties stop the splitting: elements are told apart by hashes first, and rounds without
- *            enough accepted swaps end the ruler, with an upper bound of p, instead of spinning. No probability is
- *            below 1 / C(n, k): levels past that floor would be noise.
+ * Method     As fgsea (Korotkevich et al., bioRxiv 060012): a sample of subsets is split at its
+ * median score; the upper half replaces the lower one and walks at random above that bound until it
+ *            has forgotten where it came from; again, until the score is reached. Each level halves
+ * the probability; digamma and trigamma differences of order statistics give ln p and its variance.
+ *            All arguments are integers, so these are harmonic sums. Ours: the first sample is 16
+ * times as large and its highest 1 in 16 go on, which replaces four levels of walks by draws.
+ * Complexity log2(1/p) levels of about sample * k accepted swaps (walker.c). Rulers are independent
+ * and run in parallel, each on its own stream keyed by (seed, size, side). Traps      Heavy ties
+ * stop the splitting: elements are told apart by hashes first, and rounds without enough accepted
+ * swaps end the ruler, with an upper bound of p, instead of spinning. No probability is below 1 /
+ * C(n, k): levels past that floor would be noise.
  */
 #include "enrich/multilevel.h"
 #include "base/log.h"
@@ -23,48 +24,53 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A level that would need more rounds of all walkers is given up. A round tries k / 10 swaps per walker and
- * k / 2 must be accepted on average, so this is an acceptance of 1 in 400. */
+/* A level that would need more rounds of all walkers is given up. A round tries k / 10 swaps per
+ * walker and k / 2 must be accepted on average, so this is an acceptance of 1 in 400. */
+enum { FIRST_SAMPLE = 16 };
 enum { MOST_ROUNDS = 2000, ROUNDS_TO_JUDGE = 100, ROUNDS_PER_STOP_CHECK = 8 };
 
 /* ---- one level: the sorted sample it was made of ---- */
 
 typedef struct level {
-    cpt_element bound;     /* the largest of the low part */
-    int32_t n_low;
-    cpt_element *elements; /* [S] ascending: low, then high */
+    cpt_element bound; /* the largest of the low part */
+    int32_t n, n_low;
+    cpt_element *elements; /* [n] ascending: low, then high */
+    int32_t *n_positive;   /* [n + 1] positive ones at or behind each */
 } level;
 
 typedef struct ruler {
     cpt_field field;
     int32_t sample_size;
-    bool sided;            /* count only elements with the sign of the score */
+    bool sided;          /* count only elements with the sign of the score */
+    uint64_t seed, item; /* keys of its streams */
     cpt_stream stream;
     cpt_walker *now, *next;
     void *memory;
-    int32_t *order;
+    uint64_t *bitmap;
     level *levels;
     size_t n_levels, capacity;
-    const double *harmonic, *square; /* [S + 2] sums of 1/i and 1/i^2 up to i */
-    double log_p;          /* of the last level */
-    double floor;          /* ln of 1 / C(n, k) */
+    const double *harmonic, *square; /* [FIRST_SAMPLE S + 2] sums of 1/i and 1/i^2 up to i */
+    double log_p;                    /* of the last level */
+    double floor;                    /* ln of 1 / C(n, k) */
     bool stuck, at_eps;
 } ruler;
 
 static void ruler_free(ruler *r)
 {
-    for (size_t l = 0; l < r->n_levels; l++) free(r->levels[l].elements);
+    for (size_t l = 0; l < r->n_levels; l++) {
+        free(r->levels[l].elements);
+        free(r->levels[l].n_positive);
+    }
     free(r->levels);
     free(r->now);
     free(r->next);
     free(r->memory);
-    free(r->order);
+    free(r->bitmap);
 }
 
 static cpt_status ruler_make(const cpt_field *field, int32_t sample_size, ruler *r, cpt_err *e)
 {
     cpt_status status = CPT_OK;
-    uint64_t *bitmap = NULL;
     size_t s = (size_t)sample_size, bytes = cpt_walker_bytes(field->k);
     r->field = *field;
     r->sample_size = sample_size;
@@ -73,15 +79,12 @@ static cpt_status ruler_make(const cpt_field *field, int32_t sample_size, ruler 
     CPT_TRY(cpt_alloc(&r->now, s, sizeof *r->now, e));
     CPT_TRY(cpt_alloc(&r->next, s, sizeof *r->next, e));
     CPT_TRY(cpt_alloc(&r->memory, 2 * s, bytes, e));
-    CPT_TRY(cpt_alloc(&r->order, s, sizeof *r->order, e));
-    CPT_TRY(cpt_alloc(&bitmap, (size_t)field->n / 64 + 1, sizeof *bitmap, e));
+    CPT_TRY(cpt_alloc(&r->bitmap, (size_t)field->n / 64 + 1, sizeof *r->bitmap, e));
     for (size_t i = 0; i < s; i++) {
         cpt_walker_place(&r->now[i], field->k, (char *)r->memory + i * bytes);
         cpt_walker_place(&r->next[i], field->k, (char *)r->memory + (s + i) * bytes);
-        cpt_walker_draw(&r->now[i], field, &r->stream, bitmap);
     }
 done:
-    free(bitmap);
     return status;
 }
 
@@ -97,45 +100,95 @@ static int by_element(const void *a, const void *b)
     return c ? c : (x->walker > y->walker) - (x->walker < y->walker);
 }
 
-/* Splits the sorted sample. *n_low = S when all elements are equal. */
-static int32_t split(const cpt_element *sorted, int32_t s)
+/* Where the sorted sample is split: at the element `at`, or above all that equal it when it is the
+ * smallest. n when all elements are equal. */
+static int32_t split(const scored *sorted, int32_t n, int32_t at)
 {
     int32_t f = 0;
-    while (cpt_element_compare(&sorted[f], &sorted[s / 2]) < 0) f++;
-    if (f == 0) /* the median is the smallest: the bound is all that equals it */
-        while (f < s && cpt_element_compare(&sorted[f], &sorted[0]) == 0) f++;
+    while (cpt_element_compare(&sorted[f].element, &sorted[at].element) < 0) f++;
+    if (f == 0)
+        while (f < n && cpt_element_compare(&sorted[f].element, &sorted[0].element) == 0) f++;
     return f;
 }
 
-/* Adds a level and replaces the low walkers by copies of high ones. *added = false: all are equal. */
+/* Sorts the sample and makes it a level. *added = false: all are equal. */
+static cpt_status add_level(ruler *r, scored *all, int32_t n, int32_t at, bool *added, cpt_err *e)
+{
+    cpt_status status;
+    level new = {.n = n};
+    qsort(all, (size_t)n, sizeof *all, by_element);
+    new.n_low = split(all, n, at);
+    *added = new.n_low < n;
+    if (!*added) return CPT_OK;
+    CPT_TRY(cpt_alloc(&new.elements, (size_t)n, sizeof *new.elements, e));
+    CPT_TRY(cpt_alloc(&new.n_positive, (size_t)n + 1, sizeof *new.n_positive, e));
+    for (int32_t i = 0; i < n; i++) new.elements[i] = all[i].element;
+    for (int32_t i = n; i-- > 0;)
+        new.n_positive[i] = new.n_positive[i + 1] + new.elements[i].positive;
+    new.bound = new.elements[new.n_low - 1];
+    CPT_TRY(cpt_grow(&r->levels, &r->capacity, r->n_levels + 1, sizeof *r->levels, e));
+    r->levels[r->n_levels++] = new;
+    return CPT_OK;
+done:
+    free(new.elements);
+    free(new.n_positive);
+    return status;
+}
+
+static void draw_one(ruler *r, int32_t i, cpt_walker *to)
+{
+    cpt_stream stream;
+    cpt_stream_init(&stream, r->seed, CPT_RANDOM_MULTILEVEL, r->item + ((uint64_t)(i + 1) << 24));
+    cpt_walker_draw(to, &r->field, &stream, r->bitmap);
+}
+
+/* The first level. Only scores are kept at first; the subsets that go on are drawn a second time.
+ */
+static cpt_status sample(ruler *r, bool *added, cpt_err *e)
+{
+    int32_t s = r->sample_size, n = s * FIRST_SAMPLE;
+    scored *all;
+    cpt_status status = cpt_alloc(&all, (size_t)n, sizeof *all, e);
+    if (status) return status;
+    for (int32_t i = 0; i < n; i++) {
+        draw_one(r, i, &r->now[0]);
+        all[i] = (scored){cpt_walker_score(&r->now[0], &r->field), i};
+    }
+    status = add_level(r, all, n, n - s, added, e);
+    if (status == CPT_OK && *added) {
+        int32_t f =
+            r->levels[0].n_low; /* fewer or more than s go on only when subsets are the same */
+        for (int32_t i = 0; i < s; i++) {
+            int32_t from = n - 1 - i;
+            if (from < f) from = f + (int32_t)cpt_stream_below(&r->stream, (uint64_t)(n - f));
+            draw_one(r, all[from].walker, &r->now[i]);
+            cpt_walker_score(&r->now[i], &r->field);
+        }
+    }
+    free(all);
+    return status;
+}
+
+/* Adds a level and replaces the low walkers by copies of high ones. */
 static cpt_status resample(ruler *r, bool *added, cpt_err *e)
 {
-    cpt_status status = CPT_OK;
     int32_t s = r->sample_size;
-    scored *all = NULL;
-    cpt_element *sorted = NULL;
-    *added = false;
-    CPT_TRY(cpt_alloc(&all, (size_t)s, sizeof *all, e));
-    CPT_TRY(cpt_alloc(&sorted, (size_t)s, sizeof *sorted, e));
+    scored *all;
+    cpt_status status = cpt_alloc(&all, (size_t)s, sizeof *all, e);
+    if (status) return status;
     for (int32_t i = 0; i < s; i++) all[i] = (scored){cpt_walker_score(&r->now[i], &r->field), i};
-    qsort(all, (size_t)s, sizeof *all, by_element);
-    for (int32_t i = 0; i < s; i++) sorted[i] = all[i].element;
-    int32_t f = split(sorted, s);
-    if (f == s) goto done;
-    CPT_TRY(cpt_grow(&r->levels, &r->capacity, r->n_levels + 1, sizeof *r->levels, e));
-    r->levels[r->n_levels++] = (level){sorted[f - 1], f, sorted};
-    sorted = NULL;
-    for (int32_t i = 0; i < s; i++) {
-        int32_t from = i < f ? f + (int32_t)cpt_stream_below(&r->stream, (uint64_t)(s - f)) : i;
-        cpt_walker_copy(&r->next[i], &r->now[all[from].walker], r->field.k);
+    status = add_level(r, all, s, s / 2, added, e);
+    if (status == CPT_OK && *added) {
+        int32_t f = r->levels[r->n_levels - 1].n_low;
+        for (int32_t i = 0; i < s; i++) {
+            int32_t from = i < f ? f + (int32_t)cpt_stream_below(&r->stream, (uint64_t)(s - f)) : i;
+            cpt_walker_copy(&r->next[i], &r->now[all[from].walker], r->field.k);
+        }
+        cpt_walker *t = r->now;
+        r->now = r->next;
+        r->next = t;
     }
-    cpt_walker *t = r->now;
-    r->now = r->next;
-    r->next = t;
-    *added = true;
-done:
     free(all);
-    free(sorted);
     return status;
 }
 
@@ -153,7 +206,8 @@ static cpt_status mix(ruler *r, const cpt_context *ctx, cpt_err *e)
             r->stuck = true;
             return CPT_OK;
         }
-        if (rounds % ROUNDS_PER_STOP_CHECK == 0 && cpt_check_stop(ctx, e)) return CPT_ERR_INTERRUPTED;
+        if (rounds % ROUNDS_PER_STOP_CHECK == 0 && cpt_check_stop(ctx, e))
+            return CPT_ERR_INTERRUPTED;
     } while (accepted < need);
     for (int32_t round = 0; round < rounds; round++)
         for (int32_t i = 0; i < s; i++)
@@ -173,7 +227,7 @@ static double psi1_difference(const ruler *r, int32_t a, int32_t b)
 
 static int32_t n_high(const ruler *r, size_t l)
 {
-    return r->sample_size - r->levels[l].n_low;
+    return r->levels[l].n - r->levels[l].n_low;
 }
 
 static bool beyond(const level *last, double numerator, double total)
@@ -187,9 +241,10 @@ static cpt_status extend(ruler *r, double numerator, double total, double log_ep
 {
     cpt_status status = CPT_OK;
     bool added;
-    CPT_TRY(resample(r, &added, e));
+    CPT_TRY(sample(r, &added, e));
     while (added && beyond(&r->levels[r->n_levels - 1], numerator, total)) {
-        r->log_p += psi_difference(r, n_high(r, r->n_levels - 1) + 1, r->sample_size + 1);
+        r->log_p +=
+            psi_difference(r, n_high(r, r->n_levels - 1) + 1, r->levels[r->n_levels - 1].n + 1);
         r->at_eps = r->log_p < log_eps;
         if (r->at_eps || r->log_p < r->floor) break;
         CPT_TRY(mix(r, ctx, e));
@@ -205,17 +260,20 @@ done:
 /* Elements from `from` on that are at least the score, and of its side. */
 static int32_t count(const ruler *r, const level *l, int32_t from, const cpt_multilevel_query *q)
 {
-    int32_t n = 0;
-    for (int32_t i = from; i < r->sample_size; i++) {
-        const cpt_element *x = &l->elements[i];
-        if (r->sided && !x->positive) continue;
-        n += cpt_score_compare(x->numerator, x->total, q->numerator, q->total) >= 0;
+    int32_t end = l->n;
+    while (from < end) {
+        int32_t middle = from + (end - from) / 2;
+        const cpt_element *x = &l->elements[middle];
+        bool below = cpt_score_compare(x->numerator, x->total, q->numerator, q->total) < 0;
+        if (below) from = middle + 1;
+        else end = middle;
     }
-    return n;
+    return r->sided ? l->n_positive[from] : l->n - from;
 }
 
 /* The last factor: n of `whole` - 1 elements reach the score. */
-static void finish(const ruler *r, cpt_multilevel_query *q, double variance, int32_t n, int32_t whole)
+static void finish(const ruler *r, cpt_multilevel_query *q, double variance, int32_t n,
+                   int32_t whole)
 {
     q->log_p += psi_difference(r, n > 0 ? n : 1, whole);
     q->log2err = n > 0 ? sqrt(variance + psi1_difference(r, n, whole)) / M_LN2 : NAN;
@@ -223,24 +281,24 @@ static void finish(const ruler *r, cpt_multilevel_query *q, double variance, int
 
 static void read_ruler(const ruler *r, cpt_multilevel_query *q)
 {
-    int32_t s = r->sample_size;
     double variance = 0;
     bool past = true;
     q->log_p = 0;
     for (size_t l = 0; l < r->n_levels; l++) {
         const level *at = &r->levels[l];
         if (!beyond(at, q->numerator, q->total)) {
-            finish(r, q, variance, count(r, at, 0, q), s + 1);
+            finish(r, q, variance, count(r, at, 0, q), at->n + 1);
             past = false;
             break;
         }
-        q->log_p += psi_difference(r, n_high(r, l) + 1, s + 1);
-        variance += psi1_difference(r, n_high(r, l) + 1, s + 1);
+        q->log_p += psi_difference(r, n_high(r, l) + 1, at->n + 1);
+        variance += psi1_difference(r, n_high(r, l) + 1, at->n + 1);
     }
     q->below_eps = past && r->at_eps;
     q->stuck = false;
-    if (past && r->n_levels) { /* the bounds end below the score: ask the last upper part. It was drawn
-        above its bound whether or not it could move on from there, as the best few subsets cannot. */
+    if (past &&
+        r->n_levels) { /* the bounds end below the score: ask the last upper part. It was drawn
+above its bound whether or not it could move on from there, as the best few subsets cannot. */
         const level *last = &r->levels[r->n_levels - 1];
         int32_t n = count(r, last, last->n_low, q);
         q->stuck = n == 0 && !r->at_eps;
@@ -289,10 +347,11 @@ static int by_ruler(const void *a, const void *b)
 }
 
 static cpt_status shared_make(int32_t n, const double *weight, const cpt_gsea_options *o,
-                              int32_t n_queries, cpt_multilevel_query *queries, shared *c, cpt_err *e)
+                              int32_t n_queries, cpt_multilevel_query *queries, shared *c,
+                              cpt_err *e)
 {
     cpt_status status = CPT_OK;
-    size_t s = (size_t)o->sample_size + 2;
+    size_t s = (size_t)o->sample_size * FIRST_SAMPLE + 2;
     c->n = n;
     c->o = o;
     for (int side = 0; side < 2; side++)
@@ -326,11 +385,12 @@ static cpt_status run_ruler(const shared *c, int32_t first, int32_t last, const 
     const cpt_multilevel_query *farthest = c->sorted[last - 1];
     bool negative = farthest->negative;
     cpt_field field = {c->n, farthest->size, c->weight[negative], c->hash, cpt_walk_kernels_get()};
-    ruler r = {.harmonic = c->harmonic, .square = c->square,
-               .sided = c->o->score_type == CPT_SCORE_STD};
+    ruler r = {
+        .harmonic = c->harmonic, .square = c->square, .sided = c->o->score_type == CPT_SCORE_STD};
     double log_eps = c->o->eps > 0 ? log(c->o->eps) : -INFINITY;
-    cpt_stream_init(&r.stream, c->o->seed, CPT_RANDOM_MULTILEVEL,
-                    (uint64_t)farthest->size * 2 + negative);
+    r.seed = c->o->seed;
+    r.item = (uint64_t)farthest->size * 2 + negative; /* below 2^24: CPT_RANKING_MAX_GENES */
+    cpt_stream_init(&r.stream, r.seed, CPT_RANDOM_MULTILEVEL, r.item);
     CPT_TRY(ruler_make(&field, c->o->sample_size, &r, e));
     CPT_TRY(extend(&r, farthest->numerator, farthest->total, log_eps, ctx, e));
     for (int32_t i = first; i < last; i++) read_ruler(&r, c->sorted[i]);

@@ -132,11 +132,11 @@ done:
     return status;
 }
 
-double cpt_pool_best_nes(const cpt_pool *p, const cpt_gsea_row *rows, int32_t v)
+double cpt_pool_best_nes(const cpt_pool *p, const double *nes, int32_t v)
 {
     double best = 0;
     for (int32_t s = p->first_set[v]; s < p->first_set[v + 1]; s++)
-        if (fabs(rows[s].nes) > best) best = fabs(rows[s].nes);
+        if (fabs(nes[s]) > best) best = fabs(nes[s]);
     return best;
 }
 

@@ -33,7 +33,7 @@ typedef struct cpt_agreement {
 cpt_status cpt_pool_agreement(const cpt_pool *p, const cpt_gsea_row *rows, int32_t v, double alpha,
                               cpt_agreement *out, cpt_err *e);
 cpt_status cpt_pool_correct(const cpt_pool *p, cpt_gsea_row *rows, cpt_err *e);
-/* Largest |NES| of a variant; 0 when it has none. */
-double cpt_pool_best_nes(const cpt_pool *p, const cpt_gsea_row *rows, int32_t v);
+/* Largest |NES| of a variant; 0 when it has none. nes: of the pool's sets. */
+double cpt_pool_best_nes(const cpt_pool *p, const double *nes, int32_t v);
 
 #endif

@@ -56,23 +56,22 @@ static double power_of(double x, double power)
     return power == 1 ? x : power == 0 ? 1 : power == 2 ? x * x : pow(x, power);
 }
 
-static void set_weights(const double *statistic, double power, cpt_ranking *r)
+/* In place: strengths, not negative, become weights. */
+static void set_weights(int32_t n, double *weight, double power)
 {
     double sum = 0, largest = 0, unit = 1;
-    for (int32_t i = 0; i < r->n; i++) {
-        double x = fabs(statistic[r->gene[i]]);
-        sum += power_of(x, power);
-        largest = fmax(largest, x);
+    for (int32_t i = 0; i < n; i++) {
+        sum += power_of(weight[i], power);
+        largest = fmax(largest, weight[i]);
     }
     if (largest > 0 && !(sum < 1e290 && sum > 1e-290)) { /* out of range: measure in units of the largest */
         unit = largest;
         sum = 0;
-        for (int32_t i = 0; i < r->n; i++) sum += power_of(fabs(statistic[r->gene[i]]) / unit, power);
+        for (int32_t i = 0; i < n; i++) sum += power_of(weight[i] / unit, power);
     }
     double scale = sum > 0 ? WEIGHT_SUM / sum : 0;
     if (scale >= 1) scale = floor(scale);
-    for (int32_t i = 0; i < r->n; i++)
-        r->weight[i] = rint(power_of(fabs(statistic[r->gene[i]]) / unit, power) * scale);
+    for (int32_t i = 0; i < n; i++) weight[i] = rint(power_of(weight[i] / unit, power) * scale);
 }
 
 cpt_status cpt_ranking_make(int32_t n_universe, const double *statistic, double power,
@@ -88,10 +87,20 @@ cpt_status cpt_ranking_make(int32_t n_universe, const double *statistic, double 
     CPT_TRY(cpt_alloc(&r->position, (size_t)n_universe, sizeof *r->position, e));
     CPT_TRY(cpt_alloc(&r->weight, (size_t)n_universe, sizeof *r->weight, e));
     CPT_TRY(sort_genes(n_universe, statistic, r, e));
-    set_weights(statistic, power, r);
+    for (int32_t i = 0; i < r->n; i++) r->weight[i] = fabs(statistic[r->gene[i]]);
+    set_weights(r->n, r->weight, power);
 done:
     if (status) cpt_ranking_free(r);
     return status;
+}
+
+cpt_status cpt_ranking_weigh_ranks(cpt_ranking *r, double power, cpt_err *e)
+{
+    if (!(power >= 0) || isinf(power))
+        return cpt_fail(e, CPT_ERR_USAGE, "the GSEA weight is %g; it must be 0 or more", power);
+    for (int32_t i = 0; i < r->n; i++) r->weight[i] = abs(2 * (i + 1) - r->n - 1);
+    set_weights(r->n, r->weight, power);
+    return CPT_OK;
 }
 
 void cpt_ranking_free(cpt_ranking *r)

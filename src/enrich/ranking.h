@@ -19,6 +19,8 @@ typedef struct cpt_ranking {
 /* Order: statistic descending, then gene number. Weights: |s|^power scaled to integers (C.3.2). */
 cpt_status cpt_ranking_make(int32_t n_universe, const double *statistic, double power,
                             cpt_ranking *out, cpt_err *e);
+/* Weights anew: |2 rank - n - 1|^power, ranks from 1 to n, scaled alike. */
+cpt_status cpt_ranking_weigh_ranks(cpt_ranking *r, double power, cpt_err *e);
 void cpt_ranking_free(cpt_ranking *r);
 
 #endif

@@ -18,6 +18,12 @@ typedef struct cpt_walk_kernels {
     void (*prefixes)(int64_t n, const double *position, const double *weight, const double *arrival,
                      int32_t n_genes, int32_t n_sizes, const double *sizes, const double *totals,
                      double *top, double *bottom);
+    /* Eight sorted subsets: member t of lane l at position[t * 8 + l]. Only the first sizes[l] entries of a lane
+     * count; the others need only be positions. Writes their weight sums, the extremes and the members (from 0)
+     * where these are met first. Extremes mean nothing where the sum of weights is 0. */
+    void (*subsets)(int32_t n_steps, const int32_t *position, const double *weight, int32_t n_genes,
+                    const double *sizes, double *totals, double *top, double *bottom, double *top_at,
+                    double *bottom_at);
     /* One sorted subset: sum[i] = weights up to and including member i. */
     /* max over members first <= i < last of sum[i] * a - (position[i] - i) * r; -inf when there are none. */
     double (*highest)(int32_t first, int32_t last, const double *sum, const int32_t *position, double a,

@@ -153,7 +153,7 @@ done:
     return status;
 }
 
-static cpt_status read_file(reader *r, cpt_err *e)
+static cpt_status read_file(reader *r, const char *path, cpt_err *e)
 {
     for (;;) {
         char *line;
@@ -163,7 +163,7 @@ static cpt_status read_file(reader *r, cpt_err *e)
         if (*line) status = read_set(r, line, e);
         if (status) return status;
     }
-    return r->n_sets ? CPT_OK : cpt_lines_fail(r->in, e, "the file has no gene set");
+    return r->n_sets ? CPT_OK : cpt_fail(e, CPT_ERR_FORMAT, "%s: there is no gene set in it", path);
 }
 
 static int by_id(const void *x, const void *y)
@@ -202,7 +202,7 @@ static cpt_status read_all(reader *r, const char *path, cpt_set_family *f, cpt_g
 {
     cpt_status status;
     CPT_TRY(index_columns(r, e));
-    CPT_TRY(read_file(r, e));
+    CPT_TRY(read_file(r, path, e));
     CPT_TRY(sort_sets(r, path, e));
     for (int64_t i = 0; i < r->n_sets; i++) {
         const raw_set *s = &r->sets[i];

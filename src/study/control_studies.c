@@ -107,9 +107,12 @@ static cpt_status control_options(cpt_study *s, const char *kind, cpt_options *o
     CPT_TRY(cpt_study_dictionary(s, &d, e));
     CPT_TRY(cpt_options_set(o, "dictionary", kind, e));
     CPT_TRY(cpt_options_set(o, "preset", "", e));
-    snprintf(number, sizeof number, "%d", d->n_concepts);
+    bool pca = strcmp(kind, "pca") == 0; /* all components */
+    snprintf(number, sizeof number, "%d", pca ? 0 : d->n_concepts);
     CPT_TRY(cpt_options_set(o, "concepts", number, e));
-    if (d->max_active < d->dim) {
+    if (pca) CPT_TRY(cpt_options_set(o, "expansion", "0", e));
+    if (pca) CPT_TRY(cpt_options_set(o, "k", "0", e));
+    if (d->max_active < d->dim && !pca) {
         snprintf(number, sizeof number, "%d", d->max_active);
         CPT_TRY(cpt_options_set(o, "k", number, e));
     }

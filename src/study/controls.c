@@ -21,7 +21,7 @@
  * with the share of cells that express it: well-known and highly expressed genes are in many terms
  * (Gillis and Pavlidis 2011). */
 
-enum { N_COPIES = 100 };
+enum { N_COPIES = 100, N_PERMUTATIONS = 1000 }; /* the latter only for the means behind NES */
 
 typedef struct controls {
     const cpt_concept_rankings *rankings;
@@ -55,15 +55,19 @@ static cpt_status run_ranking(controls *x, int64_t at, const double *statistic, 
         detected[n++] = x->detection[i];
     }
     correlate(x, at, n, strength, known, detected);
-    cpt_gsea *result;
-    cpt_status status = cpt_gsea_engine_run(x->engine, statistic, &result, e);
-    if (status) return status;
-    x->best[at] = cpt_pool_best_nes(&x->pool, result->rows, 0);
+    double *nes;
+    cpt_status status = cpt_alloc(&nes, (size_t)x->pool.sets->n_sets, sizeof *nes, e);
+    if (status == CPT_OK) status = cpt_gsea_engine_nes(x->engine, statistic, nes, e);
+    if (status) {
+        free(nes);
+        return status;
+    }
+    x->best[at] = cpt_pool_best_nes(&x->pool, nes, 0);
     for (int v = 1; v <= N_COPIES; v++)
-        n_above += cpt_pool_best_nes(&x->pool, result->rows, v) >= x->best[at];
+        n_above += cpt_pool_best_nes(&x->pool, nes, v) >= x->best[at];
     x->percentile[at] = 100.0 * (N_COPIES - n_above) / N_COPIES;
     x->p[at] = (n_above + 1.0) / (N_COPIES + 1.0);
-    cpt_gsea_free(result);
+    free(nes);
     return CPT_OK;
 }
 
@@ -157,7 +161,7 @@ static cpt_status open_controls(const cpt_study *s, const cpt_genesets *sets, co
     cpt_status status;
     cpt_gsea_options_init(&o);
     o.weight = cpt_options_number(s->options, "weight");
-    o.n_permutations = (int32_t)cpt_options_integer(s->options, "permutations");
+    o.n_permutations = N_PERMUTATIONS;
     o.multilevel = false;
     o.seed = s->ctx->seed;
     for (size_t k = 0; k < sizeof arrays / sizeof *arrays; k++) {

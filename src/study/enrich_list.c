@@ -2,6 +2,8 @@
 #include "base/memory.h"
 #include "enrich/enrich.h"
 #include "ontology/genes.h"
+#include "study/enrich_plots.h"
+#include "study/gene_list.h"
 #include "study/genesets_open.h"
 #include "study/share.h"
 
@@ -14,93 +16,8 @@
 
 enum { PATH_LIMIT = 4096 };
 
-/* ---- lists of genes from files ---- */
-
-typedef struct gene_list {
-    cpt_strings symbols; /* current symbols, or the name where unknown */
-    double *values;      /* NaN without a second column */
-    size_t capacity;
-    int32_t n_unknown;
-} gene_list;
-
-static void gene_list_free(gene_list *g)
-{
-    cpt_strings_free(&g->symbols);
-    free(g->values);
-}
-
-static cpt_status add_gene(gene_list *g, const cpt_gene_table *table, const char *name,
-                           double value, cpt_err *e)
-{
-    cpt_gene_match how;
-    const char *symbol = cpt_gene_table_symbol(table, name, &how);
-    if (!symbol) g->n_unknown++;
-    if (!symbol) symbol = name;
-    cpt_status status =
-        cpt_grow(&g->values, &g->capacity, (size_t)g->symbols.n + 1, sizeof *g->values, e);
-    if (status) return status;
-    g->values[g->symbols.n] = value;
-    return cpt_strings_add(&g->symbols, symbol, strlen(symbol), e);
-}
-
-/* A first line whose second column is no number is a header. */
-static cpt_status parse_gene(cpt_lines *in, char *line, bool ranked, const cpt_gene_table *table,
-                             gene_list *g, cpt_err *e)
-{
-    char *tab = strpbrk(line, "\t ,");
-    double value = NAN;
-    if (tab) *tab++ = '\0';
-    if (ranked) {
-        if (tab) tab[strcspn(tab, "\t ,")] = '\0';
-        if (!tab || !cpt_parse_double(tab, &value) || !isfinite(value)) {
-            if (cpt_lines_number(in) == 1 && tab) return CPT_OK;
-            return cpt_lines_fail(in, e, "'%.40s': a gene, a tab and a finite number are expected",
-                                  line);
-        }
-    }
-    return add_gene(g, table, line, value, e);
-}
-
-static cpt_status read_genes(const char *path, bool ranked, const cpt_gene_table *table,
-                             gene_list *g, cpt_err *e)
-{
-    char *line;
-    cpt_index *seen = NULL;
-    cpt_lines *in = cpt_lines_open(path, 1 << 16, e);
-    if (!in) return e ? e->code : CPT_ERR_IO;
-    cpt_status status;
-    while ((status = cpt_lines_next(in, &line, NULL, e)) == CPT_OK && line) {
-        if (line[0] == '#' || line[0] == '\0') continue;
-        CPT_TRY(parse_gene(in, line, ranked, table, g, e));
-    }
-    if (status) goto done;
-    if (g->symbols.n == 0) {
-        status = cpt_fail(e, CPT_ERR_DATA, "%s: no gene in it", path);
-        goto done;
-    }
-    if (!(seen = cpt_index_new((size_t)g->symbols.n, e))) {
-        status = CPT_ERR_MEMORY;
-        goto done;
-    }
-    for (int64_t i = 0; i < g->symbols.n && ranked; i++) {
-        int64_t first;
-        const char *name = cpt_strings_get(&g->symbols, i);
-        CPT_TRY(cpt_index_add(seen, name, i, &first, e));
-        if (first != i) {
-            status = cpt_fail(e, CPT_ERR_DATA,
-                              "%s: gene %s is ranked twice (also under an alias?); keep one line",
-                              path, name);
-            goto done;
-        }
-    }
-done:
-    cpt_index_free(seen);
-    cpt_lines_close(in);
-    return status;
-}
-
 /* Every symbol with an annotation: the default universe of a bare gene list. */
-static cpt_status annotated_genes(const cpt_options *o, const cpt_gene_table *table, gene_list *g,
+static cpt_status annotated_genes(const cpt_options *o, const cpt_gene_table *table, cpt_gene_list *g,
                                   cpt_err *e)
 {
     char path[PATH_LIMIT], *line;
@@ -129,7 +46,7 @@ static cpt_status annotated_genes(const cpt_options *o, const cpt_gene_table *ta
     for (int64_t i = 0; i < names.n; i++) {
         int64_t first;
         CPT_TRY(cpt_index_add(seen, cpt_strings_get(&names, i), i, &first, e));
-        if (first == i) CPT_TRY(add_gene(g, table, cpt_strings_get(&names, i), NAN, e));
+        if (first == i) CPT_TRY(cpt_gene_list_add(g, table, cpt_strings_get(&names, i), NAN, e));
     }
 done:
     cpt_index_free(seen);
@@ -237,8 +154,9 @@ typedef struct results {
 } results;
 
 static cpt_status run_gsea(const cpt_families *f, const double *statistic, const cpt_options *o,
-                           results *r, const cpt_context *ctx, cpt_err *e)
+                           const cpt_enrich_request *what, results *r, const cpt_context *ctx, cpt_err *e)
 {
+    int32_t n_plots, n_all_plots = 0;
     cpt_gsea_options g;
     cpt_status status;
     cpt_gsea_options_init(&g);
@@ -263,7 +181,12 @@ static cpt_status run_gsea(const cpt_families *f, const double *statistic, const
                              NAN,        NAN,    NAN,       w->leading};
         }
         qsort(r->rows + r->n - result->n_rows, (size_t)result->n_rows, sizeof *r->rows, by_p);
+        if (!what->plots) continue;
+        CPT_TRY(cpt_enrich_plots(what->plots, what->n_plots, f->sets[i], result, statistic, g.weight,
+                                 &n_plots, e));
+        n_all_plots += n_plots;
     }
+    if (what->plots) cpt_info(ctx, "%d running sums in %s", n_all_plots, what->plots);
     status = CPT_OK;
 done:
     return status;
@@ -303,7 +226,7 @@ static void results_free(results *r, int32_t n)
 }
 
 /* Universe numbers of the listed genes; every one counts once. */
-static cpt_status find_study(const gene_list *genes, const cpt_strings *universe, int32_t **study,
+static cpt_status find_study(const cpt_gene_list *genes, const cpt_strings *universe, int32_t **study,
                              int32_t *n_study, const cpt_context *ctx, cpt_err *e)
 {
     uint8_t *in = NULL;
@@ -334,24 +257,24 @@ done:
     return status;
 }
 
-cpt_status cpt_enrich_list(const char *ranking, const char *genes, const char *background,
-                           const cpt_options *o, bool json, FILE *out, const cpt_context *ctx,
-                           cpt_err *e)
+cpt_status cpt_enrich_list(const cpt_enrich_request *what, const cpt_options *o, bool json, FILE *out,
+                           const cpt_context *ctx, cpt_err *e)
 {
+    const char *ranking = what->ranking, *genes = what->genes, *background = what->background;
     char path[PATH_LIMIT];
     cpt_gene_table *table = NULL;
-    gene_list listed = {0}, universe = {0};
+    cpt_gene_list listed = {0}, universe = {0};
     cpt_families families = {0};
     results r = {0};
     int32_t *study = NULL, n_study = 0;
     cpt_status status;
     CPT_TRY(cpt_share_path("human_genes.tsv.gz", path, sizeof path, e));
     CPT_TRY(cpt_gene_table_open(path, &table, e));
-    CPT_TRY(read_genes(ranking ? ranking : genes, ranking != NULL, table, &listed, e));
+    CPT_TRY(cpt_gene_list_read(ranking ? ranking : genes, ranking != NULL, table, &listed, e));
     if (listed.n_unknown)
         cpt_info(ctx, "%d of %lld names are not known genes; they are used as they stand",
                  listed.n_unknown, (long long)listed.symbols.n);
-    if (!ranking && background) CPT_TRY(read_genes(background, false, table, &universe, e));
+    if (!ranking && background) CPT_TRY(cpt_gene_list_read(background, false, table, &universe, e));
     if (!ranking && !background) CPT_TRY(annotated_genes(o, table, &universe, e));
     const cpt_strings *symbols = ranking ? &listed.symbols : &universe.symbols;
     CPT_TRY(cpt_families_open(o, symbols, &families, ctx, e));
@@ -363,7 +286,7 @@ cpt_status cpt_enrich_list(const char *ranking, const char *genes, const char *b
     CPT_TRY(cpt_alloc(&r.gsea, (size_t)families.n, sizeof *r.gsea, e));
     CPT_TRY(cpt_alloc(&r.ora, (size_t)families.n, sizeof *r.ora, e));
     if (ranking) {
-        CPT_TRY(run_gsea(&families, listed.values, o, &r, ctx, e));
+        CPT_TRY(run_gsea(&families, listed.values, o, what, &r, ctx, e));
     } else {
         CPT_TRY(find_study(&listed, symbols, &study, &n_study, ctx, e));
         CPT_TRY(run_ora(&families, n_study, study, &r, e));
@@ -374,8 +297,8 @@ cpt_status cpt_enrich_list(const char *ranking, const char *genes, const char *b
 done:
     results_free(&r, families.n);
     cpt_families_free(&families);
-    gene_list_free(&listed);
-    gene_list_free(&universe);
+    cpt_gene_list_free(&listed);
+    cpt_gene_list_free(&universe);
     cpt_gene_table_free(table);
     free(study);
     return status;

@@ -2,6 +2,7 @@
 #include "base/memory.h"
 #include "enrich/corrections.h"
 #include "study/gzip_table.h"
+#include "study/shards.h"
 #include "study/store.h"
 
 #include <math.h>
@@ -66,6 +67,95 @@ void cpt_kept_table_free(cpt_kept_table *t)
     }
     free(t->cells);
     *t = (cpt_kept_table){0};
+}
+
+/* ---- pieces: per cell the number of tests and of kept p; per kept p set, log10 p, p, q ---- */
+
+enum { N_HEAD = 2, N_KEPT_COLUMNS = 4 };
+
+static cpt_status keep_make(cpt_kept *k, int64_t n_tests, int64_t n, cpt_err *e)
+{
+    cpt_status status;
+    CPT_TRY(cpt_alloc(&k->set, (size_t)n, sizeof *k->set, e));
+    CPT_TRY(cpt_alloc(&k->log10p, (size_t)n, sizeof *k->log10p, e));
+    CPT_TRY(cpt_alloc(&k->p, (size_t)n, sizeof *k->p, e));
+    CPT_TRY(cpt_alloc(&k->q, (size_t)n, sizeof *k->q, e));
+    k->n = (int32_t)n;
+    k->n_tests = n_tests;
+done:
+    return status;
+}
+
+static int64_t n_strata(const cpt_kept_table *t)
+{
+    return (int64_t)CPT_N_RANKINGS * CPT_N_KEPT_METHODS * t->n_families;
+}
+
+cpt_status cpt_kept_table_write(const cpt_kept_table *t, int64_t from, int64_t to,
+                                const char *folder, cpt_err *e)
+{
+    const int64_t n_cells = n_strata(t) * (to - from);
+    int64_t *head = NULL, n = 0, i = 0;
+    double *rows = NULL;
+    cpt_status status;
+    for (int64_t k = 0; k < n_strata(t); k++)
+        for (int64_t c = from; c < to; c++) n += t->cells[k * t->n_concepts + c].n;
+    CPT_TRY(cpt_alloc(&head, (size_t)(n_cells * N_HEAD), sizeof *head, e));
+    CPT_TRY(cpt_alloc(&rows, (size_t)(n * N_KEPT_COLUMNS), sizeof *rows, e));
+    double *to_row = rows;
+    for (int64_t k = 0; k < n_strata(t); k++)
+        for (int64_t c = from; c < to; c++) {
+            const cpt_kept *kept = &t->cells[k * t->n_concepts + c];
+            head[i++] = kept->n_tests;
+            head[i++] = kept->n;
+            for (int32_t r = 0; r < kept->n; r++, to_row += N_KEPT_COLUMNS) {
+                const double row[N_KEPT_COLUMNS] = {kept->set[r], kept->log10p[r], kept->p[r],
+                                                    kept->q[r]};
+                memcpy(to_row, row, sizeof row);
+            }
+        }
+    CPT_TRY(cpt_piece_write(folder, "kept_cells", CPT_I64, n_cells, N_HEAD, head, e));
+    status = cpt_piece_write(folder, "kept", CPT_F64, n, N_KEPT_COLUMNS, rows, e);
+done:
+    free(head);
+    free(rows);
+    return status;
+}
+
+cpt_status cpt_kept_table_read(cpt_kept_table *t, int64_t from, int64_t to, const char *folder,
+                               cpt_err *e)
+{
+    const int64_t n_cells = n_strata(t) * (to - from);
+    int64_t *head = NULL, n = 0;
+    double *rows = NULL;
+    cpt_status status;
+    CPT_TRY(cpt_alloc(&head, (size_t)(n_cells * N_HEAD), sizeof *head, e));
+    CPT_TRY(cpt_piece_read(folder, "kept_cells", CPT_I64, n_cells, N_HEAD, head, e));
+    for (int64_t i = 0; i < n_cells; i++) {
+        if (head[N_HEAD * i] < 0 || head[N_HEAD * i + 1] < 0 || head[N_HEAD * i + 1] > INT32_MAX)
+            CPT_TRY(cpt_fail(e, CPT_ERR_FORMAT,
+                             "%s: damaged; remove this folder and make the piece again", folder));
+        n += head[N_HEAD * i + 1];
+    }
+    CPT_TRY(cpt_alloc(&rows, (size_t)(n * N_KEPT_COLUMNS), sizeof *rows, e));
+    CPT_TRY(cpt_piece_read(folder, "kept", CPT_F64, n, N_KEPT_COLUMNS, rows, e));
+    const int64_t *at = head;
+    const double *row = rows;
+    for (int64_t k = 0; k < n_strata(t); k++)
+        for (int64_t c = from; c < to; c++, at += N_HEAD) {
+            cpt_kept *kept = &t->cells[k * t->n_concepts + c];
+            CPT_TRY(keep_make(kept, at[0], at[1], e));
+            for (int32_t r = 0; r < kept->n; r++, row += N_KEPT_COLUMNS) {
+                kept->set[r] = (int32_t)row[0];
+                kept->log10p[r] = row[1];
+                kept->p[r] = row[2];
+                kept->q[r] = row[3];
+            }
+        }
+done:
+    free(head);
+    free(rows);
+    return status;
 }
 
 /* ---- one question: the families of the concepts that were asked it ---- */

@@ -27,6 +27,11 @@ cpt_status cpt_kept_table_make(int32_t n_families, int32_t n_concepts, cpt_kept_
 cpt_status cpt_kept_table_add(cpt_kept_table *t, int ranking, int method, int32_t family, int32_t concept,
                               const cpt_term_rows *rows, cpt_err *e);
 void cpt_kept_table_free(cpt_kept_table *t);
+/* Concepts [from, to) as arrays of a piece (shards.h), and back into a table whose cells are empty there. */
+cpt_status cpt_kept_table_write(const cpt_kept_table *t, int64_t from, int64_t to, const char *folder,
+                                cpt_err *e);
+cpt_status cpt_kept_table_read(cpt_kept_table *t, int64_t from, int64_t to, const char *folder,
+                               cpt_err *e);
 
 /* Writes enrichment_corrections.tsv.gz; *summary: counts per ranking, method and collection. */
 cpt_status cpt_corrections_write(const cpt_study *s, const cpt_kept_table *t, const cpt_families *families,

@@ -17,16 +17,23 @@
  * cosine of the rows of the attribution and of the decoder; neighbours of unit vectors by distance
  * are those by cosine, 1 - d^2 / 2.
  *
+ * Profiles of large studies (more than 64 million entries) are not compared as they are: each is
+ * sketched in 512 numbers (every gene goes, with a random sign, into 4 of them: Charikar, Chen,
+ * Farach-Colton 2002), 40 candidates are taken by their sketches, and the exact cosine chooses
+ * among these. What is listed is exact; a neighbour of rank 20 may be missed for one nearly as
+ * close.
+ *
  * Map: UMAP's layout of the graph of the 15 most co-active neighbours at distance 1 - Jaccard. A
  * concept with fewer is tied to those of nearest direction, further away than any co-active one.
  * Starts from the decoder's first two principal components. This map is ours, not the paper's. */
 
-enum { MAP_NEIGHBOURS = 15 };
+enum { MAP_NEIGHBOURS = 15, SKETCH = 512, SKETCH_SPREAD = 4, CANDIDATES = 40 };
+static const int64_t EXACT_ENTRIES = 1 << 26; /* of a matrix whose rows are compared as they are */
 
 /* ---- co-activation ---- */
 
 typedef struct near {
-    double jaccard;
+    double likeness;
     int32_t concept;
 } near;
 
@@ -40,7 +47,7 @@ typedef struct coactive_job {
 
 static bool closer(const near *a, const near *b)
 {
-    return a->jaccard != b->jaccard ? a->jaccard > b->jaccard : a->concept < b->concept;
+    return a->likeness != b->likeness ? a->likeness > b->likeness : a->concept < b->concept;
 }
 
 static int insert(near *list, int n, near item)
@@ -84,7 +91,7 @@ static void coactive_of(const coactive_job *j, int32_t c, int32_t *counts, doubl
         numbers[0] = numbers[1] = numbers[2] = NAN;
         if (other < 0) continue;
         double spread = j->deviation[c] * j->deviation[other];
-        numbers[0] = best[i].jaccard;
+        numbers[0] = best[i].likeness;
         numbers[1] = spread > 0
                          ? (products[other] - j->n_usable * j->mean[c] * j->mean[other]) / spread
                          : NAN;
@@ -186,22 +193,118 @@ done:
     return status;
 }
 
-static cpt_status put_alike(cpt_index_job *job, const char *name, float *x, int32_t dim,
-                            int32_t *concepts, cpt_err *e)
+static cpt_status put_alike(cpt_index_job *job, const char *name, const int32_t *concepts,
+                            const float *cosine, cpt_err *e)
 {
     char part[64];
-    float *cosine = NULL;
     int32_t n = job->u->n_concepts;
-    cpt_status status;
-    CPT_TRY(cpt_alloc(&cosine, (size_t)n * CPT_SIMILAR, sizeof *cosine, e));
-    CPT_TRY(nearest_rows(job, x, n, dim, concepts, cosine, e));
     snprintf(part, sizeof part, "%s.concepts", name);
-    CPT_TRY(cpt_index_put(job, part, CPT_I32, n, CPT_SIMILAR, concepts, e));
+    cpt_status status = cpt_index_put(job, part, CPT_I32, n, CPT_SIMILAR, concepts, e);
     snprintf(part, sizeof part, "%s.cosine", name);
-    CPT_TRY(cpt_index_put(job, part, CPT_F32, n, CPT_SIMILAR, cosine, e));
+    if (status == CPT_OK) status = cpt_index_put(job, part, CPT_F32, n, CPT_SIMILAR, cosine, e);
     json_array_append_new(job->have, json_string(name));
+    return status;
+}
+
+/* Where gene g goes for the t-th time, and with which sign: bits of a mixed number (splitmix64). */
+static uint64_t mixed(int64_t g, int t)
+{
+    uint64_t x = (uint64_t)(g * SKETCH_SPREAD + t + 1) * 0x9E3779B97F4A7C15u;
+    x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9u;
+    x = (x ^ x >> 27) * 0x94D049BB133111EBu;
+    return x ^ x >> 31;
+}
+
+static cpt_status sketch_rows(const cpt_array *rows, float *sketch, cpt_err *e)
+{
+    float *row;
+    cpt_status status = cpt_alloc(&row, (size_t)rows->cols, sizeof *row, e);
+    for (int64_t i = 0; i < rows->rows && status == CPT_OK; i++) {
+        status = cpt_array_row(rows, i, row, e);
+        for (int64_t g = 0; g < rows->cols && status == CPT_OK; g++)
+            for (int t = 0; row[g] != 0 && isfinite(row[g]) && t < SKETCH_SPREAD; t++) {
+                uint64_t h = mixed(g, t);
+                sketch[i * SKETCH + (int64_t)(h % SKETCH)] += h >> 63 ? row[g] : -row[g];
+            }
+    }
+    free(row);
+    return status;
+}
+
+typedef struct exact_job {
+    const cpt_array *rows;
+    const int32_t *candidates; /* [n][CANDIDATES] */
+    int32_t *concepts;         /* [n][CPT_SIMILAR] */
+    float *cosine;
+} exact_job;
+
+static double cosine_of(const float *x, const float *y, int64_t n)
+{
+    double xy = 0, xx = 0, yy = 0;
+    for (int64_t g = 0; g < n; g++) {
+        xy += (double)x[g] * (double)y[g];
+        xx += (double)x[g] * (double)x[g];
+        yy += (double)y[g] * (double)y[g];
+    }
+    return xx > 0 && yy > 0 ? xy / sqrt(xx * yy) : NAN;
+}
+
+static cpt_status exact_work(void *data, int32_t c, cpt_err *e)
+{
+    const exact_job *j = data;
+    const int32_t *candidates = j->candidates + (int64_t)c * CANDIDATES;
+    int32_t *concepts = j->concepts + (int64_t)c * CPT_SIMILAR;
+    near best[CPT_SIMILAR];
+    float *own = NULL, *other = NULL;
+    int n = 0;
+    cpt_status status;
+    CPT_TRY(cpt_alloc(&own, (size_t)j->rows->cols, sizeof *own, e));
+    CPT_TRY(cpt_alloc(&other, (size_t)j->rows->cols, sizeof *other, e));
+    CPT_TRY(cpt_array_row(j->rows, c, own, e));
+    for (int k = 0; k < CANDIDATES && candidates[k] >= 0; k++) {
+        CPT_TRY(cpt_array_row(j->rows, candidates[k], other, e));
+        double cosine = cosine_of(own, other, j->rows->cols);
+        if (!isnan(cosine)) n = insert(best, n, (near){cosine, candidates[k]});
+    }
+    for (int k = 0; k < CPT_SIMILAR; k++) {
+        concepts[k] = k < n ? best[k].concept : -1;
+        j->cosine[(int64_t)c * CPT_SIMILAR + k] = k < n ? (float)best[k].likeness : NAN;
+    }
 done:
-    free(cosine);
+    free(own);
+    free(other);
+    return status;
+}
+
+static cpt_status nearest_by_sketch(cpt_index_job *job, const cpt_array *rows, int32_t *concepts,
+                                    float *cosine, cpt_err *e)
+{
+    float *sketch = NULL, *distances = NULL;
+    int32_t *alive = NULL, *found = NULL, *candidates = NULL;
+    int32_t n = (int32_t)rows->rows;
+    cpt_status status;
+    CPT_TRY(cpt_alloc(&sketch, (size_t)n * SKETCH, sizeof *sketch, e));
+    CPT_TRY(cpt_alloc(&alive, (size_t)n, sizeof *alive, e));
+    CPT_TRY(cpt_alloc(&found, (size_t)n * CANDIDATES, sizeof *found, e));
+    CPT_TRY(cpt_alloc(&distances, (size_t)n * CANDIDATES, sizeof *distances, e));
+    CPT_TRY(cpt_alloc(&candidates, (size_t)n * CANDIDATES, sizeof *candidates, e));
+    CPT_TRY(sketch_rows(rows, sketch, e));
+    for (int64_t i = 0; i < (int64_t)n * CANDIDATES; i++) candidates[i] = -1;
+    int32_t kept = unit_rows(sketch, n, SKETCH, alive);
+    if (kept >= 2)
+        CPT_TRY(cpt_neighbours(sketch, kept, SKETCH, CANDIDATES, found, distances, job->s->ctx, e));
+    for (int64_t i = 0; i < (int64_t)(kept >= 2 ? kept : 0) * CANDIDATES; i++)
+        if (found[i] >= 0)
+            candidates[(int64_t)alive[i / CANDIDATES] * CANDIDATES + i % CANDIDATES] =
+                alive[found[i]];
+    exact_job j = {rows, candidates, concepts, cosine};
+    status = cpt_each_concept(n, "likeness of profiles", exact_work, &j, job->s->ctx, e);
+done:
+    free(sketch);
+    free(alive);
+    free(found);
+    free(distances);
+    free(candidates);
     return status;
 }
 
@@ -209,21 +312,28 @@ static cpt_status put_genes_like(cpt_index_job *job, cpt_err *e)
 {
     char path[4096];
     cpt_array mean = {0};
-    float *x = NULL;
+    float *x = NULL, *cosine = NULL;
     int32_t *concepts = NULL;
     int64_t n = job->u->n_concepts, dim = job->universe->n;
     cpt_status status;
     CPT_TRY(cpt_study_path(job->s, "cache/attribution/mean.npy", path, sizeof path, e));
     if (!cpt_path_exists(path)) goto done;
     CPT_TRY(cpt_array_open(path, CPT_F32, n, dim, &mean, e));
-    CPT_TRY(cpt_alloc(&x, (size_t)n * (size_t)dim, sizeof *x, e));
     CPT_TRY(cpt_alloc(&concepts, (size_t)n * CPT_SIMILAR, sizeof *concepts, e));
-    CPT_TRY(cpt_array_read(&mean, 0, n * dim, x, e));
-    status = put_alike(job, "genes_like", x, (int32_t)dim, concepts, e);
+    CPT_TRY(cpt_alloc(&cosine, (size_t)n * CPT_SIMILAR, sizeof *cosine, e));
+    if (n * dim <= EXACT_ENTRIES) {
+        CPT_TRY(cpt_alloc(&x, (size_t)n * (size_t)dim, sizeof *x, e));
+        CPT_TRY(cpt_array_read(&mean, 0, n * dim, x, e));
+        CPT_TRY(nearest_rows(job, x, (int32_t)n, (int32_t)dim, concepts, cosine, e));
+    } else {
+        CPT_TRY(nearest_by_sketch(job, &mean, concepts, cosine, e));
+    }
+    status = put_alike(job, "genes_like", concepts, cosine, e);
 done:
     cpt_array_close(&mean);
     free(x);
     free(concepts);
+    free(cosine);
     return status;
 }
 
@@ -310,7 +420,7 @@ cpt_status cpt_index_similar(cpt_index_job *job, cpt_err *e)
 {
     coactive_job j = {0};
     cpt_dictionary *d;
-    float *decoder = NULL;
+    float *decoder = NULL, *cosine = NULL;
     int32_t *alike = NULL;
     size_t n = (size_t)job->u->n_concepts;
     cpt_status status;
@@ -319,7 +429,9 @@ cpt_status cpt_index_similar(cpt_index_job *job, cpt_err *e)
     CPT_TRY(cpt_alloc(&decoder, n * (size_t)d->dim, sizeof *decoder, e));
     CPT_TRY(cpt_alloc(&alike, n * CPT_SIMILAR, sizeof *alike, e));
     memcpy(decoder, d->decoder, n * (size_t)d->dim * sizeof *decoder);
-    CPT_TRY(put_alike(job, "decoder_like", decoder, d->dim, alike, e));
+    CPT_TRY(cpt_alloc(&cosine, n * CPT_SIMILAR, sizeof *cosine, e));
+    CPT_TRY(nearest_rows(job, decoder, (int32_t)n, d->dim, alike, cosine, e));
+    CPT_TRY(put_alike(job, "decoder_like", alike, cosine, e));
     CPT_TRY(put_map(job, &j, d->decoder, d->dim, alike, e));
     status = put_genes_like(job, e);
 done:
@@ -328,6 +440,7 @@ done:
     free(j.concepts);
     free(j.numbers);
     free(decoder);
+    free(cosine);
     free(alike);
     return status;
 }

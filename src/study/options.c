@@ -145,6 +145,8 @@ static const cpt_option_info table[] = {
     {"gsea-p", "enrichment", CPT_OPTION_CHOICE, "simple", "simple|multilevel", NONE,
      "GSEA: how small p are found (simple: floor about 1 / permutations)"},
     {"weight", "enrichment", CPT_OPTION_NUMBER, "1", "P", 0, 10, "GSEA: exponent of the statistic"},
+    {"weights", "enrichment", CPT_OPTION_CHOICE, "values", "values|rank", NONE,
+     "GSEA: a gene weighs its statistic, or its rank: then one null serves all concepts"},
     {"study-genes", "enrichment", CPT_OPTION_INTEGER, "50", "N", 1, 1e5,
      "ORA: at most so many of the attributed (or up-regulated) genes"},
     {"dag-tests", "enrichment", CPT_OPTION_TEXT, "",
@@ -166,7 +168,7 @@ static const cpt_option_info table[] = {
     {"completeness", "evaluation", CPT_OPTION_FLAG, "no", "", NONE,
      "GSEA again with 20 to 80 % of GO's annotations and without electronic ones"},
     {"controls", "evaluation", CPT_OPTION_FLAG, "no", "", NONE,
-     "GSEA again with shuffled genes, and what rankings owe to well-known and detected genes"},
+     "the same on neurons, principal components, random directions and shuffled genes; bias of rankings"},
     {"sweep", "evaluation", CPT_OPTION_FLAG, "no", "", NONE,
      "reconstruction by every kind of dictionary over k and expansion, with three seeds: sweep.tsv"},
 };
@@ -251,18 +253,38 @@ static bool is_choice(const char *choices, const char *value)
     return false;
 }
 
-/* "none", or a list of the three aspects: judged here, not after an hour of training. */
-static cpt_status check_aspects(const char *value, cpt_err *e)
+/* A comma-separated list of known words, or "none": judged here, not after an hour of training. */
+static cpt_status check_list(const char *option, const char *value, const char *const *words,
+                             size_t n_words, cpt_err *e)
 {
     if (strcmp(value, "none") == 0) return CPT_OK;
     for (const char *p = value; p; p = strchr(p, ',') ? strchr(p, ',') + 1 : NULL) {
-        size_t n = strcspn(p, ",");
-        bool known_aspect = n == 2 && (strncmp(p, "BP", 2) == 0 || strncmp(p, "MF", 2) == 0 ||
-                                       strncmp(p, "CC", 2) == 0);
-        if (!known_aspect)
-            return cpt_fail(e, CPT_ERR_USAGE,
-                            "--aspects: '%s' is not a list of BP, MF, CC, nor 'none'", value);
+        char word[32], all[128] = "";
+        size_t i = 0;
+        snprintf(word, sizeof word, "%.*s", (int)strcspn(p, ","), p);
+        while (i < n_words && strcmp(word, words[i]) != 0) i++;
+        if (i < n_words) continue;
+        for (i = 0; i < n_words; i++) {
+            strcat(all, i ? ", " : "");
+            strcat(all, words[i]);
+        }
+        const char *near = cpt_nearest_word(word, words, n_words);
+        return cpt_fail(e, CPT_ERR_USAGE, "--%s: '%s' is not a list of %s, nor 'none'%s%s%s",
+                        option, value, all, near ? "; did you mean '" : "", near ? near : "",
+                        near ? "'?" : "");
     }
+    return CPT_OK;
+}
+
+static cpt_status check_text(const char *option, const char *value, cpt_err *e)
+{
+    static const char *const aspects[] = {"BP", "MF", "CC"};
+    static const char *const dag_tests[] = {"elim", "weight01", "parent_child",
+                                            "parent_child_intersect"};
+    if (strchr(value, '\n'))
+        return cpt_fail(e, CPT_ERR_USAGE, "--%s: the value contains a line break", option);
+    if (strcmp(option, "aspects") == 0) return check_list(option, value, aspects, 3, e);
+    if (strcmp(option, "dag-tests") == 0) return check_list(option, value, dag_tests, 4, e);
     return CPT_OK;
 }
 
@@ -289,9 +311,7 @@ static cpt_status check_value(const cpt_option_info *info, const char *value, cp
         return cpt_fail(e, CPT_ERR_USAGE, "--%s: '%s' is not one of %s", info->name, value,
                         info->argument);
     default:
-        if (strchr(value, '\n'))
-            return cpt_fail(e, CPT_ERR_USAGE, "--%s: the value contains a line break", info->name);
-        return strcmp(info->name, "aspects") == 0 ? check_aspects(value, e) : CPT_OK;
+        return check_text(info->name, value, e);
     }
     if (number < info->low || number > info->high)
         return cpt_fail(e, CPT_ERR_USAGE, "--%s: %s is outside %g to %g", info->name, value,

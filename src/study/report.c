@@ -192,6 +192,7 @@ static cpt_status write_page(cpt_report *r, cpt_err *e)
     cpt_text_add(&r->html, "</div></section>\n");
     CPT_TRY(cpt_report_quality(r, e));
     CPT_TRY(cpt_report_evaluation(r, e));
+    cpt_report_terms(r);
     CPT_TRY(add_cards(r, e));
     cpt_report_methods(r);
     cpt_text_add(&r->html, "</main>\n");

@@ -94,6 +94,7 @@ void cpt_report_link(cpt_report *r, int32_t concept); /* "c12", leading to its c
 bool cpt_report_skipped(cpt_report *r, const json_t *part, const char *what);
 cpt_status cpt_report_card(cpt_report *r, int32_t concept, cpt_err *e); /* report_cards.c */
 void cpt_report_sweep(cpt_report *r);     /* report_sweep.c: nothing without `evaluate --sweep` */
+void cpt_report_terms(cpt_report *r);     /* report_terms.c */
 void cpt_report_methods(cpt_report *r);   /* report_methods.c */
 
 /* ---- report_style.c ---- */

@@ -9,7 +9,7 @@
  * terms stand behind either, and the cells it was read from. Tables are written in full, so that
  * a card is complete without the script. */
 
-enum { HISTOGRAM_BINS = 24, LEADING_GENES = 6 };
+enum { HISTOGRAM_BINS = 24, LEADING_GENES = 6, MOST_ABSORBED = 12 };
 
 /* ---- where it is active ---- */
 
@@ -273,6 +273,31 @@ static void add_leading(cpt_text *t, const char *genes)
     cpt_text_add(t, "</td>");
 }
 
+/* Terms alike that this one stands for: how many, and their names on hover. */
+static void add_absorbed(cpt_report *r, int32_t concept, const cpt_enrichment_row *row)
+{
+    const cpt_enrichment *all = r->enrichment;
+    cpt_text names = {0};
+    int n = 0;
+    for (int64_t k = all->first[concept]; k < all->first[concept + 1]; k++) {
+        const cpt_enrichment_row *other = &all->rows[k];
+        if (strcmp(other->represented_by, row->term) != 0 ||
+            strcmp(other->ranking, row->ranking) != 0 || strcmp(other->method, row->method) != 0 ||
+            strcmp(other->collection, row->collection) != 0)
+            continue;
+        if (n++ < MOST_ABSORBED) {
+            cpt_text_add(&names, n > 1 ? "; " : "");
+            cpt_text_add(&names, other->name);
+        }
+    }
+    if (n) {
+        cpt_text_add(&r->html, " <small title=\"");
+        cpt_text_add_html(&r->html, cpt_text_str(&names));
+        cpt_text_addf(&r->html, "%s\">+%d alike</small>", n > MOST_ABSORBED ? "; ..." : "", n);
+    }
+    cpt_text_free(&names);
+}
+
 static void add_term_row(cpt_report *r, int32_t concept, const cpt_enrichment_row *row, bool gsea)
 {
     bool attribution = strcmp(row->ranking, "attribution") == 0;
@@ -292,6 +317,7 @@ static void add_term_row(cpt_report *r, int32_t concept, const cpt_enrichment_ro
         cpt_text_addf(t, " <span class=\"u\" title=\"not significant by %s\">only %s</span>",
                       attribution ? "differential expression" : "attribution", attribution ?
                           "attribution" : "DGE");
+    add_absorbed(r, concept, row);
     cpt_text_add(t, "</td>");
     if (gsea) {
         cpt_text_add(t, row->nes < 0 ? "<td class=\"r dn\">↓ " : "<td class=\"r\">");
@@ -340,6 +366,7 @@ static void add_terms(cpt_report *r, int32_t concept, const char *ranking, const
         const cpt_enrichment_row *row = &all->rows[k];
         if (strcmp(row->ranking, ranking) != 0 || strcmp(row->method, method) != 0) continue;
         n_significant += row->q < 0.05;
+        if (*row->represented_by) continue; /* shown under the one that stands for it */
         if (n == CPT_REPORT_TERMS && !better(row, best[n - 1])) continue;
         int at = n < CPT_REPORT_TERMS ? n++ : n - 1;
         for (; at > 0 && better(row, best[at - 1]); at--) best[at] = best[at - 1];

@@ -23,7 +23,8 @@ static const struct divisible {
     cpt_status (*piece)(cpt_study *s, cpt_shard shard, const char *folder, cpt_err *e);
     cpt_join_fn *join;
 } divisible[] = {{"embedding", cpt_piece_embedding, cpt_join_embedding},
-                 {"attribution", cpt_piece_attribution, cpt_join_attribution}};
+                 {"attribution", cpt_piece_attribution, cpt_join_attribution},
+                 {"enrichment", cpt_piece_enrichment, cpt_join_enrichment}};
 enum { N_DIVISIBLE = sizeof divisible / sizeof *divisible };
 
 void cpt_shard_range(cpt_shard shard, int64_t n, int64_t *from, int64_t *to)

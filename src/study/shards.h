@@ -33,5 +33,7 @@ cpt_status cpt_piece_embedding(cpt_study *s, cpt_shard shard, const char *folder
 cpt_status cpt_join_embedding(cpt_study *s, const char *pieces, int32_t n, cpt_err *e);
 cpt_status cpt_piece_attribution(cpt_study *s, cpt_shard shard, const char *folder, cpt_err *e);
 cpt_status cpt_join_attribution(cpt_study *s, const char *pieces, int32_t n, cpt_err *e);
+cpt_status cpt_piece_enrichment(cpt_study *s, cpt_shard shard, const char *folder, cpt_err *e);
+cpt_status cpt_join_enrichment(cpt_study *s, const char *pieces, int32_t n, cpt_err *e);
 
 #endif

@@ -4,6 +4,8 @@
 #include "study/enrichment_corrections.h"
 #include "study/genesets_open.h"
 #include "study/gzip_table.h"
+#include "study/shards.h"
+#include "study/shared_null.h"
 #include "study/store.h"
 
 #include <math.h>
@@ -155,13 +157,14 @@ static cpt_status concept_member(const job *j, int32_t concept, cpt_gzip_member 
     return status;
 }
 
-static cpt_status all_members(const job *j, int32_t n_concepts, cpt_gzip_member *members,
-                              const cpt_context *ctx, cpt_err *e)
+/* Of concepts [from, to). */
+static cpt_status some_members(const job *j, int32_t from, int32_t to, cpt_gzip_member *members,
+                               const cpt_context *ctx, cpt_err *e)
 {
     cpt_status first = CPT_OK;
     int32_t done = 0;
 #pragma omp parallel for schedule(dynamic) num_threads(cpt_threads(ctx))
-    for (int32_t c = 0; c < n_concepts; c++) {
+    for (int32_t c = from; c < to; c++) {
         cpt_err inner;
         cpt_status status;
 #pragma omp atomic read
@@ -175,7 +178,7 @@ static cpt_status all_members(const job *j, int32_t n_concepts, cpt_gzip_member 
                 first = status;
                 if (e) *e = inner;
             }
-            cpt_progress(ctx, "terms", ++done, n_concepts, NULL);
+            cpt_progress(ctx, "terms", ++done, to - from, NULL);
         }
     }
     return first ? first : cpt_check_stop(ctx, e);
@@ -192,46 +195,33 @@ static cpt_status write_members(const cpt_study *s, int32_t n, const cpt_gzip_me
     return status ? status : cpt_gzip_table_write(path, header, n, members, e);
 }
 
-static cpt_status open_engines(job *j, const cpt_options *o, uint64_t seed, cpt_err *e)
+static cpt_status open_engines(job *j, const cpt_options *o, uint64_t seed, cpt_gsea_options *g,
+                               cpt_err *e)
 {
-    cpt_gsea_options g;
-    cpt_gsea_options_init(&g);
-    g.weight = cpt_options_number(o, "weight");
-    g.n_permutations = (int32_t)cpt_options_integer(o, "permutations");
-    g.multilevel = strcmp(cpt_options_text(o, "gsea-p"), "multilevel") == 0;
-    g.seed = seed;
+    cpt_gsea_options_init(g);
+    g->weight = cpt_options_number(o, "weight");
+    g->n_permutations = (int32_t)cpt_options_integer(o, "permutations");
+    g->multilevel = strcmp(cpt_options_text(o, "gsea-p"), "multilevel") == 0;
+    g->seed = seed;
     cpt_status status = cpt_alloc(&j->engines, (size_t)j->families->n, sizeof *j->engines, e);
     for (int32_t i = 0; i < j->families->n && status == CPT_OK; i++) {
-        j->engines[i] = cpt_gsea_engine_new(j->families->sets[i], &g, e);
+        j->engines[i] = cpt_gsea_engine_new(j->families->sets[i], g, e);
         if (!j->engines[i]) status = e ? e->code : CPT_ERR_MEMORY;
     }
     return status;
 }
 
-static cpt_status read_dag_tests(job *j, const char *list, cpt_err *e)
+/* The names were judged when the option was set. */
+static void read_dag_tests(job *j, const char *list)
 {
-    const char *names[N_DAG_TESTS];
-    for (int m = 0; m < N_DAG_TESTS; m++) names[m] = dag_tests[m].name;
-    for (const char *p = list; *p; p += strcspn(p, ","), p += *p == ',') {
-        char word[32];
-        int m = 0;
-        snprintf(word, sizeof word, "%.*s", (int)strcspn(p, ","), p);
-        while (m < N_DAG_TESTS && strcmp(word, names[m]) != 0) m++;
-        if (m < N_DAG_TESTS) {
-            j->dag_test[m] = true;
-        } else if (strcmp(list, "none") != 0) {
-            const char *near = cpt_nearest_word(word, names, N_DAG_TESTS);
-            return cpt_fail(e, CPT_ERR_USAGE,
-                            "--dag-tests: '%s' is not one of elim, weight01, parent_child, "
-                            "parent_child_intersect%s%s%s",
-                            word, near ? "; did you mean '" : "", near ? near : "",
-                            near ? "'?" : "");
-        }
-    }
-    return CPT_OK;
+    for (const char *p = list; *p; p += strcspn(p, ","), p += *p == ',')
+        for (int m = 0; m < N_DAG_TESTS; m++)
+            if (strncmp(p, dag_tests[m].name, strcspn(p, ",")) == 0 &&
+                strlen(dag_tests[m].name) == strcspn(p, ","))
+                j->dag_test[m] = true;
 }
 
-static cpt_status read_settings(job *j, const cpt_options *o, cpt_err *e)
+static void read_settings(job *j, const cpt_options *o)
 {
     static const char *const kinds[] = {"resnik", "lin", "simrel",
                                         "wang"}; /* in order of cpt_similarity */
@@ -245,37 +235,163 @@ static cpt_status read_settings(job *j, const cpt_options *o, cpt_err *e)
     for (int i = 0; i < 4; i++)
         if (strcmp(similarity, kinds[i]) == 0) j->reduction.kind = (cpt_similarity)i;
     j->weight01_as_topgo = strcmp(cpt_options_text(o, "weight01"), "topgo") == 0;
-    return read_dag_tests(j, cpt_options_text(o, "dag-tests"), e);
+    read_dag_tests(j, cpt_options_text(o, "dag-tests"));
+}
+
+/* What the stage works on, whole or in pieces. */
+typedef struct work {
+    job job;
+    cpt_families families;
+    cpt_kept_table kept;
+    cpt_gsea_options gsea;
+    cpt_rank_null *shared;
+    json_t *by_rank;
+    int32_t n_concepts;
+    cpt_gzip_member *members; /* [n_concepts] */
+} work;
+
+static void work_free(work *w)
+{
+    for (int32_t i = 0; w->members && i < w->n_concepts; i++) free(w->members[i].bytes);
+    free(w->members);
+    for (int32_t i = 0; w->job.engines && i < w->families.n; i++)
+        cpt_gsea_engine_free(w->job.engines[i]);
+    free(w->job.engines);
+    cpt_rank_null_free(w->shared);
+    json_decref(w->by_rank);
+    cpt_kept_table_free(&w->kept);
+    cpt_families_free(&w->families);
+}
+
+static cpt_status work_open(cpt_study *s, work *w, cpt_err *e)
+{
+    job *j = &w->job;
+    cpt_status status;
+    j->families = &w->families;
+    j->kept = &w->kept;
+    CPT_TRY(cpt_study_universe(s, &j->universe, e));
+    CPT_TRY(cpt_concept_rankings_open(s, &j->rankings, e));
+    CPT_TRY(cpt_families_open(s->options, &j->universe->symbols, &w->families, s->ctx, e));
+    read_settings(j, s->options);
+    CPT_TRY(open_engines(j, s->options, s->ctx->seed, &w->gsea, e));
+    CPT_TRY(cpt_shared_null_open(s, &w->families, j->engines, &j->rankings, &w->gsea, &w->shared,
+                                 &w->by_rank, e));
+    CPT_TRY(cpt_alloc(&w->members, (size_t)j->rankings.n_concepts, sizeof *w->members, e));
+    w->n_concepts = j->rankings.n_concepts;
+    status = cpt_kept_table_make(w->families.n, w->n_concepts, &w->kept, e);
+done:
+    return status;
+}
+
+/* Tables, corrections and provenance to disk. */
+static cpt_status work_finish(cpt_study *s, work *w, cpt_err *e)
+{
+    json_t *corrections = NULL;
+    cpt_status status;
+    CPT_TRY(write_members(s, w->n_concepts, w->members, e));
+    CPT_TRY(cpt_corrections_write(s, &w->kept, &w->families, &corrections, e));
+    json_object_set_new(w->families.provenance, "corrections", corrections);
+    if (w->by_rank) json_object_set(w->families.provenance, "weights_by_rank", w->by_rank);
+    status = cpt_store_write_json(s, "cache/enrichment.json", w->families.provenance, e);
+done:
+    return status;
 }
 
 cpt_status cpt_stage_enrichment(cpt_study *s, cpt_err *e)
 {
-    cpt_families families = {0};
-    cpt_kept_table kept = {0};
-    job j = {.families = &families, .kept = &kept};
-    json_t *corrections = NULL;
-    cpt_gzip_member *members = NULL;
-    int32_t n_concepts = 0;
+    work w = {.n_concepts = 0};
     cpt_status status;
-    CPT_TRY(cpt_study_universe(s, &j.universe, e));
-    CPT_TRY(cpt_concept_rankings_open(s, &j.rankings, e));
-    CPT_TRY(cpt_families_open(s->options, &j.universe->symbols, &families, s->ctx, e));
-    CPT_TRY(read_settings(&j, s->options, e));
-    CPT_TRY(open_engines(&j, s->options, s->ctx->seed, e));
-    CPT_TRY(cpt_alloc(&members, (size_t)j.rankings.n_concepts, sizeof *members, e));
-    n_concepts = j.rankings.n_concepts;
-    CPT_TRY(cpt_kept_table_make(families.n, n_concepts, &kept, e));
-    CPT_TRY(all_members(&j, n_concepts, members, s->ctx, e));
-    CPT_TRY(write_members(s, n_concepts, members, e));
-    CPT_TRY(cpt_corrections_write(s, &kept, &families, &corrections, e));
-    json_object_set_new(families.provenance, "corrections", corrections);
-    status = cpt_store_write_json(s, "cache/enrichment.json", families.provenance, e);
+    CPT_TRY(work_open(s, &w, e));
+    CPT_TRY(some_members(&w.job, 0, w.n_concepts, w.members, s->ctx, e));
+    status = work_finish(s, &w, e);
 done:
-    for (int32_t i = 0; members && i < n_concepts; i++) free(members[i].bytes);
-    free(members);
-    for (int32_t i = 0; j.engines && i < families.n; i++) cpt_gsea_engine_free(j.engines[i]);
-    free(j.engines);
-    cpt_kept_table_free(&kept);
-    cpt_families_free(&families);
+    work_free(&w);
+    return status;
+}
+
+/* ---- the same in pieces: a range of concepts each ---- */
+
+/* The compressed lines of concepts [from, to): their sizes, and all bytes in one. */
+static cpt_status write_piece(const work *w, int64_t from, int64_t to, const char *folder,
+                              cpt_err *e)
+{
+    int64_t *sizes = NULL, total = 0;
+    unsigned char *bytes = NULL;
+    cpt_status status;
+    CPT_TRY(cpt_alloc(&sizes, (size_t)(to - from), sizeof *sizes, e));
+    for (int64_t c = from; c < to; c++)
+        total += sizes[c - from] = (int64_t)w->members[c].n;
+    CPT_TRY(cpt_alloc(&bytes, (size_t)total, 1, e));
+    total = 0;
+    for (int64_t c = from; c < to; total += (int64_t)w->members[c++].n)
+        if (w->members[c].n) memcpy(bytes + total, w->members[c].bytes, w->members[c].n);
+    CPT_TRY(cpt_piece_write(folder, "line_bytes", CPT_U8, total, 0, bytes, e));
+    CPT_TRY(cpt_piece_write(folder, "line_sizes", CPT_I64, to - from, 0, sizes, e));
+    status = cpt_kept_table_write(&w->kept, from, to, folder, e);
+done:
+    free(sizes);
+    free(bytes);
+    return status;
+}
+
+static cpt_status read_piece(work *w, int64_t from, int64_t to, const char *folder, cpt_err *e)
+{
+    int64_t *sizes = NULL, total = 0;
+    unsigned char *bytes = NULL;
+    cpt_status status;
+    CPT_TRY(cpt_alloc(&sizes, (size_t)(to - from), sizeof *sizes, e));
+    CPT_TRY(cpt_piece_read(folder, "line_sizes", CPT_I64, to - from, 0, sizes, e));
+    for (int64_t i = 0; i < to - from; i++) {
+        if (sizes[i] < 0 || sizes[i] > INT64_MAX - total)
+            CPT_TRY(cpt_fail(e, CPT_ERR_FORMAT, "%s: damaged; remove this folder and make the piece again",
+                             folder));
+        total += sizes[i];
+    }
+    CPT_TRY(cpt_alloc(&bytes, (size_t)total, 1, e));
+    CPT_TRY(cpt_piece_read(folder, "line_bytes", CPT_U8, total, 0, bytes, e));
+    total = 0;
+    for (int64_t c = from; c < to; total += sizes[c++ - from]) {
+        cpt_gzip_member *m = &w->members[c];
+        const size_t n = (size_t)sizes[c - from];
+        CPT_TRY(cpt_alloc(&m->bytes, n, 1, e));
+        memcpy(m->bytes, bytes + total, n);
+        m->n = n;
+    }
+    status = cpt_kept_table_read(&w->kept, from, to, folder, e);
+done:
+    free(sizes);
+    free(bytes);
+    return status;
+}
+
+cpt_status cpt_piece_enrichment(cpt_study *s, cpt_shard shard, const char *folder, cpt_err *e)
+{
+    work w = {.n_concepts = 0};
+    int64_t from, to;
+    cpt_status status;
+    CPT_TRY(work_open(s, &w, e));
+    cpt_shard_range(shard, w.n_concepts, &from, &to);
+    CPT_TRY(some_members(&w.job, (int32_t)from, (int32_t)to, w.members, s->ctx, e));
+    status = write_piece(&w, from, to, folder, e);
+done:
+    work_free(&w);
+    return status;
+}
+
+cpt_status cpt_join_enrichment(cpt_study *s, const char *pieces, int32_t n, cpt_err *e)
+{
+    work w = {.n_concepts = 0};
+    char folder[PATH_LIMIT];
+    cpt_status status;
+    CPT_TRY(work_open(s, &w, e));
+    for (int32_t i = 1; i <= n; i++) {
+        int64_t from, to;
+        cpt_shard_range((cpt_shard){i, n}, w.n_concepts, &from, &to);
+        CPT_TRY(cpt_shard_folder(pieces, (cpt_shard){i, n}, folder, sizeof folder, e));
+        CPT_TRY(read_piece(&w, from, to, folder, e));
+    }
+    status = work_finish(s, &w, e);
+done:
+    work_free(&w);
     return status;
 }

@@ -1,6 +1,7 @@
 #include "base/memory.h"
 #include "study/annotated.h"
 #include "study/completeness.h"
+#include "study/control_dictionaries.h"
 #include "study/controls.h"
 #include "study/evaluate.h"
 #include "study/store.h"
@@ -27,6 +28,15 @@ static json_t *reconstruction_json(const json_t *report)
 
 /* ---- experiments that are asked for ---- */
 
+static cpt_status add_control_studies(cpt_study *s, json_t *controls, cpt_err *e)
+{
+    json_t *dictionaries;
+    cpt_status status = cpt_control_dictionaries_json(s, &dictionaries, e);
+    if (status) json_decref(controls);
+    else json_object_set_new(controls, "dictionaries", dictionaries);
+    return status;
+}
+
 static cpt_status add_experiments(cpt_study *s, json_t *root, cpt_err *e)
 {
     bool completeness = cpt_options_flag(s->options, "completeness"),
@@ -46,6 +56,7 @@ static cpt_status add_experiments(cpt_study *s, json_t *root, cpt_err *e)
     }
     if (controls) {
         CPT_TRY(cpt_controls_json(s, &families, &rankings, &part, e));
+        CPT_TRY(add_control_studies(s, part, e));
         json_object_set_new(root, "controls", part);
     }
 done:

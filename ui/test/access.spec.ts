@@ -8,12 +8,13 @@ const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.mi
 interface Violation { id: string; impact: string; help: string; nodes: { target: string[]; failureSummary: string }[] }
 
 const PAGES = ["landscape", "concept/0/genes", "concept/0/terms", "concept/0/cells", "concept/0/composition", "concept/0/similar", "concept/0/trust",
-  "selection?a=c.0", `compare?a=${study}:0&b=${study}:1`, "gene/0", "cell/0", "help"];
+  "selection?a=c.0", `compare?a=${study}:0&b=${study}:1`, "gene/0", "cell/0", "help", "concept/0/notes", "review", "review/queue", "agreement"];
 
 for (const theme of ["light", "dark"] as const) {
   test(`accessible in the ${theme} theme`, async ({ page, server }) => {
     test.setTimeout(120_000);
     await page.emulateMedia({ colorScheme: theme, reducedMotion: "reduce" });
+    await page.addInitScript(() => localStorage.setItem("conceptome:author", "Ada"));
     for (const path of PAGES) {
       await open(page, server, `${study}/${path}`);
       await expect(page.locator(".stale, .spinner")).toHaveCount(0);

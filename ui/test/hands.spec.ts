@@ -184,14 +184,13 @@ test("works without WebGL, and on a tablet", async ({ page, server, troubles }) 
   await page.setViewportSize({ width: 820, height: 1180 });
   await page.goto(`${server.url}/?renderer=pixels#/${study}/concept/0`);
   await expect(page.locator(".map-frame canvas")).toHaveAttribute("data-renderer", "pixels");
-  await page.waitForTimeout(400);
-  const colours = await page.locator(".map-frame canvas").evaluate((c: HTMLCanvasElement) => {
+  const colours = () => page.locator(".map-frame canvas").evaluate((c: HTMLCanvasElement) => {
     const data = c.getContext("2d")!.getImageData(0, 0, c.width, c.height).data;
     const seen = new Set<number>();
     for (let i = 0; i < data.length; i += 4) seen.add((data[i]! << 16) | (data[i + 1]! << 8) | data[i + 2]!);
     return seen.size;
   });
-  expect(colours).toBeGreaterThan(5);
+  await expect.poll(colours).toBeGreaterThan(5);
   const wide = await page.evaluate(() => document.documentElement.scrollWidth);
   expect(wide).toBeLessThanOrEqual(820);
 });

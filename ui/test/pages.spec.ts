@@ -22,10 +22,10 @@ for (const study of studies) {
     await open(page, server, `${study}/concept/1`);
     await expect(page.locator("h1")).toHaveText("c1");
     await expect(page.locator("svg.histogram")).toBeVisible();
-    for (const name of ["Genes", "Terms", "Cells", "Composition", "Similar", "Trust"]) {
+    for (const name of ["Genes", "Terms", "Cells", "Composition", "Similar", "Trust", "Notes"]) {
       await page.getByRole("tab", { name }).click();
       await expect(page.getByRole("tab", { name })).toHaveAttribute("aria-selected", "true");
-      await expect(page.locator("#tab-panel .fill").first()).toBeVisible();
+      await expect(page.locator("#tab-panel").locator(".fill, .notes-tab").first()).toBeVisible();
       await expect(page.locator("#tab-panel .stale, #tab-panel .spinner")).toHaveCount(0);
       await expect(page.locator(".failed")).toHaveCount(0);
     }

@@ -14,7 +14,7 @@ async function poison(page: Page): Promise<void> {
       edit(body);
       await route.fulfill({ response: answer, json: body });
     });
-  await change<Concepts>("**/concepts", (t) => {
+  await change<Concepts>("**/s/*/concepts", (t) => {
     t.label = t.label.map(() => EVIL);
     t.genes = t.genes.map(() => [EVIL, EVIL]);
     t.term = t.term.map(() => ({ id: EVIL, name: EVIL, q: 0.01, ranking: "attribution", method: "gsea" }));

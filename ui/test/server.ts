@@ -1,7 +1,7 @@
 // A server for each test file, on a free port, over the studies that test/ui/run.sh has made.
 import { test as base, expect, type Page } from "@playwright/test";
 import { type ChildProcess, spawn } from "node:child_process";
-import { existsSync } from "node:fs";
+import { cpSync, existsSync, mkdtempSync } from "node:fs";
 import { join } from "node:path";
 
 const program = process.env["CONCEPTOME_PROGRAM"] ?? "";
@@ -16,8 +16,11 @@ export class Server {
   private child: ChildProcess | null = null;
   url = "";
 
+  /** `folder`: one study of its own instead of those that all tests read. */
+  constructor(private readonly folder: string | null = null) {}
+
   async start(port = 0): Promise<void> {
-    const child = spawn(program, ["serve", ...studies.map((s) => join(work, s)), "--port", String(port), "--no-browser", "--ui-dir", pages],
+    const child = spawn(program, ["serve", ...(this.folder ? [this.folder] : studies.map((s) => join(work, s))), "--port", String(port), "--no-browser", "--ui-dir", pages],
       { stdio: ["ignore", "pipe", "pipe"] });
     this.child = child;
     this.url = await new Promise((found, fail) => {
@@ -48,6 +51,13 @@ export class Server {
     await Promise.race([gone, ended]);
     this.child = null;
   }
+}
+
+/** A copy to write notes into; its name in addresses is `study`. */
+export function copyOfStudy(): string {
+  const folder = join(mkdtempSync(join(work, "notes-")), study);
+  cpSync(join(work, study), folder, { recursive: true, filter: (f) => !/notes\.sqlite|\.lock$/.test(f) });
+  return folder;
 }
 
 /** Pages whose console stays empty: an error there fails the test. */

@@ -1,8 +1,8 @@
 /* walk.c - running sums with SIMD lanes that are subsets (prefixes) or members (highest, swap).
  *
- * Trap: an entry that is no member (it arrives later) still takes part in the extremes, as the value of
- * the sum just before its position. That value lies between a bottom and a top of true members, or
- * between 0 and one of them, so it changes neither extreme, and no blend is needed. */
+ * Trap: an entry that is no member (it arrives later) still takes part in the extremes, as the
+ * value of the sum just before its position. That value lies between a bottom and a top of true
+ * members, or between 0 and one of them, so it changes neither extreme, and no blend is needed. */
 #include "math/walk.h"
 #include "base/cpu.h"
 
@@ -47,18 +47,20 @@ typedef int64_t masks __attribute__((vector_size(8 * WIDTH), may_alias));
         count##j += (lanes)((masks)one & in);                                                      \
     } while (0)
 
-/* Two sizes per pass: they share the loads and hide each other's latency. The arrays start at the first
- * of WIDTH lanes. */
+/* Two sizes per pass: they share the loads and hide each other's latency. The arrays start at the
+ * first of WIDTH lanes. */
 static void prefixes_of_lanes(int64_t n, const double *position, const double *weight,
                               const double *arrival, int32_t n_genes, int32_t n_sizes,
-                              const double *sizes, const double *totals, double *top, double *bottom)
+                              const double *sizes, const double *totals, double *top,
+                              double *bottom)
 {
     const lanes zero = {0}, one = zero + 1;
     for (int32_t i = 0; i < n_sizes; i += 2) {
         int32_t next = i + 1 < n_sizes ? i + 1 : i;
         lanes k0 = zero + sizes[i], k1 = zero + sizes[next];
         lanes outside0 = n_genes - k0, outside1 = n_genes - k1;
-        lanes total0 = LOAD(totals + i * CPT_WALK_LANES), total1 = LOAD(totals + next * CPT_WALK_LANES);
+        lanes total0 = LOAD(totals + i * CPT_WALK_LANES),
+              total1 = LOAD(totals + next * CPT_WALK_LANES);
         lanes sum0 = zero, sum1 = zero, count0 = zero, count1 = zero;
         lanes high0 = zero, high1 = zero, low0 = zero, low1 = zero;
         for (int64_t t = 0; t < n; t++) {
@@ -79,8 +81,54 @@ static void prefixes(int64_t n, const double *position, const double *weight, co
                      double *top, double *bottom)
 {
     for (int l = 0; l < CPT_WALK_LANES; l += WIDTH)
-        prefixes_of_lanes(n, position + l, weight + l, arrival + l, n_genes, n_sizes, sizes, totals + l,
-                          top + l, bottom + l);
+        prefixes_of_lanes(n, position + l, weight + l, arrival + l, n_genes, n_sizes, sizes,
+                          totals + l, top + l, bottom + l);
+}
+
+#define GATHER(to, from, at)                                                                       \
+    for (int l = 0; l < WIDTH; l++) (to)[l] = (from)[(at)[l]]
+
+/* Lanes are subsets here too; their members' weights are gathered from the list. */
+static void subsets_of_lanes(int32_t n_steps, const int32_t *position, const double *weight,
+                             int32_t n_genes, const double *sizes, double *totals, double *top,
+                             double *bottom, double *top_at, double *bottom_at)
+{
+    const lanes zero = {0}, one = zero + 1, size = LOAD(sizes), outside = n_genes - size;
+    lanes total = zero, sum = zero, step = zero, s = zero, w = zero;
+    lanes high = zero, low = zero, high_at = zero, low_at = zero;
+    for (int32_t t = 0; t < n_steps; t++, step += one) {
+        GATHER(w, weight, position + (int64_t)t * CPT_WALK_LANES);
+        total += (lanes)((masks)w & (step < size));
+    }
+    step = zero;
+    for (int32_t t = 0; t < n_steps; t++, step += one) {
+        const int32_t *at = position + (int64_t)t * CPT_WALK_LANES;
+        GATHER(w, weight, at);
+        for (int l = 0; l < WIDTH; l++) s[l] = at[l];
+        masks in = step < size;
+        lanes before = (lanes)((masks)(sum * outside - (s - step) * total) & in);
+        lanes after = before + (lanes)((masks)(w * outside) & in);
+        masks lower = before<low, higher = after> high;
+        sum += (lanes)((masks)w & in);
+        low_at = (lanes)(((masks)step & lower) | ((masks)low_at & ~lower));
+        high_at = (lanes)(((masks)step & higher) | ((masks)high_at & ~higher));
+        low = MIN_OF(before, low);
+        high = MAX_OF(after, high);
+    }
+    *(lanes *)totals = total;
+    *(lanes *)top = high;
+    *(lanes *)bottom = low;
+    *(lanes *)top_at = high_at;
+    *(lanes *)bottom_at = low_at;
+}
+
+static void subsets(int32_t n_steps, const int32_t *position, const double *weight, int32_t n_genes,
+                    const double *sizes, double *totals, double *top, double *bottom,
+                    double *top_at, double *bottom_at)
+{
+    for (int l = 0; l < CPT_WALK_LANES; l += WIDTH)
+        subsets_of_lanes(n_steps, position + l, weight, n_genes, sizes + l, totals + l, top + l,
+                         bottom + l, top_at + l, bottom_at + l);
 }
 
 /* ---- one subset ---- */
@@ -92,8 +140,8 @@ typedef int32_t loose_ints __attribute__((vector_size(4 * WIDTH), may_alias, ali
 #define LOAD_INTS(p) (*(const loose_ints *)(p))
 #define STORE_INTS(p, v) (*(loose_ints *)(p) = (v))
 
-static double highest(int32_t first, int32_t last, const double *sum, const int32_t *position, double a,
-                      double r)
+static double highest(int32_t first, int32_t last, const double *sum, const int32_t *position,
+                      double a, double r)
 {
     double best = -INFINITY;
     int32_t i = first;
@@ -166,5 +214,5 @@ static void swap(int32_t k, int32_t from, int32_t to, int32_t newcomer, double l
     for (; i < k; i++) sum[i] += change;
 }
 
-const cpt_walk_kernels CPT_LEVEL_NAME(cpt_walk_kernels) = {prefixes, highest, find, swap};
+const cpt_walk_kernels CPT_LEVEL_NAME(cpt_walk_kernels) = {prefixes, subsets, highest, find, swap};
 CPT_KERNEL_DISPATCH(cpt_walk_kernels)

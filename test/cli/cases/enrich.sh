@@ -18,3 +18,30 @@ case_enrich_alone() {
     expect 2 enrich --ranking x.rnk --aspects none
     said "no gene sets"
 }
+
+# Plots, weights by rank, several collections, hostile lists: what a user of the lone tool meets.
+case_enrich_alone_in_full() {
+    i=0
+    while [ $i -lt 60 ]; do
+        printf 'G%d\t%d.5\r\n' $i $((30 - i))
+        i=$((i + 1))
+    done >x.rnk
+    { printf 'up\tna'; for i in 0 1 2 3 4 5; do printf '\tG%d' $i; done; echo; } >up.gmt
+    { printf 'down\tna'; for i in 54 55 56 57 58 59; do printf '\tG%d' $i; done; echo; } >down.gmt
+    gzip -nk x.rnk up.gmt
+    expect 0 enrich --ranking x.rnk.gz --gmt up.gmt.gz --gmt down.gmt --aspects none --min-size 2 --plots plots
+    said "2 running sums in plots"
+    [ -s plots/up-01-up.svg ] && [ -s plots/down-01-down.svg ] && good || bad "plots are missing"
+    grep -q 'NES' plots/up-01-up.svg && good || bad "a plot without NES"
+    : >empty.gmt
+    expect 1 enrich --ranking x.rnk --gmt empty.gmt --aspects none
+    said "empty.gmt: there is no gene set in it"
+    printf 'gene\tstat\nA\t1\nB\tnan\n' >nan.rnk
+    expect 1 enrich --ranking nan.rnk --gmt up.gmt --aspects none
+    said "line 3"
+    expect 2 enrich --genes x.rnk --plots plots --gmt up.gmt --aspects none
+    expect 2 enrich --ranking x.rnk --gmt up.gmt --background x.rnk
+    expect 2 enrich --ranking x.rnk --plots plots --plot-terms 0
+    expect 2 enrich --ranking x.rnk --gmt up.gmt --dag-tests elm
+    said "did you mean 'elim'"
+}

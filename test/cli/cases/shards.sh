@@ -30,7 +30,12 @@ case_shards() {
     wait
     expect 0 merge pieces/study -v
     said "joined from 48 pieces"
-    rmdir pieces/study/shards 2>/dev/null
+    expect 0 run cells.h5ad -o pieces/study --until expression
+    for i in 1 2 3 4 5; do expect 0 enrich pieces/study --shard $i/5; done
+    expect 0 merge pieces/study -v
+    said "enrichment: joined from 5 pieces"
+    same pieces/study/enrichment.tsv.gz in_one/study/enrichment.tsv.gz
+    if [ -e pieces/study/shards ]; then bad "shards are left"; else good; fi
     expect 0 run cells.h5ad -o pieces/study
     same_study in_one/study pieces/study
     expect 2 attribute pieces/study --shard 1/2 --readout nothing

@@ -15,7 +15,7 @@ export function KeyList() {
     <dialog class="keys" aria-labelledby="keys-title" onClick={(e) => e.target === e.currentTarget && e.currentTarget.close()}>
       <h2 id="keys-title">Keys</h2>
       <KeyTable />
-      <form method="dialog"><button>Close</button></form>
+      <p><button type="button" onClick={(e) => e.currentTarget.closest("dialog")?.close()}>Close</button></p>
     </dialog>
   );
 }

@@ -1,0 +1,41 @@
+/* set_walks.h - the running sums of all sets of a family on one ranking. */
+#ifndef CPT_ENRICH_SET_WALKS_H
+#define CPT_ENRICH_SET_WALKS_H
+
+#include "enrich/enrich.h"
+#include "enrich/ranking.h"
+
+/* What does not depend on the ranking. Sets of like size share a group of eight, whose members lie
+ * side by side. */
+typedef struct cpt_set_index {
+    const cpt_genesets *sets; /* borrowed */
+    int64_t *first_set;       /* [n_universe + 1] into set_of */
+    int32_t *set_of;          /* sets of each gene */
+    int32_t *order;           /* [n_sets] by size: lane l of group g holds set order[8 g + l] */
+    int64_t *slot; /* [n_sets] where the first member of a set lies; the next ones 8 further each */
+    int64_t n_slots;
+    int32_t largest; /* size of the largest set */
+} cpt_set_index;
+
+/* Refuses sets whose genes are out of order or outside the universe. */
+cpt_status cpt_set_index_make(const cpt_genesets *sets, cpt_set_index *out, cpt_err *e);
+void cpt_set_index_free(cpt_set_index *x);
+
+/* One set on one ranking. es = numerator / (total (n - size)); integers but for es. */
+typedef struct cpt_walk {
+    int32_t size, first_leading,
+        n_leading;               /* ranked members; the leading edge, as members in order */
+    double numerator, total, es; /* all 0 when none or all of the genes are members */
+} cpt_walk;
+
+typedef struct cpt_set_walks {
+    int32_t *position; /* [n_slots] in the ranking, ascending within a set */
+    cpt_walk *walks;   /* [n_sets] */
+} cpt_set_walks;
+
+/* Single-threaded. */
+cpt_status cpt_set_walks_make(const cpt_set_index *x, const cpt_ranking *r, cpt_score_type type,
+                              cpt_set_walks *out, cpt_err *e);
+void cpt_set_walks_free(cpt_set_walks *w);
+
+#endif
