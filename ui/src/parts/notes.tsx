@@ -98,7 +98,7 @@ export function NoteFields({ concept }: { concept: number }) {
         </div>
         <div class="note-field tall">
           <label for="note-note">Note</label>
-          <textarea id="note-note" rows={5} value={valueOf(concept, "note")} maxLength={30000} placeholder="what speaks for it, what against"
+          <textarea id="note-note" rows={4} value={valueOf(concept, "note")} maxLength={30000} placeholder="what speaks for it, what against"
             onInput={(e) => write(concept, "note", e.currentTarget.value)} onBlur={() => flushNow(concept, "note")} />
           <SaveState concept={concept} field="note" />
         </div>
