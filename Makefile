@@ -57,7 +57,7 @@ CLI_OBJECTS := $(patsubst cli/%.c,$(BUILD)/cli/%.o,$(wildcard cli/*.c))
 TESTS := $(patsubst test/%.c,$(BUILD)/test/%,$(wildcard test/test_*.c))
 BENCHES := $(patsubst bench/%.c,$(BUILD)/bench/%,$(wildcard bench/bench_*.c))
 
-.PHONY: all lib tests ui FORCE demo check check-units check-cli bench fuzz fuzz-run golden install clean deps
+.PHONY: all lib tests ui FORCE demo check check-units check-cli check-ui bench fuzz fuzz-run golden install clean deps
 all: $(BUILD)/conceptome
 lib: $(BUILD)/libconceptome.a
 tests: $(TESTS)
@@ -116,7 +116,10 @@ check-units: $(TESTS)
 	$(Q)sh test/run_units.sh $(BUILD)/test $(notdir $(TESTS))
 check-cli: $(BUILD)/conceptome
 	$(Q)sh test/cli/run.sh $(BUILD)/conceptome
-check: check-units check-cli
+# The pages in a real browser; skips where node, npm or chromium are absent.
+check-ui: $(BUILD)/conceptome
+	$(Q)sh test/ui/run.sh $(BUILD)/conceptome
+check: check-units check-cli check-ui
 
 demo: $(BUILD)/conceptome
 	$(Q)sh scripts/demo.sh $(BUILD)/conceptome

@@ -1,7 +1,7 @@
 // What experts write: kept through a crash of the server, shown as text, and blind from beginning to end.
 import type { Page } from "@playwright/test";
 import type { Agreement, Notes } from "../src/api";
-import { copyOfStudy, expect, open, Server, study, test } from "./server";
+import { copyOfStudy, expect, open, prepareReview, Server, study, test } from "./server";
 
 async function introduce(page: Page, name: string): Promise<void> {
   await page.getByLabel("Your name").fill(name);
@@ -64,7 +64,9 @@ test("rating by key, undo by key, and a hostile name stays text", async ({ page,
 
 test("two experts, blind, to the agreement page", async ({ browser }) => {
   test.setTimeout(180_000);
-  const server = new Server(copyOfStudy());
+  const folder = copyOfStudy("simulated"), study = "simulated";
+  prepareReview(folder);
+  const server = new Server(folder);
   await server.start();
   const ITEMS = 10;
   for (const [author, ratings] of [["Ada", "5342515324"], ["Ben", "4342514323"]] as const) {
@@ -83,8 +85,10 @@ test("two experts, blind, to the agreement page", async ({ browser }) => {
         break;
       }
       expect(await page.locator("main").innerText()).not.toMatch(/\bc\d+\b|neuron \d|random \d/); // nothing tells which unit it is
+      await expect(page.locator("form.note-fields [aria-pressed=true]")).toHaveCount(0); // the next item, not the one before
       await page.keyboard.press(ratings[i % ratings.length]!);
       await page.keyboard.press("+");
+      await expect(page.locator("form.note-fields [aria-pressed=true]")).toHaveCount(2);
       await page.keyboard.press("Enter");
     }
     await context.close();

@@ -1,6 +1,6 @@
 // A server for each test file, on a free port, over the studies that test/ui/run.sh has made.
 import { test as base, expect, type Page } from "@playwright/test";
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { cpSync, existsSync, mkdtempSync } from "node:fs";
 import { join } from "node:path";
 
@@ -54,10 +54,15 @@ export class Server {
 }
 
 /** A copy to write notes into; its name in addresses is `study`. */
-export function copyOfStudy(): string {
-  const folder = join(mkdtempSync(join(work, "notes-")), study);
-  cpSync(join(work, study), folder, { recursive: true, filter: (f) => !/notes\.sqlite|\.lock$/.test(f) });
+export function copyOfStudy(of = study): string {
+  const folder = join(mkdtempSync(join(work, "notes-")), of);
+  cpSync(join(work, of), folder, { recursive: true, filter: (f) => !/notes\.sqlite|\.lock$/.test(f) });
   return folder;
+}
+
+/** Neurons and random directions, which a blind review mixes in. */
+export function prepareReview(folder: string): void {
+  execFileSync(program, ["review", folder, "-q"], { stdio: "ignore" });
 }
 
 /** Pages whose console stays empty: an error there fails the test. */

@@ -86,7 +86,7 @@ function Queue({ study }: PageProps) {
   return (
     <>
       <div class="review-head">
-        <h2>{conceptName(c)}</h2> <a href={href({ page: "concept", id: String(c) })}>all evidence</a>
+        <h1>{conceptName(c)}</h1> <a href={href({ page: "concept", id: String(c) })}>all evidence</a>
         <span class="unit">{count(rated)} of {plural(total, "concept")} rated; best evidence first</span>
         <span class="spacer" />
         <button type="button" onClick={next}>{valueOf(c, "rating") ? "Next (Enter)" : "Skip (s)"}</button>
@@ -200,7 +200,7 @@ function Blind({ study, session }: { study: Study; session: Session }) {
   return (
     <>
       <div class="review-head">
-        <h2>Blind review</h2>
+        <h1>Blind review</h1>
         <span class="unit">by {session.author}; concepts, neurons and random directions in random order, names hidden</span>
         <progress max={session.items} value={answered} aria-label={`${answered} of ${session.items} answered`} />
         <span data-answered={answered}>{answered} of {session.items}</span>

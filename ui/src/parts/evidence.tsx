@@ -48,7 +48,7 @@ function Terms({ base, study }: { base: string; study: Study }) {
               .sort((a, b) => a.log10p - b.log10p || Math.abs(b.nes ?? 0) - Math.abs(a.nes ?? 0)).slice(0, TERMS);
             return (
               <section key={ranking}>
-                <h4>Terms by {ranking}</h4>
+                <h2>Terms by {ranking}</h2>
                 {rows.length === 0 ? <p class="unit">None with q &lt; 0.05.</p> : (
                   <table class="small"><caption class="hidden">Terms by {ranking}</caption>
                     <thead><tr><th scope="col">Term</th><th scope="col" class="figure" {...explain("nes")}>NES</th><th scope="col" class="figure" {...explain("term_q")}>q</th><th scope="col" class="figure" {...explain("overlap")}>genes</th></tr></thead>
@@ -70,7 +70,7 @@ function Made({ base, column }: { base: string; column: string }) {
     <Await from={from} what="composition">
       {(data) => (
         <>
-          <h4>Active cells by {column} <span class="unit">{count(data.active)} of {count(data.cells)}</span></h4>
+          <h2>Active cells by {column} <span class="unit">{count(data.active)} of {count(data.cells)}</span></h2>
           <table class="small"><caption class="hidden">Active cells by {column}</caption><tbody>
             {[...data.rows].sort((a, b) => b.share - a.share).slice(0, VALUES).map((r) => (
               <tr key={r.value}><td>{r.value}</td><td><ShareBar share={r.share} background={r.background} low={r.low} high={r.high} width={84} /></td>
@@ -89,7 +89,7 @@ function Cells({ base, band }: { base: string; band: string }) {
     <Await from={from} what="cells">
       {(data) => data.rows.length === 0 ? <p class="unit">No such cell.</p> : (
         <>
-          <h4>{band === "prototypes" ? "Prototypes and what differed from their counterfactuals" : "Highest activations"}</h4>
+          <h2>{band === "prototypes" ? "Prototypes and what differed from their counterfactuals" : "Highest activations"}</h2>
           <table class="small"><caption class="hidden">Cells</caption><tbody>
             {data.rows.map((r) => (
               <tr key={r.cell}><td class="figure">{fixed(r.activation, 2)}</td><td>{Object.values(r.columns).map((v) => v ?? "–").join(" · ")}</td>
@@ -106,10 +106,10 @@ export function Evidence({ base, study }: { base: string; study: Study }) {
   const columns = useMemo(() => categoryColumns(study).slice(0, 2), [study]);
   return (
     <div class="evidence scroll" tabIndex={0} role="region" aria-label="Evidence">
-      <section><h4>{study.attribution ? "Genes by attribution" : "Genes by differential expression"}</h4><Genes base={base} study={study} /></section>
-      <section><Terms base={base} study={study} /></section>
-      <section>{columns.map((c) => <Made key={c} base={base} column={c} />)}</section>
-      <section><Cells base={base} band={study.attribution ? "prototypes" : "high"} /></section>
+      <section tabIndex={0}><h2>{study.attribution ? "Genes by attribution" : "Genes by differential expression"}</h2><Genes base={base} study={study} /></section>
+      <section tabIndex={0}><Terms base={base} study={study} /></section>
+      <section tabIndex={0}>{columns.map((c) => <Made key={c} base={base} column={c} />)}</section>
+      <section tabIndex={0}><Cells base={base} band={study.attribution ? "prototypes" : "high"} /></section>
     </div>
   );
 }
