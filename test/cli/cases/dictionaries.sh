@@ -8,14 +8,14 @@ case_dictionaries() {
         if [ -s "kind_$kind/report.html" ] && [ -s "kind_$kind/attribution.h5ad" ]; then good; else bad "$kind"; fi
         expect 0 encode kind_$kind/cells.h5ad --dictionary kind_$kind/dictionary -o "again_$kind.h5ad" -q
     done
-    cp -r one/study other
+    cp -r one/study kinds
     for kind in pca ica neurons random; do
-        expect 0 run cells.h5ad -o other --dictionary $kind --expansion 0 --permutations 200 -q
+        expect 0 run cells.h5ad -o kinds --dictionary $kind --expansion 0 --permutations 200 -q
     done
     for preset in overcomplete openai sae-lens; do
-        expect 0 run cells.h5ad -o other --dictionary topk --preset $preset --permutations 200 -q
+        expect 0 run cells.h5ad -o kinds --dictionary topk --preset $preset --permutations 200 -q
     done
-    expect 0 run cells.h5ad -o other --dictionary batchtopk --preset sae-lens --permutations 200 -q
+    expect 0 run cells.h5ad -o kinds --dictionary batchtopk --preset sae-lens --permutations 200 -q
     if grep -q '"architecture": "jumprelu"' kind_batchtopk/dictionary/cfg.json; then good; else bad "no jumprelu"; fi
     expect 2 run cells.h5ad -o s --dictionary batchtop -q
     said "topk, batchtopk, matryoshka, pca"
