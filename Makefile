@@ -119,7 +119,7 @@ check-cli: $(BUILD)/conceptome
 # The pages in a real browser; skips where node, npm or chromium are absent.
 check-ui: $(BUILD)/conceptome
 	$(Q)sh test/ui/run.sh $(BUILD)/conceptome
-check: check-units check-cli check-ui
+check: check-units check-cli $(if $(san),,check-ui)
 
 demo: $(BUILD)/conceptome
 	$(Q)sh scripts/demo.sh $(BUILD)/conceptome

@@ -32,12 +32,11 @@ function TrustTab({ concept, head, study }: TabProps) {
           </section>
           <section><h2>Pairs</h2>
             <p>{count(head.pairs)} prototypes with a counterfactual, at a median distance of{" "}
-              <b {...explain("distance", head.distance, head.pairs)}>{fixed(head.distance, 2)}</b> nearest-neighbour distances.
-              {head.distance !== null && head.distance > 3 && " The pairs differ in more than this concept: read its attribution with care."}</p>
+              <b {...explain("distance", head.distance, head.pairs)}>{fixed(head.distance, 2)}</b> nearest-neighbour distances.</p>
           </section>
           <section class="wide"><h2>Faithfulness</h2>
             {t.faithfulness ? <FaithfulnessCurve of={t.faithfulness} name={`${study.id}_c${concept}_faithfulness`} />
-              : <p class="unit">Not measured in this study (<code>conceptome evaluate --faithfulness</code>).</p>}
+              : <p class="unit">Not measured in this study (<code>conceptome evaluate</code>).</p>}
           </section>
           <section><h2>Stability over seeds</h2>
             {t.stability ? <p>Mean matched cosine <b {...explain("stability", t.stability.cosine, t.stability.n)}>{fixed(t.stability.cosine, 3)}</b>
@@ -45,7 +44,7 @@ function TrustTab({ concept, head, study }: TabProps) {
               random directions reach {fixed(t.stability.null_mean, 3)}.
               {t.stability.activation !== null && <> The activations correlate with their matches at <b>{fixed(t.stability.activation, 3)}</b>;
                 random dictionaries reach {fixed(t.stability.activation_null_mean, 3)}.</>}</p>
-              : <p class="unit">Not measured in this study (<code>conceptome evaluate --stability</code>).</p>}
+              : <p class="unit">Not measured in this study (<code>conceptome evaluate</code>).</p>}
           </section>
           <section><h2>Noise floor</h2>
             {t.noise ? <><p>{count(t.noise.above)} genes lie beyond 95 % of the noise. Absolute attributions that random directions reach, by quantile (the study's cut-off is {number(t.noise.cutoff)}):</p>
