@@ -19,6 +19,7 @@ export function step(by: 1 | -1): void {
   if (list.length === 0) return;
   const at = now.page === "concept" ? list.indexOf(Number(now.id)) : list.indexOf(lastConcept.peek()) - (now.page === "landscape" ? 0 : by);
   const next = list[at < 0 ? 0 : Math.max(0, Math.min(list.length - 1, at + by))]!;
+  lastConcept.value = next; // before anything is drawn: the next key may come sooner
   if (now.page === "concept") go(toConcept(next));
   else if (now.page === "landscape") go({ query: { at: String(next) } }, true);
   else go({ page: "concept", id: String(next) });

@@ -31,7 +31,7 @@ test("the server is killed in the middle of typing: what was shown as saved is t
   await page.reload().catch(() => undefined); // the reader tries what readers try: no server, no page
   await server.start(port);
   expect(await saved(server)).toMatchObject({ "c0 name Ada": "Naive B", "c0 rating Ada": "4" });
-  await open(page, server, `${study}/concept/0/notes`);
+  await expect(() => open(page, server, `${study}/concept/0/notes`)).toPass(); // the failed reload may still be under way
   await expect(note).toHaveValue("TCL1A and IL4R speak for it");
   await expect(page.locator(".note-field", { has: note }).locator("[data-save=saved]")).toBeVisible({ timeout: 20_000 });
   expect(await saved(server)).toMatchObject({ "c0 note Ada": "TCL1A and IL4R speak for it" });
@@ -45,6 +45,7 @@ test("rating by key, undo by key, and a hostile name stays text", async ({ page,
   await server.start();
   await page.addInitScript(() => localStorage.setItem("conceptome:author", "<b>Eve</b>"));
   await open(page, server, `${study}/concept/1/genes`);
+  await expect(page.locator("h1")).toContainText("c1");
   await page.keyboard.press("5");
   await expect(page.locator(".rated")).toContainText("rated 5");
   await expect.poll(() => saved(server)).toMatchObject({ "c1 rating <b>Eve</b>": "5" });

@@ -1,6 +1,6 @@
 // Review: the queue of concepts that you have not judged yet, best evidence first; and blind sessions, in
 // which concepts are mixed with neurons and random directions and nothing tells which is which.
-import { useEffect, useMemo, useState } from "preact/hooks";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import type { Concept, ReviewItem, Session, Study } from "../api";
 import { positiveQuantile, type Colouring } from "../colour";
 import { attempt, dense, Failure, getFresh, post, useJson, useVector } from "../data";
@@ -118,22 +118,32 @@ function readAnswer(session: string, item: string): Answer {
   }
 }
 
+type Status = "" | "saving" | "saved" | "failed" | "refused";
 type Next = ReviewItem | { done: true };
 
 function Item({ session, item, study, onNext, onSaved }: {
   session: Session; item: ReviewItem; study: Study; onNext: (after: number) => void; onSaved: (answered: number) => void;
 }) {
   const [a, set] = useState<Answer>(() => readAnswer(session.session, item.item));
-  const [status, tell] = useState<"" | "saving" | "saved" | "failed" | "refused">("");
+  const [status, show] = useState<Status>("");
   const [why, because] = useState("");
   const begun = useMemo(() => Date.now(), [item.item]);
+  // Two keys can come between two drawings: what was said and what is under way are asked here, not of `a`.
+  const now = useRef({ a, status });
+  function tell(status: Status): void {
+    now.current.status = status;
+    show(status);
+  }
   function change(part: Partial<Answer>): void {
-    if (status === "saved") return; // the next item is on its way: a key pressed now is not about this one
-    const next = { ...a, ...part };
+    if (now.current.status === "saved") return; // the next item is on its way: a key pressed now is not about this one
+    const next = { ...now.current.a, ...part };
+    now.current.a = next;
     set(next);
     localStorage.setItem(kept(session.session, item.item), JSON.stringify(next));
   }
+  const sureness = (otherwise: string) => Number(now.current.a.confidence || otherwise);
   async function save(): Promise<void> {
+    const { a, status } = now.current;
     if (status === "saving" || status === "saved") return;
     if (!a.rating || !a.confidence) return say(a.rating ? "Say how sure you are: 1 to 3." : "Rate it first: 1 to 5.");
     tell("saving");
@@ -157,8 +167,8 @@ function Item({ session, item, study, onNext, onSaved }: {
   useKeys([
     ...["1", "2", "3", "4", "5"].map((v) => ({ key: v, does: `rate ${v} of 5`, run: () => change({ rating: v }) })),
     ...[["!", "1"], ["@", "2"], ["#", "3"]].map(([key, v]) => ({ key: key!, does: `confidence ${v} of 3 (Shift+${v})`, run: () => change({ confidence: v! }) })),
-    { key: "+", does: "more sure", run: () => change({ confidence: String(Math.min(3, Number(a.confidence || "1") + 1)) }) },
-    { key: "-", does: "less sure", run: () => change({ confidence: String(Math.max(1, Number(a.confidence || "3") - 1)) }) },
+    { key: "+", does: "more sure", run: () => change({ confidence: String(Math.min(3, sureness("1") + 1)) }) },
+    { key: "-", does: "less sure", run: () => change({ confidence: String(Math.max(1, sureness("3") - 1)) }) },
     { key: "n", does: "write a note", run: focusNote },
     { key: "s", does: "skip: comes again at the end", run: () => onNext(item.position) },
     { key: "Enter", does: "save and go on", run: () => void save() },
