@@ -216,7 +216,7 @@ cpt_status cpt_notes_harden(sqlite3 *db, const char *path, cpt_err *e)
 
 static cpt_status apply_migrations(sqlite3 *db, const char *path, int from, int to, cpt_err *e)
 {
-    char text[64];
+    char text[96];
     cpt_status status = CPT_OK;
     for (int v = from; v < to && status == CPT_OK; v++)
         status = execute(db, path, migrations[v], e);
