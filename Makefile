@@ -114,8 +114,10 @@ $(BUILD)/pages.o: $(BUILD)/pages.c
 # One test program after the other; every one runs even when one fails.
 check-units: $(TESTS)
 	$(Q)sh test/run_units.sh $(BUILD)/test $(notdir $(TESTS))
+# Under sanitizers, which make everything some ten times slower: one whole study, what reads files of others, the server.
+SAN_CASES := broken_files closed_streams enrich_alone notes scgpt serve serve_mistakes simulate_and_run usage
 check-cli: $(BUILD)/conceptome
-	$(Q)sh test/cli/run.sh $(BUILD)/conceptome
+	$(Q)sh test/cli/run.sh $(BUILD)/conceptome $(if $(san),$(SAN_CASES))
 # The pages in a real browser; skips where node, npm or chromium are absent.
 check-ui: $(BUILD)/conceptome
 	$(Q)sh test/ui/run.sh $(BUILD)/conceptome
