@@ -49,6 +49,11 @@ export DEBIAN_FRONTEND=noninteractive
 $sudo apt-get update -qq </dev/null
 # shellcheck disable=SC2086
 $sudo apt-get install -y -qq --no-install-recommends $names </dev/null
+# The pages of `conceptome serve` are made by npm; without it everything else works, and serve says so.
+if ! command -v npm >/dev/null; then
+    $sudo apt-get install -y -qq --no-install-recommends nodejs npm </dev/null ||
+        echo "nodejs and npm could not be installed: the pages of \`conceptome serve\` are left out"
+fi
 if present; then exit 0; fi
 echo "still missing after the installation:"
 for p in hdf5 openblas jansson zlib libdeflate libcurl sqlite3 libmicrohttpd cmocka; do
