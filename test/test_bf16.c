@@ -73,7 +73,7 @@ static void products(void **state)
 {
     static const int64_t shapes[][3] = {{1, 1, 1},    {6, 64, 64}, {13, 7, 65}, {5, 33, 130},
                                         {11, 128, 1}, {3, 51, 63}, {64, 96, 16}};
-    for (int level = 0; level <= CPT_CPU_AVX512; level++) {
+    for (int level = 0; level <= cpt_cpu_best(); level++) {
         const cpt_bf16_kernels *k = cpt_bf16_kernels_at(level);
         for (size_t i = 0; k && i < sizeof shapes / sizeof *shapes; i++)
             for (int t = 0; t < 2; t++)

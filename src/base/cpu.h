@@ -14,10 +14,13 @@
 
 #include <stddef.h>
 
-enum { CPT_CPU_BASE, CPT_CPU_AVX2, CPT_CPU_AVX512 };
+/* The last two are AVX-512 with more: dot products of bfloat16 pairs, and tiles (matrix registers). Only matrix
+ * products (math/gemm.h) know them; every other kernel runs at AVX512 there. */
+enum { CPT_CPU_BASE, CPT_CPU_AVX2, CPT_CPU_AVX512, CPT_CPU_AVX512_BF16, CPT_CPU_AMX };
 
 /* The best level of this processor, or a lower one named by the environment variable
- * CONCEPTOME_CPU = base | avx2 | avx512 (for tests and for comparing machines). */
+ * CONCEPTOME_CPU = base | avx2 | avx512 | avx512bf16 | amx (for tests and for comparing machines). AMX counts only
+ * when the kernel lets this process use the tiles, which is asked once. */
 int cpt_cpu_level(void);
 int cpt_cpu_best(void); /* what the processor can do, whatever the environment says */
 const char *cpt_cpu_level_name(int level);
@@ -32,7 +35,7 @@ const char *cpt_cpu_level_name(int level);
     const name *name##_at(int level)                                                               \
     {                                                                                              \
         if (level > cpt_cpu_best()) return NULL;                                                   \
-        return level == 2 ? &name##_level2 : level == 1 ? &name##_level1 : &name##_level0;         \
+        return level >= 2 ? &name##_level2 : level == 1 ? &name##_level1 : &name##_level0;         \
     }                                                                                              \
     const name *name##_get(void) { return name##_at(cpt_cpu_level()); }
 #else

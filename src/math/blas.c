@@ -27,8 +27,9 @@ extern void gotoblas_dynamic_quit(void) __attribute__((weak));
  * again, by what the processor can do. A choice of the user's stands. */
 static void leave_prescott(void)
 {
-    static const char *const cores[] = {NULL, "Haswell", "SkylakeX"};
-    const char *core = cores[cpt_cpu_best()], *variable = "OPENBLAS_CORETYPE";
+    const int best = cpt_cpu_best();
+    const char *core = best >= CPT_CPU_AVX512 ? "SkylakeX" : best == CPT_CPU_AVX2 ? "Haswell" : NULL;
+    const char *variable = "OPENBLAS_CORETYPE";
     if (!core || getenv(variable) || strcmp(openblas_get_corename(), "Prescott") != 0) return;
     if (!gotoblas_dynamic_init || !gotoblas_dynamic_quit || setenv(variable, core, 1) != 0) return;
     gotoblas_dynamic_quit();

@@ -320,7 +320,7 @@ void cpt_version_text(char *text, size_t capacity)
     const char *core = cpt_blas_core_name();
     int best = cpt_cpu_best();
     bool halved =
-        best == CPT_CPU_AVX512 && (strcmp(core, "Haswell") == 0 || strcmp(core, "Zen") == 0);
+        best >= CPT_CPU_AVX512 && (strcmp(core, "Haswell") == 0 || strcmp(core, "Zen") == 0);
     snprintf(text, capacity,
              "conceptome %s\ncompiler   %s\nkernels    %s (processor: %s)\nBLAS       OpenBLAS, "
              "core type %s%s",

@@ -153,7 +153,7 @@ NATIVE static void native_multiply(int64_t n, int64_t n_in, int64_t n_out, const
 static void multiply(int64_t n, int64_t n_in, int64_t n_out, const uint16_t *in,
                      const uint16_t *packed, float *out, int64_t out_stride)
 {
-    if (__builtin_cpu_supports("avx512bf16"))
+    if (cpt_cpu_level() >= CPT_CPU_AVX512_BF16)
         native_multiply(n, n_in, n_out, in, packed, out, out_stride);
     else plain_multiply(n, n_in, n_out, in, packed, out, out_stride);
 }
@@ -179,7 +179,7 @@ float cpt_bf16_value(uint16_t x)
 bool cpt_bf16_native(void)
 {
 #if defined(__x86_64__)
-    return cpt_cpu_level() == CPT_CPU_AVX512 && __builtin_cpu_supports("avx512bf16");
+    return cpt_cpu_level() >= CPT_CPU_AVX512_BF16;
 #else
     return false;
 #endif

@@ -1,0 +1,463 @@
+/* Matrix products with a packed right-hand side (math/gemm.h): what is compiled per level.
+ *
+ * f32. A tile of rows x 2 vectors of outputs stays in registers (28 of 32 with AVX-512); per input it loads two vectors
+ * of weights and broadcasts one number of each row, which is read in place. Inputs go in chunks so that a chunk of the
+ * panel stays in the first-level cache for all rows of the block. Every sum is one chain over ascending inputs.
+ *
+ * bfloat16. A number is the sum of `parts` bfloat16, each the rest rounded to nearest: one part has 8 bits, two have 16,
+ * three have all 24. Of the products a_i b_j those with i + j <= parts + 1 are added (1, 3 or 6). The AMX kernel holds
+ * 32 x 32 sums in four tile registers and walks through pairs of parts in an order that loads few tiles:
+ * (3,1) (1,1) (2,1) (2,2) (1,2) (1,3). A tile product sums its 32 inputs from 0 and then adds to the sum, so that chains
+ * are short; hence the good accuracy. */
+#include "math/gemm.h"
+
+#include <string.h>
+
+#include "base/cpu.h"
+
+#if CPT_LEVEL == 2 && defined(__x86_64__)
+#include <immintrin.h>
+#define HAVE_AVX512 1
+#endif
+
+enum { PANEL = CPT_GEMM_PANEL, TILE = CPT_TILE, DWORDS = TILE * TILE, CHUNK = 256 };
+
+/* Vectors of 16 numbers; where registers are shorter the compiler uses several. */
+typedef float floats __attribute__((vector_size(64)));
+typedef uint32_t words __attribute__((vector_size(64)));
+
+/* ---- packing ---- */
+
+static void pack_plain(int64_t n_in, int64_t outs, const float *w, int64_t out_step, int64_t in_step, float *panel)
+{
+    if (outs < PANEL) memset(panel, 0, (size_t)n_in * PANEL * sizeof *panel);
+    if (out_step == 1) {
+        for (int64_t i = 0; i < n_in; i++) memcpy(panel + i * PANEL, w + i * in_step, (size_t)outs * sizeof *w);
+        return;
+    }
+    for (int64_t from = 0; from < n_in; from += TILE) { /* whole lines of the panel at a time */
+        const int64_t end = from + TILE < n_in ? from + TILE : n_in;
+        for (int64_t o = 0; o < outs; o++)
+            for (int64_t i = from; i < end; i++) panel[i * PANEL + o] = w[o * out_step + i * in_step];
+    }
+}
+
+/* to nearest bfloat16, as a float's bits; NaN stays NaN. Ties: to even when it is the last part, else either way is
+ * exact in the end. */
+static inline __attribute__((always_inline)) void round_part(const floats *x, bool even, words *out)
+{
+    const words bits = (words)*x, nan = (words)(*x != *x);
+    const words half = even ? 0x7fff + (bits >> 16 & 1) : (bits & 0) + 0x8000;
+    const words rounded = (bits + half) & 0xffff0000u;
+    *out = (rounded & ~nan) | (nan & 0x7fc00000u);
+}
+
+/* The parts of inputs p and p + 16 of a block, as pairs: out [parts][step] dwords apart. */
+static inline __attribute__((always_inline)) void split_pairs(int parts, floats low, floats high, int64_t step,
+                                                              uint32_t *out)
+{
+    for (int part = 0; part < parts; part++) {
+        words a, b;
+        round_part(&low, part == parts - 1, &a);
+        round_part(&high, part == parts - 1, &b);
+        const words pairs = a >> 16 | b;
+        memcpy(out + part * step, &pairs, sizeof pairs);
+        low -= (floats)a;
+        high -= (floats)b;
+    }
+}
+
+static inline __attribute__((always_inline)) void load_some(const float *from, int64_t n, floats *out)
+{
+    if (n >= TILE) {
+        memcpy(out, from, sizeof *out);
+        return;
+    }
+    float some[TILE] = {0};
+    for (int64_t i = 0; i < n; i++) some[i] = from[i];
+    memcpy(out, some, sizeof *out);
+}
+
+static inline __attribute__((always_inline)) void split_rows_of(int parts, int64_t rows, int64_t n_in, const float *in,
+                                                                int64_t in_stride, uint32_t *tiles)
+{
+    const int64_t blocks = (n_in + CPT_TILE_INPUTS - 1) / CPT_TILE_INPUTS, row_tiles = blocks * parts;
+    for (int64_t r = 0; r < (rows + TILE - 1) / TILE * TILE; r++) {
+        uint32_t *to = tiles + (r / TILE * row_tiles * TILE + r % TILE) * TILE;
+        const float *from = in + r * in_stride;
+        for (int64_t b = 0; b < blocks; b++, to += parts * DWORDS) {
+            floats low = {0}, high = {0};
+            if (r < rows) {
+                load_some(from + b * CPT_TILE_INPUTS, n_in - b * CPT_TILE_INPUTS, &low);
+                if (n_in - b * CPT_TILE_INPUTS > TILE)
+                    load_some(from + b * CPT_TILE_INPUTS + TILE, n_in - b * CPT_TILE_INPUTS - TILE, &high);
+            }
+            split_pairs(parts, low, high, DWORDS, to);
+        }
+    }
+}
+
+static void split_rows(int parts, int64_t rows, int64_t n_in, const float *in, int64_t in_stride, uint32_t *tiles)
+{
+    if (parts == 1) split_rows_of(1, rows, n_in, in, in_stride, tiles);
+    else if (parts == 2) split_rows_of(2, rows, n_in, in, in_stride, tiles);
+    else split_rows_of(3, rows, n_in, in, in_stride, tiles);
+}
+
+#ifdef HAVE_AVX512
+static void transpose(const uint32_t *in, uint32_t *out)
+{
+    __m512i a[TILE], b[TILE];
+    for (int i = 0; i < TILE; i++) a[i] = _mm512_loadu_si512(in + i * TILE);
+    for (int i = 0; i < TILE; i += 2) {
+        b[i] = _mm512_unpacklo_epi32(a[i], a[i + 1]);
+        b[i + 1] = _mm512_unpackhi_epi32(a[i], a[i + 1]);
+    }
+    for (int i = 0; i < TILE; i += 4) /* a[i + j]: columns j, j + 4 ... of rows i .. i + 3 */
+        for (int j = 0; j < 2; j++) {
+            a[i + 2 * j] = _mm512_unpacklo_epi64(b[i + j], b[i + j + 2]);
+            a[i + 2 * j + 1] = _mm512_unpackhi_epi64(b[i + j], b[i + j + 2]);
+        }
+    for (int j = 0; j < 4; j++) {
+        b[j] = _mm512_shuffle_i32x4(a[j], a[j + 4], 0x88);
+        b[j + 4] = _mm512_shuffle_i32x4(a[j], a[j + 4], 0xdd);
+        b[j + 8] = _mm512_shuffle_i32x4(a[j + 8], a[j + 12], 0x88);
+        b[j + 12] = _mm512_shuffle_i32x4(a[j + 8], a[j + 12], 0xdd);
+    }
+    for (int j = 0; j < 4; j++) {
+        _mm512_storeu_si512(out + j * TILE, _mm512_shuffle_i32x4(b[j], b[j + 8], 0x88));
+        _mm512_storeu_si512(out + (j + 8) * TILE, _mm512_shuffle_i32x4(b[j], b[j + 8], 0xdd));
+        _mm512_storeu_si512(out + (j + 4) * TILE, _mm512_shuffle_i32x4(b[j + 4], b[j + 12], 0x88));
+        _mm512_storeu_si512(out + (j + 12) * TILE, _mm512_shuffle_i32x4(b[j + 4], b[j + 12], 0xdd));
+    }
+}
+#else
+static void transpose(const uint32_t *in, uint32_t *out)
+{
+    for (int i = 0; i < TILE; i++)
+        for (int j = 0; j < TILE; j++) out[j * TILE + i] = in[i * TILE + j];
+}
+#endif
+
+/* One tile per part: outputs 0 .. outs of one half of a panel, inputs of one block. */
+static inline __attribute__((always_inline)) void pack_tile(int parts, int64_t ins, int64_t outs, const float *w,
+                                                            int64_t out_step, int64_t in_step, uint32_t *tiles,
+                                                            int64_t step)
+{
+    uint32_t turned[CPT_MAX_PARTS * DWORDS] __attribute__((aligned(64)));
+    if (in_step == 1) { /* rows of inputs, then turned */
+        for (int64_t o = 0; o < TILE; o++) {
+            floats low = {0}, high = {0};
+            if (o < outs) load_some(w + o * out_step, ins, &low);
+            if (o < outs && ins > TILE) load_some(w + o * out_step + TILE, ins - TILE, &high);
+            split_pairs(parts, low, high, DWORDS, turned + o * TILE);
+        }
+        for (int part = 0; part < parts; part++) transpose(turned + part * DWORDS, tiles + part * step);
+        return;
+    }
+    for (int64_t p = 0; p < TILE; p++) {
+        float low[TILE] = {0}, high[TILE] = {0};
+        for (int64_t o = 0; o < outs && p < ins; o++) low[o] = w[o * out_step + p * in_step];
+        for (int64_t o = 0; o < outs && p + TILE < ins; o++) high[o] = w[o * out_step + (p + TILE) * in_step];
+        floats a, b;
+        memcpy(&a, low, sizeof a);
+        memcpy(&b, high, sizeof b);
+        split_pairs(parts, a, b, step, tiles + p * TILE);
+    }
+}
+
+/* panel: [block][part][half][16 pairs][16 outputs] */
+static void pack_parts(int parts, int64_t n_in, int64_t outs, const float *w, int64_t out_step, int64_t in_step,
+                       uint32_t *panel)
+{
+    for (int64_t i = 0; i < n_in; i += CPT_TILE_INPUTS)
+        for (int64_t half = 0; half < 2; half++) {
+            const int64_t first = half * TILE, left = outs - first, here = left > TILE ? TILE : left;
+            const int64_t ins = n_in - i < CPT_TILE_INPUTS ? n_in - i : CPT_TILE_INPUTS;
+            const float *from = w + (here > 0 ? first * out_step : 0) + i * in_step;
+            uint32_t *to = panel + (i / CPT_TILE_INPUTS * parts * 2 + half) * DWORDS;
+            if (parts == 1) pack_tile(1, ins, here, from, out_step, in_step, to, 2 * DWORDS);
+            else if (parts == 2) pack_tile(2, ins, here, from, out_step, in_step, to, 2 * DWORDS);
+            else pack_tile(3, ins, here, from, out_step, in_step, to, 2 * DWORDS);
+        }
+}
+
+/* ---- f32 ---- */
+
+#if CPT_LEVEL == 2
+enum { LANES = 16, ROWS = 14 };
+#elif CPT_LEVEL == 1
+enum { LANES = 8, ROWS = 6 };
+#else
+enum { LANES = 4, ROWS = 4 };
+#endif
+typedef float lanes __attribute__((vector_size(4 * LANES)));
+enum { VECTORS = 2, WIDTH = VECTORS * LANES };
+
+/* `rows` is a constant at every call, so that the sums live in registers. */
+static inline __attribute__((always_inline)) void plain_tile(int rows, int64_t n_in, const float *in, int64_t in_stride,
+                                                             const float *panel, float *sums)
+{
+    lanes s[ROWS][VECTORS];
+    for (int r = 0; r < rows; r++)
+        for (int v = 0; v < VECTORS; v++) memcpy(&s[r][v], sums + r * PANEL + v * LANES, sizeof(lanes));
+    for (int64_t i = 0; i < n_in; i++) {
+        lanes w[VECTORS];
+        for (int v = 0; v < VECTORS; v++) memcpy(&w[v], panel + i * PANEL + v * LANES, sizeof(lanes));
+        for (int r = 0; r < rows; r++) {
+            const float a = in[r * in_stride + i];
+            for (int v = 0; v < VECTORS; v++) s[r][v] += a * w[v];
+        }
+    }
+    for (int r = 0; r < rows; r++)
+        for (int v = 0; v < VECTORS; v++) memcpy(sums + r * PANEL + v * LANES, &s[r][v], sizeof(lanes));
+}
+
+static void plain_chunk(int64_t rows, int64_t n_in, const float *in, int64_t in_stride, const float *panel, float *sums)
+{
+    int64_t r = 0;
+    for (; r + ROWS <= rows; r += ROWS) plain_tile(ROWS, n_in, in + r * in_stride, in_stride, panel, sums + r * PANEL);
+#if CPT_LEVEL == 2
+    for (; r + 8 <= rows; r += 8) plain_tile(8, n_in, in + r * in_stride, in_stride, panel, sums + r * PANEL);
+#endif
+    for (; r + 4 <= rows; r += 4) plain_tile(4, n_in, in + r * in_stride, in_stride, panel, sums + r * PANEL);
+    for (; r + 2 <= rows; r += 2) plain_tile(2, n_in, in + r * in_stride, in_stride, panel, sums + r * PANEL);
+    for (; r < rows; r++) plain_tile(1, n_in, in + r * in_stride, in_stride, panel, sums + r * PANEL);
+}
+
+static void plain(int64_t rows, int64_t n_in, const float *in, int64_t in_stride, const float *panel, float *sums)
+{
+    for (int64_t i = 0; i < n_in; i += CHUNK) {
+        const int64_t here = n_in - i < CHUNK ? n_in - i : CHUNK;
+        for (int64_t o = 0; o < PANEL; o += WIDTH)
+            plain_chunk(rows, here, in + i, in_stride, panel + i * PANEL + o, sums + o);
+    }
+}
+
+/* ---- bfloat16 in plain C: the reference, and what processors without the instructions use ---- */
+
+enum { PLAIN_ROWS = 4 };
+
+/* A block of 32 inputs for 4 rows and one half of the panel. */
+static inline __attribute__((always_inline)) void widened_block(const uint32_t *tile, const uint32_t *weights,
+                                                                floats *sums)
+{
+    for (int p = 0; p < TILE; p++) {
+        words w;
+        memcpy(&w, weights + p * TILE, sizeof w);
+        const floats low = (floats)(w << 16), high = (floats)(w & 0xffff0000u);
+        for (int r = 0; r < PLAIN_ROWS; r++) {
+            const uint32_t pair = tile[r * TILE + p], bits[2] = {pair << 16, pair & 0xffff0000u};
+            float a[2];
+            memcpy(a, bits, sizeof a);
+            sums[r] += a[0] * low + a[1] * high;
+        }
+    }
+}
+
+static void widened(int parts, int64_t rows, int64_t outs, int64_t blocks, const uint32_t *tiles, int64_t row_tiles,
+                    const uint32_t *panel, float *sums)
+{
+    for (int64_t r = 0; r < rows; r += PLAIN_ROWS)
+        for (int64_t half = 0; half < (outs + TILE - 1) / TILE; half++) {
+            const uint32_t *tile = tiles + r / TILE * row_tiles * DWORDS + r % TILE * TILE;
+            floats s[PLAIN_ROWS];
+            for (int i = 0; i < PLAIN_ROWS; i++) memcpy(&s[i], sums + (r + i) * PANEL + half * TILE, sizeof s[i]);
+            for (int64_t b = 0; b < blocks; b++)
+                for (int i = parts - 1; i >= 0; i--)
+                    for (int j = 0; i + j < parts; j++)
+                        widened_block(tile + (b * parts + i) * DWORDS,
+                                      panel + ((b * parts + j) * 2 + half) * DWORDS, s);
+            for (int i = 0; i < PLAIN_ROWS; i++) memcpy(sums + (r + i) * PANEL + half * TILE, &s[i], sizeof s[i]);
+        }
+}
+
+/* ---- what becomes of the sums ---- */
+
+static inline __attribute__((always_inline)) void finish_row(int64_t n, const float *sums, float scale,
+                                                             const float *bias, const float *add, bool relu, float *out)
+{
+    for (int64_t j = 0; j < n; j++) {
+        float y = scale * sums[j];
+        if (bias) y += bias[j];
+        if (add) y += add[j];
+        out[j] = relu && !(y > 0) ? (y != y ? y : 0) : y;
+    }
+}
+
+static void finish(int64_t rows, int64_t outs, const float *sums, const cpt_epilogue *e, int64_t first_out,
+                   int64_t first_row, float *out, int64_t out_stride)
+{
+    const float scale = e->scale == 0 ? 1 : e->scale, *bias = e->bias ? e->bias + first_out : NULL;
+    const bool bare = !e->bias && !e->add && !e->relu && scale == 1;
+    for (int64_t r = 0; r < rows; r++) {
+        const float *add = e->add ? e->add + (first_row + r) * e->add_stride + first_out : NULL;
+        const float *from = sums + r * PANEL;
+        float *to = out + r * out_stride;
+        if (bare && outs == PANEL) memcpy(to, from, PANEL * sizeof *to);
+        else if (outs == PANEL) finish_row(PANEL, from, scale, bias, add, e->relu, to);
+        else finish_row(outs, from, scale, bias, add, e->relu, to);
+    }
+}
+
+/* ---- AVX512-BF16 and AMX ---- */
+
+#ifdef HAVE_AVX512
+#define DOTS __attribute__((target("avx512bf16")))
+enum { DOT_ROWS = 8 };
+
+DOTS static inline __attribute__((always_inline)) void dot_block(const uint32_t *tile, const uint32_t *weights,
+                                                                 __m512 sums[DOT_ROWS][2])
+{
+    for (int p = 0; p < TILE; p++) {
+        const __m512bh low = (__m512bh)_mm512_load_si512(weights + p * TILE);
+        const __m512bh high = (__m512bh)_mm512_load_si512(weights + DWORDS + p * TILE);
+        for (int r = 0; r < DOT_ROWS; r++) {
+            const __m512bh a = (__m512bh)_mm512_set1_epi32((int)tile[r * TILE + p]);
+            sums[r][0] = _mm512_dpbf16_ps(sums[r][0], a, low);
+            sums[r][1] = _mm512_dpbf16_ps(sums[r][1], a, high);
+        }
+    }
+}
+
+DOTS static void dots(int parts, int64_t rows, int64_t outs, int64_t blocks, const uint32_t *tiles, int64_t row_tiles,
+                      const uint32_t *panel, float *sums)
+{
+    for (int64_t r = 0; r < rows; r += DOT_ROWS) {
+        const uint32_t *tile = tiles + r / TILE * row_tiles * DWORDS + r % TILE * TILE;
+        __m512 s[DOT_ROWS][2];
+        for (int i = 0; i < DOT_ROWS; i++)
+            for (int v = 0; v < 2; v++) s[i][v] = _mm512_loadu_ps(sums + (r + i) * PANEL + v * TILE);
+        for (int64_t b = 0; b < blocks; b++)
+            for (int i = parts - 1; i >= 0; i--)
+                for (int j = 0; i + j < parts; j++)
+                    dot_block(tile + (b * parts + i) * DWORDS, panel + (b * parts + j) * 2 * DWORDS, s);
+        for (int i = 0; i < DOT_ROWS; i++)
+            for (int v = 0; v < 2; v++) _mm512_storeu_ps(sums + (r + i) * PANEL + v * TILE, s[i][v]);
+    }
+}
+
+#define AMX __attribute__((target("amx-tile,amx-bf16")))
+enum { LINE = 64, SUMS_LINE = PANEL * 4 };
+
+AMX static void begin_amx(void)
+{
+    struct {
+        uint8_t palette, start_row, zero[14];
+        uint16_t row_bytes[16];
+        uint8_t rows[16];
+    } config = {.palette = 1};
+    for (int i = 0; i < 8; i++) {
+        config.row_bytes[i] = LINE;
+        config.rows[i] = TILE;
+    }
+    _tile_loadconfig(&config);
+}
+
+AMX static void end_amx(void)
+{
+    _tile_release();
+}
+
+/* Registers: 0 .. 3 sums, 4 and 5 rows, 6 and 7 weights. The flags are constants at every call. */
+#define AMX_INLINE AMX static inline __attribute__((always_inline))
+
+AMX_INLINE void load_left(bool two, const uint32_t *tile, int64_t next)
+{
+    _tile_loadd(4, tile, LINE);
+    if (two) _tile_loadd(5, tile + next, LINE);
+}
+
+AMX_INLINE void load_right(bool two, const uint32_t *tile)
+{
+    _tile_loadd(6, tile, LINE);
+    if (two) _tile_loadd(7, tile + DWORDS, LINE);
+}
+
+AMX_INLINE void add_products(bool two_left, bool two_right)
+{
+    _tile_dpbf16ps(0, 4, 6);
+    if (two_right) _tile_dpbf16ps(1, 4, 7);
+    if (two_left) _tile_dpbf16ps(2, 5, 6);
+    if (two_left && two_right) _tile_dpbf16ps(3, 5, 7);
+}
+
+AMX_INLINE void amx_tiles(int parts, bool rows2, bool outs2, int64_t blocks, const uint32_t *a, int64_t next,
+                          const uint32_t *b, float *sums)
+{
+    _tile_loadd(0, sums, SUMS_LINE);
+    if (outs2) _tile_loadd(1, sums + TILE, SUMS_LINE);
+    if (rows2) _tile_loadd(2, sums + TILE * PANEL, SUMS_LINE);
+    if (rows2 && outs2) _tile_loadd(3, sums + TILE * PANEL + TILE, SUMS_LINE);
+    for (int64_t block = 0; block < blocks; block++, a += parts * DWORDS, b += 2 * parts * DWORDS) {
+        load_right(outs2, b);
+        if (parts == 3) {
+            load_left(rows2, a + 2 * DWORDS, next);
+            add_products(rows2, outs2);
+        }
+        load_left(rows2, a, next);
+        add_products(rows2, outs2);
+        if (parts == 1) continue;
+        if (parts == 3) {
+            load_left(rows2, a + DWORDS, next);
+            add_products(rows2, outs2);
+            load_right(outs2, b + 2 * DWORDS);
+            add_products(rows2, outs2);
+            load_left(rows2, a, next);
+            add_products(rows2, outs2);
+            load_right(outs2, b + 4 * DWORDS);
+            add_products(rows2, outs2);
+        } else {
+            load_right(outs2, b + 2 * DWORDS);
+            add_products(rows2, outs2);
+            load_left(rows2, a + DWORDS, next);
+            load_right(outs2, b);
+            add_products(rows2, outs2);
+        }
+    }
+    _tile_stored(0, sums, SUMS_LINE);
+    if (outs2) _tile_stored(1, sums + TILE, SUMS_LINE);
+    if (rows2) _tile_stored(2, sums + TILE * PANEL, SUMS_LINE);
+    if (rows2 && outs2) _tile_stored(3, sums + TILE * PANEL + TILE, SUMS_LINE);
+}
+
+AMX_INLINE void amx_rows(int parts, bool outs2, int64_t rows, int64_t blocks, const uint32_t *tiles, int64_t row_tiles,
+                         const uint32_t *panel, float *sums)
+{
+    const int64_t next = row_tiles * DWORDS;
+    int64_t r = 0;
+    for (; r + TILE < rows; r += 2 * TILE, tiles += 2 * next)
+        amx_tiles(parts, true, outs2, blocks, tiles, next, panel, sums + r * PANEL);
+    if (r < rows) amx_tiles(parts, false, outs2, blocks, tiles, next, panel, sums + r * PANEL);
+}
+
+AMX static void amx(int parts, int64_t rows, int64_t outs, int64_t blocks, const uint32_t *tiles, int64_t row_tiles,
+                    const uint32_t *panel, float *sums)
+{
+    const bool outs2 = outs > TILE;
+    __asm__ volatile("" ::: "memory"); /* tile loads do not tell the compiler what they read */
+    if (parts == 1 && outs2) amx_rows(1, true, rows, blocks, tiles, row_tiles, panel, sums);
+    else if (parts == 1) amx_rows(1, false, rows, blocks, tiles, row_tiles, panel, sums);
+    else if (parts == 2 && outs2) amx_rows(2, true, rows, blocks, tiles, row_tiles, panel, sums);
+    else if (parts == 2) amx_rows(2, false, rows, blocks, tiles, row_tiles, panel, sums);
+    else if (outs2) amx_rows(3, true, rows, blocks, tiles, row_tiles, panel, sums);
+    else amx_rows(3, false, rows, blocks, tiles, row_tiles, panel, sums);
+    __asm__ volatile("" ::: "memory");
+}
+#endif
+
+const cpt_gemm_kernels CPT_LEVEL_NAME(cpt_gemm_kernels) = {
+    .pack_plain = pack_plain,
+    .pack_parts = pack_parts,
+    .split_rows = split_rows,
+    .plain = plain,
+    .parts = widened,
+    .finish = finish,
+#ifdef HAVE_AVX512
+    .parts_bf16 = dots,
+    .parts_amx = amx,
+    .begin_amx = begin_amx,
+    .end_amx = end_amx,
+#endif
+};
+CPT_KERNEL_DISPATCH(cpt_gemm_kernels)
