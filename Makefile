@@ -4,7 +4,7 @@
 #   make demo       set-up, build, and a whole study of real cells
 #   make check      set-up, build, all tests; san=address,undefined builds and tests under sanitizers
 #   make ui         the pages of `conceptome serve` (node, npm); `make` does it where it can
-#   make bench      our times beside the established tools', in one run
+#   make bench      our times beside the established tools', in one run; WHAT="sae scvi" some of it, PEERS=no ours alone
 #   make fuzz       fuzz targets (clang);  make fuzz-run SECONDS=600 runs each
 #   make install    DESTDIR= PREFIX=/usr/local
 #   make golden     recomputes test/golden with the established tools (in a venv of its own)
@@ -127,7 +127,7 @@ demo: $(BUILD)/conceptome
 	$(Q)sh scripts/demo.sh $(BUILD)/conceptome
 
 bench: $(BUILD)/conceptome $(BENCHES)
-	$(Q)sh bench/run.sh $(BUILD)
+	$(Q)sh bench/run.sh $(BUILD) $(if $(filter no,$(PEERS)),--ours) $(WHAT)
 
 fuzz:
 	$(Q)sh test/fuzz/build.sh

@@ -1,23 +1,16 @@
-/* Times of scVI: one training step, and exact substitution of every gene of a cell by a session beside
- * embedding every perturbed cell anew. Prints a table to stdout.
+/* Times of scVI: one training step, and exact substitution of every gene of a cell by sessions (all threads, one
+ * pair each) beside embedding every perturbed cell anew by our own code. bench/peers/scvi_peer.py does the same.
  *
  *     build/bench/bench_scvi [threads] */
 #include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/cpu.h"
 #include "base/random.h"
+#include "bench.h"
 #include "model/scvi_network.h"
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static void need(cpt_status status, const cpt_err *e)
 {
@@ -26,7 +19,7 @@ static void need(cpt_status status, const cpt_err *e)
     exit(1);
 }
 
-enum { BATCH = 128, HIDDEN = 128, LATENT = 10, STEPS = 60, WARM = 10 };
+enum { BATCH = 128, HIDDEN = 128, LATENT = 10, STEPS = 60, WARM = 10, PAIRS = 64, REPEATS = 5 };
 
 /* Cells with counts in `density` of the genes. */
 static cpt_csr simulate(int32_t n_cells, int32_t n_genes, double density)
@@ -68,10 +61,12 @@ static cpt_scvi *new_model(int32_t n_genes, bool zero_inflated)
     return m;
 }
 
-static int by_value(const void *a, const void *b)
+/* Multiply-adds of the products of a step, in GFLOP: heads three times over all genes, the first layer twice
+ * over the genes a cell has. */
+static double step_gflop(int32_t n_genes, bool zero_inflated, double present)
 {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
+    const double heads = zero_inflated ? 2 : 1, rest = 2 * 2 * 3. * LATENT;
+    return 2e-9 * BATCH * HIDDEN * (3 * heads * n_genes + 2 * present + rest);
 }
 
 static void bench_step(int32_t n_genes, bool zero_inflated, int n_threads)
@@ -91,90 +86,125 @@ static void bench_step(int32_t n_genes, bool zero_inflated, int n_threads)
     cpt_scvi_options_init(&o);
     need(scvi_stepper_new(m, &o, &s, &err), &err);
     for (int step = -WARM; step < STEPS; step++) {
-        double t0 = now();
+        double t0 = bench_now();
         for (int i = 0; i < BATCH; i++) rows[i] = ((step + WARM) * BATCH + i) % 1024;
         need(scvi_stepper_load(s, &counts, BATCH, rows, &ctx, &err), &err);
-        double t1 = now();
+        double t1 = bench_now();
         cpt_stream stream;
         cpt_stream_init(&stream, 1, CPT_RANDOM_TEST, (uint64_t)(step + WARM));
         for (int i = 0; i < BATCH * LATENT; i++) latent[i] = (float)cpt_stream_normal(&stream);
         for (int i = 0; i < BATCH * HIDDEN; i++) keep[i] = cpt_stream_u32(&stream) < 429496729u ? 0 : 1.1111111f;
-        double t2 = now();
+        double t2 = bench_now();
         scvi_stepper_gradient(s, &(scvi_noise){latent, keep}, 0.5, &losses, n_threads);
-        double t3 = now();
+        double t3 = bench_now();
         scvi_stepper_update(s, n_threads);
-        double t4 = now();
+        double t4 = bench_now();
         if (step < 0) continue;
         parts[0][step] = t1 - t0 + (t2 - t1);
         parts[1][step] = t3 - t2;
         parts[2][step] = t4 - t3;
         parts[3][step] = t4 - t0;
     }
-    for (int i = 0; i < 4; i++) qsort(parts[i], STEPS, sizeof(double), by_value);
-    printf("step\t%d genes\t%s\t%d threads\t%.2f ms (load and noise %.2f, gradient %.2f, Adam %.2f)\tbest %.2f\n",
-           n_genes, zero_inflated ? "ZINB" : "NB", n_threads, 1e3 * parts[3][STEPS / 2], 1e3 * parts[0][STEPS / 2],
-           1e3 * parts[1][STEPS / 2], 1e3 * parts[2][STEPS / 2], 1e3 * parts[3][0]);
+    for (int i = 0; i < 4; i++) parts[i][0] = bench_median(parts[i], STEPS);
+    const char *what = zero_inflated ? "step ZINB" : "step NB";
+    bench_line("scvi", what, 1e3 * parts[3][0], "ms");
+    bench_work("scvi", what, step_gflop(n_genes, zero_inflated, (double)csr.indptr[1024] / 1024), "GFLOP", "f32");
+    printf("load and noise %.2f, gradient %.2f, Adam %.2f ms\n", 1e3 * parts[0][0], 1e3 * parts[1][0],
+           1e3 * parts[2][0]);
     scvi_stepper_free(s);
     cpt_model_free(&m->base);
     release(&csr);
 }
 
-/* Every gene of one cell set to another count: by a session, and as whole cells. Single-threaded. */
-static void bench_session(int32_t n_genes, double density)
+/* Seconds per pair: session on `cell`, all changes, PAIRS times over all threads. */
+static double sessions(cpt_scvi *m, const cpt_profile *cell, int32_t n, const cpt_change *changes, int n_threads)
 {
-    cpt_err err;
-    cpt_counts counts;
-    cpt_profile cell;
-    cpt_session *s;
-    cpt_scvi *m = new_model(n_genes, false);
-    cpt_csr one = simulate(1, n_genes, density);
-    float *out = malloc(sizeof *out * (size_t)n_genes * LATENT), *dense = calloc((size_t)n_genes, sizeof *dense);
-    cpt_change *changes = malloc(sizeof *changes * (size_t)n_genes);
-    double best_session = 1e9, best_embed = 1e9;
-    if (!out || !dense || !changes) exit(1);
-    need(cpt_counts_init(&counts, &one, NULL, n_genes, &err), &err);
-    need(scvi_profile(&m->base, &counts, 0, &cell, &err), &err);
-    for (int32_t i = 0; i < cell.n; i++) dense[cell.genes[i]] = cell.values[i];
-    for (int32_t g = 0; g < n_genes; g++) changes[g] = (cpt_change){g, dense[g] > 0 ? 0 : 3.0f};
-    for (int repeat = 0; repeat < 20; repeat++) {
-        double t0 = now();
-        need(scvi_session_open(&m->base, &cell, &s, &err), &err);
-        need(scvi_session_singles(s, n_genes, changes, out, &err), &err);
-        scvi_session_free(s);
-        double t = now() - t0;
-        if (t < best_session) best_session = t;
+    double times[REPEATS];
+    float *out = malloc(sizeof *out * (size_t)n_threads * (size_t)n * LATENT);
+    if (!out) exit(1);
+    for (int repeat = -1; repeat < REPEATS; repeat++) {
+        double from = bench_now();
+#pragma omp parallel for schedule(dynamic) num_threads(n_threads)
+        for (int pair = 0; pair < PAIRS; pair++) {
+            cpt_err err;
+            cpt_session *s;
+            need(scvi_session_open(&m->base, cell, &s, &err), &err);
+            need(scvi_session_singles(s, n, changes, out + (size_t)omp_get_thread_num() * (size_t)n * LATENT, &err),
+                 &err);
+            scvi_session_free(s);
+        }
+        if (repeat >= 0) times[repeat] = (bench_now() - from) / PAIRS;
     }
-    /* the perturbed cells as sparse rows */
-    int64_t *indptr = calloc((size_t)n_genes + 1, sizeof *indptr), n = 0, room = (int64_t)n_genes * (cell.n + 1);
+    free(out);
+    return bench_median(times, REPEATS);
+}
+
+/* The perturbed cells as sparse rows. */
+static cpt_csr perturbed(int32_t n_genes, const cpt_profile *cell, const cpt_change *changes)
+{
+    int64_t *indptr = calloc((size_t)n_genes + 1, sizeof *indptr), n = 0, room = (int64_t)n_genes * (cell->n + 1);
     int32_t *indices = malloc(sizeof *indices * (size_t)room);
     float *values = malloc(sizeof *values * (size_t)room);
     if (!indptr || !indices || !values) exit(1);
     for (int32_t g = 0; g < n_genes; g++) {
-        for (int32_t i = 0, done = 0; i <= cell.n; i++) {
-            if (!done && (i == cell.n || cell.genes[i] >= g)) {
+        for (int32_t i = 0, done = 0; i <= cell->n; i++) {
+            if (!done && (i == cell->n || cell->genes[i] >= g)) {
                 if (changes[g].value != 0) indices[n] = g, values[n++] = changes[g].value;
                 done = 1;
-                if (i < cell.n && cell.genes[i] == g) continue;
+                if (i < cell->n && cell->genes[i] == g) continue;
             }
-            if (i < cell.n) indices[n] = cell.genes[i], values[n++] = cell.values[i];
+            if (i < cell->n) indices[n] = cell->genes[i], values[n++] = cell->values[i];
         }
         indptr[g + 1] = n;
     }
-    const cpt_csr many = {n_genes, n_genes, indptr, indices, values};
-    const cpt_context ctx = {.n_threads = 1};
-    need(cpt_counts_init(&counts, &many, NULL, n_genes, &err), &err);
-    for (int repeat = 0; repeat < 5; repeat++) {
-        double t0 = now();
-        need(scvi_embed(&m->base, &counts, 0, n_genes, out, &ctx, &err), &err);
-        double t = now() - t0;
-        if (t < best_embed) best_embed = t;
+    return (cpt_csr){n_genes, n_genes, indptr, indices, values};
+}
+
+/* Seconds for embedding every row. */
+static double re_encoding(cpt_scvi *m, const cpt_csr *rows, int n_threads)
+{
+    const cpt_context ctx = {.n_threads = n_threads};
+    double times[REPEATS];
+    cpt_err err;
+    cpt_counts counts;
+    float *out = malloc(sizeof *out * (size_t)rows->n_rows * LATENT);
+    if (!out) exit(1);
+    need(cpt_counts_init(&counts, rows, NULL, m->shape.n_genes, &err), &err);
+    for (int repeat = 0; repeat < REPEATS; repeat++) {
+        double from = bench_now();
+        need(scvi_embed(&m->base, &counts, 0, rows->n_rows, out, &ctx, &err), &err);
+        times[repeat] = bench_now() - from;
     }
-    printf("session\t%d genes\t%.0f%% present\tall genes %.3f ms, %.0f ns each; re-encoding %.2f ms (%.2f us per cell); %.0f x\n",
-           n_genes, 100 * density, 1e3 * best_session, 1e9 * best_session / n_genes, 1e3 * best_embed,
-           1e6 * best_embed / n_genes, best_embed / best_session);
-    free(out), free(dense), free(changes), free(indptr), free(indices), free(values);
+    free(out);
+    return bench_median(times, REPEATS);
+}
+
+/* Every gene of one cell set to another count. */
+static void bench_attribution(int32_t n_genes, double density, int n_threads)
+{
+    cpt_err err;
+    cpt_counts counts;
+    cpt_profile cell;
+    cpt_scvi *m = new_model(n_genes, false);
+    cpt_csr one = simulate(1, n_genes, density), many;
+    float *dense = calloc((size_t)n_genes, sizeof *dense);
+    cpt_change *changes = malloc(sizeof *changes * (size_t)n_genes);
+    char what[64];
+    if (!dense || !changes) exit(1);
+    need(cpt_counts_init(&counts, &one, NULL, n_genes, &err), &err);
+    need(scvi_profile(&m->base, &counts, 0, &cell, &err), &err);
+    for (int32_t i = 0; i < cell.n; i++) dense[cell.genes[i]] = cell.values[i];
+    for (int32_t g = 0; g < n_genes; g++) changes[g] = (cpt_change){g, dense[g] > 0 ? 0 : 3.0f};
+    many = perturbed(n_genes, &cell, changes);
+    snprintf(what, sizeof what, "attribution of a pair, %.0f%% present", 100 * density);
+    bench_line("scvi", what, 1e3 * sessions(m, &cell, n_genes, changes, n_threads), "ms");
+    bench_work("scvi", what, 2e-9 * n_genes * HIDDEN * (LATENT + 1.0), "GFLOP", "f32");
+    printf("our own re-encoding %.2f ms\n", 1e3 * re_encoding(m, &many, n_threads));
+    free(dense);
+    free(changes);
     cpt_profile_free(&cell);
     release(&one);
+    release(&many);
     cpt_model_free(&m->base);
 }
 
@@ -182,10 +212,8 @@ int main(int argc, char **argv)
 {
     const int n_threads = argc > 1 ? atoi(argv[1]) : omp_get_max_threads();
     printf("instruction set\t%s\n", cpt_cpu_level_name(cpt_cpu_level()));
-    for (int threads = 1; threads <= n_threads; threads += n_threads > 1 ? n_threads - 1 : 1)
-        for (int zero_inflated = 0; zero_inflated < 2; zero_inflated++)
-            bench_step(4000, zero_inflated, threads);
-    bench_session(4000, 0.1);
-    bench_session(4000, 0.3);
+    for (int zero_inflated = 0; zero_inflated < 2; zero_inflated++) bench_step(4000, zero_inflated, n_threads);
+    bench_attribution(4000, 0.1, n_threads);
+    bench_attribution(4000, 0.3, n_threads);
     return 0;
 }

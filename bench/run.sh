@@ -1,11 +1,106 @@
 #!/bin/sh
-# `make bench`: our hot paths, each in its own process, on all cores. run.sh BUILD
-# The established tools beside them: sh bench/peers/make_venv.sh, then the scripts in bench/peers.
+# `make bench`: our hot paths beside the established tools, in turn (ours, peer, ours, peer ...) and each in a
+# process of its own, on all cores; one table at the end, also in BUILD/bench.tsv.
+#
+#   sh bench/run.sh BUILD [--ours] [PATH ...]      make bench WHAT="sae scvi" PEERS=no
+#
+#   --ours  without the peers: no Python, no download
+#   PATH    which of the paths; default all of $paths
+#
+# What a program prints: bench.h. What is asked of it: targets.tsv. The peers are installed from PyPI into
+# bench/venv the first time (about 6 GB). All lines of all programs: BUILD/bench/log.
 set -eu
+here=$(cd "$(dirname "$0")" && pwd)
 build=$1
+shift
+paths="sae scgpt scvi gsea knn h5ad umap de server"
+peers=yes
+[ "${1:-}" = --ours ] && { peers=no; shift; }
+[ $# -gt 0 ] && paths=$*
 unset OPENBLAS_CORETYPE OPENBLAS_L2_SIZE 2>/dev/null || true
-"$build/conceptome" --version
-echo "== scVI: training step, exact attribution against re-encoding"
-"$build/bench/bench_scvi" "$(nproc)"
-echo "== GSEA: 14,686 genes x 2,467 sets"
-"$build/bench/bench_gsea"
+threads=$(nproc)
+export OMP_NUM_THREADS="$threads" PYTHONWARNINGS=ignore NUMBA_NUM_THREADS="$threads"
+python=$here/venv/bin/python
+data=${BENCH_DATA:-${TMPDIR:-/tmp}/conceptome-bench}
+raw=$build/bench/raw.tsv
+log=$build/bench/log
+mkdir -p "$data" "$build/bench"
+: >"$raw"
+: >"$log"
+
+if [ $peers = yes ] && [ ! -e "$here/venv/complete" ]; then
+    echo "bench: the peers are installed once, from PyPI (about 6 GB)" >&2
+    sh "$here/peers/make_venv.sh" >>"$log" 2>&1 || {
+        echo "bench: PyPI is unreachable or the installation failed ($log): peers are left out" >&2
+        peers=no
+    }
+fi
+
+# How many pairs: short paths three or more, long ones one.
+rounds() {
+    case $1 in
+    h5ad) echo 3 ;;
+    knn | umap | gsea) echo 2 ;;
+    server) echo 1 ;;
+    *) echo 3 ;;
+    esac
+}
+
+# What the programs of a path work on, made once.
+prepare() {
+    case $1 in
+    scgpt) [ -e "$data/scgpt/args.json" ] || "$build/bench/bench_scgpt" --make "$data/scgpt" ;;
+    gsea) [ -e "$data/gsea.tsv" ] || "$build/bench/bench_gsea" --make "$data/gsea.tsv" ;;
+    esac
+}
+
+ours() {
+    case $1 in
+    scgpt) "$build/bench/bench_scgpt" "$threads" 1200 "$data/scgpt" ;;
+    h5ad) "$build/bench/bench_h5ad" "$threads" "$data" ;;
+    server) python3 "$here/serve_clicks.py" "$build" ;;
+    *) "$build/bench/bench_$1" "$threads" ;;
+    esac
+}
+
+peer() {
+    case $1 in
+    scgpt) "$python" "$here/peers/scgpt_peer.py" "$data/scgpt" "$threads" 1200 ;;
+    gsea) "$python" "$here/peers/gsea_peer.py" "$data/gsea.tsv" "$threads" ;;
+    h5ad) "$python" "$here/peers/h5ad_peer.py" "$data" ;;
+    *) "$python" "$here/peers/$1_peer.py" "$threads" ;;
+    esac
+}
+
+# measure SIDE ROUND PATH: its lines to raw, with side and round before them.
+measure() {
+    echo "== $1 $3, round $2" >>"$log"
+    if "$1" "$3" >"$build/bench/out" 2>>"$log"; then :; else
+        echo "bench: $1 $3 failed; see $log" >&2
+    fi
+    cat "$build/bench/out" >>"$log"
+    awk -F '\t' -v OFS='\t' -v side="$1" -v round="$2" 'NF >= 4 && $3 + 0 == $3 { print side, round, $0 }' \
+        "$build/bench/out" >>"$raw"
+}
+
+"$build/bench/bench_peak" "$threads" | awk -v OFS='\t' '{ print "ours", 1, $0 }' >>"$raw"
+for path in $paths; do
+    if [ ! -x "$build/bench/bench_$path" ] && [ "$path" != server ]; then
+        echo "bench: no such path: $path" >&2
+        exit 2
+    fi
+    echo "bench: $path" >&2
+    prepare "$path" >>"$log" 2>&1
+    round=1
+    while [ $round -le "$(rounds "$path")" ]; do
+        measure ours $round "$path"
+        [ $peers = yes ] && [ -e "$here/peers/${path}_peer.py" ] && measure peer $round "$path"
+        round=$((round + 1))
+    done
+done
+{
+    echo "machine: $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo 2>/dev/null | sed 1q), $threads threads;" \
+        "$("$build/conceptome" --version | sed 's/   */ /g' | paste -s -d ';' - | sed 's/;/; /g')"
+    awk -f "$here/table.awk" "$here/targets.tsv" "$raw"
+} | tee "$build/bench.txt"
+awk -v plain=1 -f "$here/table.awk" "$here/targets.tsv" "$raw" >"$build/bench.tsv"
