@@ -222,6 +222,25 @@ static inline cpt_status fake_session_gradient(cpt_session *base, int32_t n_w, c
     return CPT_OK;
 }
 
+/* What a perfect screen would say. */
+static inline cpt_status fake_session_screen(cpt_session *base, int32_t n_w, const float *w, int32_t n,
+                                             const cpt_change *changes, float *out, cpt_err *e)
+{
+    const int32_t dim = base->model->dim;
+    const float *f = fake_session_embedding(base);
+    float copy[64];
+    for (int32_t i = 0; i < n; i++) {
+        cpt_status status = fake_session_singles(base, 1, &changes[i], copy, e);
+        if (status != CPT_OK) return status;
+        for (int32_t k = 0; k < n_w; k++) {
+            double sum = 0;
+            for (int32_t j = 0; j < dim; j++) sum += w[k * dim + j] * ((double)copy[j] - f[j]);
+            out[k * n + i] = (float)sum;
+        }
+    }
+    return CPT_OK;
+}
+
 static inline void fake_model_free(cpt_model *base)
 {
     fake_model *m = (fake_model *)(void *)base;
@@ -236,7 +255,7 @@ static inline cpt_model *fake_model_new(int32_t n_genes, int32_t dim, uint64_t s
         .kind = "fake", .embed = fake_embed, .profile = fake_profile, .session_open = fake_session_open,
         .session_embedding = fake_session_embedding, .session_singles = fake_session_singles,
         .session_joint = fake_session_joint, .session_gradient = fake_session_gradient,
-        .session_free = fake_session_free, .free = fake_model_free};
+        .session_screen = fake_session_screen, .session_free = fake_session_free, .free = fake_model_free};
     fake_model *m = calloc(1, sizeof *m);
     m->base.ops = &ops;
     m->base.n_genes = n_genes;
@@ -323,6 +342,23 @@ static inline void fake_gradient(const cpt_dictionary *base, int32_t concept, co
     for (int32_t j = 0; j < base->dim; j++) out[j] = (float)d->rows[(int64_t)concept * base->dim + j];
 }
 
+static inline cpt_status fake_pre_activations(const cpt_dictionary *base, const float *a, float *h,
+                                              cpt_err *e)
+{
+    (void)e;
+    for (int32_t c = 0; c < base->n_concepts; c++)
+        h[c] = (float)fake_pre((const fake_dictionary *)(const void *)base, c, a);
+    return CPT_OK;
+}
+
+static inline float fake_activation(const cpt_dictionary *base, int32_t concept, const float *h)
+{
+    int32_t before = 0;
+    for (int32_t o = 0; o < base->n_concepts; o++)
+        before += h[o] > h[concept] || (h[o] == h[concept] && o < concept);
+    return h[concept] > 0 && before < base->max_active ? h[concept] : 0;
+}
+
 static inline void fake_dictionary_free(cpt_dictionary *base)
 {
     fake_dictionary *d = (fake_dictionary *)(void *)base;
@@ -334,7 +370,9 @@ static inline void fake_dictionary_free(cpt_dictionary *base)
 static inline fake_dictionary *fake_dictionary_new(int32_t n_concepts, int32_t dim, int32_t k, uint64_t seed)
 {
     static const cpt_dictionary_ops ops = {.kind = "fake", .encode = fake_encode, .readout = fake_readout,
-                                           .gradient = fake_gradient, .free = fake_dictionary_free};
+                                           .gradient = fake_gradient, .free = fake_dictionary_free,
+                                           .pre_activations = fake_pre_activations,
+                                           .activation = fake_activation};
     fake_dictionary *d = calloc(1, sizeof *d);
     d->base.ops = &ops;
     d->base.n_concepts = n_concepts;

@@ -23,7 +23,8 @@ typedef struct values {
 static void clear(values *v, bool both)
 {
     *v = (values){
-        .a = {.completeness_error = NAN, .hybrid_spearman = NAN, .hybrid_top20_overlap = NAN}};
+        .a = {.completeness_error = NAN, .hybrid_spearman = NAN, .hybrid_top20_overlap = NAN,
+              .hybrid_spearman_pre = NAN, .hybrid_top20_pre = NAN}};
     v->a.activation = both ? v->activation : NULL;
     v->a.pre = v->pre;
     v->a.differs = v->differs;
@@ -38,6 +39,8 @@ static void fill(values *v, int salt, bool both)
         v->activation[g] = (float)-g;
     }
     v->a.hybrid_spearman = 0.5 + salt;
+    v->a.hybrid_spearman_pre = 0.25 + salt;
+    v->a.hybrid_top20_pre = 0.125 + salt;
 }
 
 static cpt_pair_store *reopen(const char *path, const char *key, int32_t genes, int64_t want)
@@ -72,6 +75,8 @@ static void expect(const cpt_pair_store *s, int salt, bool both, bool usable)
     assert_memory_equal(got.differs, want.differs, sizeof got.differs);
     if (both) assert_memory_equal(got.activation, want.activation, sizeof got.pre);
     assert_true(got.a.hybrid_spearman == want.a.hybrid_spearman);
+    assert_true(got.a.hybrid_spearman_pre == want.a.hybrid_spearman_pre);
+    assert_true(got.a.hybrid_top20_pre == want.a.hybrid_top20_pre);
     assert_true(isnan(got.a.completeness_error));
 }
 
@@ -155,7 +160,7 @@ static void damaged(void **state)
     cpt_pair_store_close(s);
     assert_ok(cpt_map_open(path, &map, &err));
     unsigned char *bytes = malloc(map.size);
-    const size_t first = 80 + 56 + 3 * 12 + 4;
+    const size_t first = 80 + 72 + 3 * 12 + 4;
     for (size_t i = first; i < map.size; i++) {
         memcpy(bytes, map.bytes, map.size);
         bytes[i] ^= 0x10;

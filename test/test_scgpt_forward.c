@@ -112,7 +112,7 @@ static void gradient(const cpt_scgpt *m, int32_t n, const int32_t *ids, const fl
         calloc(2 * (size_t)m->shape.n_layers * (size_t)n * (size_t)m->shape.width, sizeof *tape);
     assert_ok(scgpt_work_init(&work, m, n, 1, &err));
     scgpt_forward(m, n, ids, values, &work, tape, NULL);
-    assert_ok(scgpt_backward(m, n, ids, values, &work, tape, raw, n_w, w, out, &err));
+    assert_ok(scgpt_backward(m, n, ids, values, &work, tape, raw, n_w, w, NULL, out, &err));
     scgpt_work_free(&work);
     free(tape);
 }
@@ -282,6 +282,59 @@ static void test_kernels(void **state)
     }
 }
 
+/* weigh continues a softmax with keys that it did not have; swap is the change of the context. */
+static void test_swap_kernels(void **state)
+{
+    enum { KEYS = 37, NEW = 19, SIZE = 5 };
+    float scores[KEYS + NEW], values[KEYS + NEW][SIZE], grad[SIZE], weights[KEYS], more[NEW];
+    cpt_stream s;
+    cpt_stream_init(&s, 9, CPT_RANDOM_TEST, 0);
+    for (int i = 0; i < KEYS + NEW; i++) {
+        scores[i] = (float)(2 * cpt_stream_normal(&s));
+        for (int j = 0; j < SIZE; j++) values[i][j] = (float)cpt_stream_normal(&s);
+    }
+    for (int j = 0; j < SIZE; j++) grad[j] = (float)cpt_stream_normal(&s);
+    for (int level = 0; level <= cpt_cpu_best(); level++) {
+        const cpt_attention_kernels *k = cpt_attention_kernels_at(level);
+        float maximum, sum, p[NEW + 1], q[NEW + 1], leaving[NEW + 1], coming[NEW + 1],
+            sums[NEW + 1] = {0};
+        double context[SIZE] = {0}, along = 0, total = 0;
+        memcpy(weights, scores, sizeof weights);
+        memcpy(more, scores + KEYS, sizeof more);
+        k->softmax(1, KEYS, KEYS, 0.7f, weights, &maximum, &sum);
+        k->weigh(1, NEW, NEW, 0.7f, &maximum, &sum, more);
+        for (int i = 0; i < KEYS; i++) total += exp(0.7 * (double)scores[i]);
+        for (int t = 0; t < NEW; t++)
+            assert_near(more[t], exp(0.7 * (double)scores[KEYS + t]) / total, 1e-5);
+        for (int i = 0; i < KEYS; i++)
+            for (int j = 0; j < SIZE; j++)
+                context[j] += exp(0.7 * (double)scores[i]) / total * (double)values[i][j];
+        for (int j = 0; j < SIZE; j++) along += context[j] * (double)grad[j];
+        for (int t = 0; t <= NEW; t++) { /* key t leaves but for the first two; t comes, not the last */
+            p[t] = t < 2 ? 0 : weights[t] / sum;
+            q[t] = t < NEW ? more[t] : 0;
+            leaving[t] = coming[t] = 0;
+            for (int j = 0; j < SIZE; j++) {
+                leaving[t] += grad[j] * values[t][j];
+                if (t < NEW) coming[t] += grad[j] * values[KEYS + t][j];
+            }
+        }
+        k->swap(NEW + 1, (float)along, p, leaving, q, coming, sums);
+        for (int t = 0; t <= NEW; t++) {
+            double left = total, change = 0;
+            if (t >= 2) left -= exp(0.7 * (double)scores[t]);
+            if (t < NEW) left += exp(0.7 * (double)scores[KEYS + t]);
+            for (int i = 0; i < KEYS + NEW; i++) {
+                const bool there = i < KEYS ? t < 2 || i != t : i == KEYS + t && t < NEW;
+                for (int j = 0; there && j < SIZE; j++)
+                    change += exp(0.7 * (double)scores[i]) / left * (double)values[i][j] *
+                              (double)grad[j];
+            }
+            assert_near(sums[t], change - along, 2e-5);
+        }
+    }
+}
+
 /* Scores far apart, a row of one, and a token that is gone. */
 static void test_softmax_edges(void **state)
 {
@@ -306,6 +359,7 @@ int main(void)
         cmocka_unit_test(test_golden_direct),
         cmocka_unit_test(test_golden_gradients),
         cmocka_unit_test(test_kernels),
+        cmocka_unit_test(test_swap_kernels),
         cmocka_unit_test(test_softmax_edges),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -271,6 +271,101 @@ static void test_gradients_are_differences(void **state)
     free(got);
 }
 
+/* ---- estimates ---- */
+
+static double correlation(int32_t n, const double *a, const double *b)
+{
+    double ab = 0, aa = 0, bb = 0, ma = 0, mb = 0;
+    for (int32_t i = 0; i < n; i++) ma += a[i] / n, mb += b[i] / n;
+    for (int32_t i = 0; i < n; i++) {
+        ab += (a[i] - ma) * (b[i] - mb);
+        aa += (a[i] - ma) * (a[i] - ma);
+        bb += (b[i] - mb) * (b[i] - mb);
+    }
+    return ab / sqrt(aa * bb);
+}
+
+/* Estimates of tokens that come, go and change, against whole forward passes of the changed cells. */
+static void test_screen_foretells_singles(void **state)
+{
+    enum { W = 6 };
+    cpt_err err;
+    for (size_t k = 0; k < sizeof cases / sizeof *cases - 1; k++) {
+        cpt_scgpt *m = random_network(cases[k].genes, cases[k].d, cases[k].heads, cases[k].hidden,
+                                      cases[k].layers, cases[k].sharp);
+        const int32_t genes = cases[k].genes, d = cases[k].d;
+        cell c;
+        cpt_stream s;
+        cpt_change *changes = calloc((size_t)genes, sizeof *changes);
+        float *got = calloc((size_t)(W * genes), 4), *one = calloc((size_t)genes, 4), w[W * 64],
+              want[64];
+        double *a = calloc((size_t)genes, sizeof *a), *b = calloc((size_t)genes, sizeof *b), worst = 1;
+        cpt_stream_init(&s, 4, CPT_RANDOM_TEST, k);
+        for (int i = 0; i < W * d; i++) w[i] = (float)cpt_stream_normal(&s);
+        random_cell(m, cases[k].share, &c);
+        cpt_session *session = open_cell(m, &c);
+        const float *base = m->base.ops->session_embedding(session);
+        for (int32_t g = 0; g < genes; g++)
+            changes[g] = (cpt_change){g, g % 3 == 0 ? 0 : (float)(1 + (7 * g) % 50)};
+        assert_ok(m->base.ops->session_screen(session, W, w, genes, changes, got, &err));
+        for (int j = 0; j < W; j++) {
+            for (int32_t g = 0; g < genes; g++) {
+                changed_forward(m, &c, 1, &changes[g], want);
+                a[g] = got[j * genes + g];
+                b[g] = 0;
+                for (int i = 0; i < d; i++) b[g] += w[j * d + i] * ((double)want[i] - base[i]);
+            }
+            worst = fmin(worst, correlation(genes, a, b));
+            assert_ok(m->base.ops->session_screen(session, 1, w + j * d, genes, changes, one, &err));
+            assert_true(largest(genes, one, got + j * genes) <= 1e-5); /* alone or together */
+        }
+        print_message("%d genes, %d layers: correlation of estimates and truth at least %.3f\n", genes,
+                      cases[k].layers, worst);
+        if (cases[k].sharp <= 1) assert_true(worst > 0.9); /* else a row hangs on one token */
+        m->base.ops->session_free(session);
+        cpt_model_free(&m->base);
+        free(changes), free(got), free(one), free(a), free(b);
+    }
+}
+
+/* Small steps: estimates are the gradient times the step. Steps of nothing are 0. */
+static void test_screen_of_small_steps(void **state)
+{
+    cpt_err err;
+    cpt_scgpt *m = random_network(60, 32, 4, 24, 3, 1);
+    cell c;
+    float w[32], slopes[60], got[60];
+    double scale = 0, wrong = 0;
+    cpt_change changes[60];
+    random_cell(m, 0.5, &c);
+    for (int i = 0; i < c.n; i++) c.values[i] += 0.37f;
+    for (int j = 0; j < 32; j++) w[j] = (float)(j % 5) - 2;
+    cpt_session *s = open_cell(m, &c);
+    for (int i = 0; i < c.n; i++) changes[i] = (cpt_change){c.genes[i], c.values[i] + 0.01f};
+    assert_ok(m->base.ops->session_gradient(s, 1, w, slopes, &err));
+    assert_ok(m->base.ops->session_screen(s, 1, w, c.n, changes, got, &err));
+    for (int i = 0; i < c.n; i++) {
+        scale = fmax(scale, fabs((double)slopes[c.genes[i]]) * 0.01);
+        wrong = fmax(wrong, fabs((double)got[i] - (double)slopes[c.genes[i]] * 0.01));
+    }
+    print_message("small steps: %.2g of the largest\n", wrong / scale);
+    assert_true(wrong < 0.02 * scale);
+    for (int i = 0; i < c.n; i++) changes[i].value = c.values[i];
+    changes[0] = (cpt_change){59, 0};
+    for (int g = 0; g < 60; g++) {
+        bool there = false;
+        for (int i = 0; i < c.n; i++) there = there || c.genes[i] == g;
+        if (!there) changes[0].gene = g; /* absent, and stays so */
+    }
+    assert_ok(m->base.ops->session_screen(s, 1, w, c.n, changes, got, &err));
+    for (int i = 0; i < c.n; i++) assert_near(got[i], 0, 0);
+    assert_ok(m->base.ops->session_screen(s, 1, w, 0, changes, got, &err));
+    changes[0].gene = 60;
+    assert_int_equal(m->base.ops->session_screen(s, 1, w, 1, changes, got, &err), CPT_ERR_USAGE);
+    m->base.ops->session_free(s);
+    cpt_model_free(&m->base);
+}
+
 /* ---- golden ---- */
 
 /* The base cell of a swap: complete lists, of which the profile is made. */
@@ -417,6 +512,8 @@ int main(void)
         cmocka_unit_test(test_joint_is_a_whole_forward),
         cmocka_unit_test(test_dominant_token),
         cmocka_unit_test(test_gradients_are_differences),
+        cmocka_unit_test(test_screen_foretells_singles),
+        cmocka_unit_test(test_screen_of_small_steps),
         cmocka_unit_test(test_golden_swaps),
         cmocka_unit_test(test_golden_recounts),
         cmocka_unit_test(test_wrong_changes),

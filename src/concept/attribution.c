@@ -10,6 +10,7 @@
 
 #include <math.h>
 #include <omp.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,7 +25,7 @@ void cpt_attribution_options_init(cpt_attribution_options *o)
 {
     *o = (cpt_attribution_options){
         .method = CPT_METHOD_EXACT, .mode = CPT_MODE_SUBSTITUTE, .readout = CPT_READOUT_ACTIVATION,
-        .ig_steps = 64, .hybrid_top = 200, .hybrid_check = 50, .n_bootstrap = 1000,
+        .screen = CPT_SCREEN_SWAP, .ig_steps = 64, .hybrid_top = 200, .hybrid_check = 50, .n_bootstrap = 1000,
         .n_sign_flips = 9999, .cutoff = 0.05, .q_cutoff = 0.05};
 }
 
@@ -40,8 +41,7 @@ static cpt_status check_inputs(const cpt_model *m, const cpt_dictionary *d, cons
     if (counts->n_genes != m->n_genes)
         return cpt_fail(e, CPT_ERR_USAGE, "counts over %d genes for a model of %d", counts->n_genes,
                         m->n_genes);
-    bool ig = o->method == CPT_METHOD_IG;
-    if (o->ig_steps < (ig ? 1 : 0) || o->ig_steps > 10000 || o->hybrid_top < 0 || o->hybrid_check < 0 ||
+    if (o->ig_steps < 1 || o->ig_steps > 10000 || o->hybrid_top < 0 || o->hybrid_check < 0 ||
         o->n_bootstrap < 0 || o->n_sign_flips < 0)
         return cpt_fail(e, CPT_ERR_USAGE, "attribution options out of range: steps %d (1 to 10,000), "
                         "top %d, check %d, bootstrap %d, sign flips %d (0 or more)", o->ig_steps,
@@ -129,7 +129,9 @@ static cpt_status attribution_make(int32_t n_concepts, int32_t n_genes, bool bot
     CPT_TRY(cpt_alloc(&a->n_pairs, rows, sizeof *a->n_pairs, e));
     CPT_TRY(fill_nan_double(&a->completeness_error, rows, e));
     CPT_TRY(fill_nan_double(&a->hybrid_spearman, rows, e));
-    status = fill_nan_double(&a->hybrid_top20, rows, e);
+    CPT_TRY(fill_nan_double(&a->hybrid_top20, rows, e));
+    CPT_TRY(fill_nan_double(&a->hybrid_spearman_pre, rows, e));
+    status = fill_nan_double(&a->hybrid_top20_pre, rows, e);
 done:
     return status;
 }
@@ -152,6 +154,8 @@ void cpt_attribution_free(cpt_attribution *a)
     free(a->completeness_error);
     free(a->hybrid_spearman);
     free(a->hybrid_top20);
+    free(a->hybrid_spearman_pre);
+    free(a->hybrid_top20_pre);
     free(a);
 }
 
@@ -276,30 +280,47 @@ static int32_t close_gaps(batch *b, int64_t first, int64_t n, int32_t n_genes)
             to->completeness_error = from->completeness_error;
             to->hybrid_spearman = from->hybrid_spearman;
             to->hybrid_top20_overlap = from->hybrid_top20_overlap;
+            to->hybrid_spearman_pre = from->hybrid_spearman_pre;
+            to->hybrid_top20_pre = from->hybrid_top20_pre;
         }
         kept++;
     }
     return (int32_t)kept;
 }
 
+/* Mean over the pairs of one field of theirs, NaN left out; NaN when all are. */
+static double mean_quality(const cpt_pair_attribution *slots, int32_t n, size_t field)
+{
+    double sum = 0;
+    int32_t used = 0;
+    for (int32_t i = 0; i < n; i++) {
+        double x;
+        memcpy(&x, (const char *)&slots[i] + field, sizeof x);
+        if (isnan(x)) continue;
+        sum += x;
+        used++;
+    }
+    return used ? sum / used : NAN;
+}
+
 /* Median completeness error and mean fidelity of the hybrid's screen over the pairs of a concept. */
 static cpt_status summarise_quality(const cpt_pair_attribution *slots, int32_t n, int32_t concept,
                                     cpt_attribution *out, cpt_err *e)
 {
-    double *errors, spearman = 0, top20 = 0;
-    int32_t n_errors = 0, n_spearman = 0, n_top20 = 0;
+    double *errors;
+    int32_t n_errors = 0;
     cpt_status status = cpt_alloc(&errors, (size_t)n, sizeof *errors, e);
     if (status != CPT_OK) return status;
-    for (int32_t i = 0; i < n; i++) {
-        const cpt_pair_attribution *s = &slots[i];
-        if (!isnan(s->completeness_error)) errors[n_errors++] = s->completeness_error;
-        if (!isnan(s->hybrid_spearman)) spearman += s->hybrid_spearman, n_spearman++;
-        if (!isnan(s->hybrid_top20_overlap)) top20 += s->hybrid_top20_overlap, n_top20++;
-    }
+    for (int32_t i = 0; i < n; i++)
+        if (!isnan(slots[i].completeness_error)) errors[n_errors++] = slots[i].completeness_error;
     if (n_errors) out->completeness_error[concept] = cpt_median(n_errors, errors);
-    if (n_spearman) out->hybrid_spearman[concept] = spearman / n_spearman;
-    if (n_top20) out->hybrid_top20[concept] = top20 / n_top20;
     free(errors);
+#define MEAN(field) mean_quality(slots, n, offsetof(cpt_pair_attribution, field))
+    out->hybrid_spearman[concept] = MEAN(hybrid_spearman);
+    out->hybrid_top20[concept] = MEAN(hybrid_top20_overlap);
+    out->hybrid_spearman_pre[concept] = MEAN(hybrid_spearman_pre);
+    out->hybrid_top20_pre[concept] = MEAN(hybrid_top20_pre);
+#undef MEAN
     return CPT_OK;
 }
 

@@ -11,13 +11,18 @@ typedef enum cpt_attribution_method {
 typedef enum cpt_attribution_mode { CPT_MODE_SUBSTITUTE, CPT_MODE_INSERT, CPT_MODE_MASK } cpt_attribution_mode;
 typedef enum cpt_readout { CPT_READOUT_ACTIVATION, CPT_READOUT_PRE } cpt_readout;
 
+/* What hybrid looks at all genes with. SWAP: session_screen of the model (model.h), which estimates what
+ * exact substitution gives; models without it are screened by IG. */
+typedef enum cpt_screen { CPT_SCREEN_SWAP, CPT_SCREEN_IG, CPT_SCREEN_GRADIENT } cpt_screen;
+
 typedef struct cpt_pair_store cpt_pair_store; /* pair_store.h */
 
 typedef struct cpt_attribution_options {
     cpt_attribution_method method;
     cpt_attribution_mode mode;  /* exact and hybrid */
     cpt_readout readout;        /* what goes into X; exact modes store both */
-    int32_t ig_steps;           /* Gauss-Legendre nodes, 64; 0 with HYBRID = screen by gradient */
+    cpt_screen screen;          /* SWAP; hybrid only */
+    int32_t ig_steps;           /* Gauss-Legendre nodes, 64 */
     int32_t hybrid_top;         /* exact for this many genes after the screen, 200 */
     int32_t hybrid_check;       /* random genes on which the screen is checked, 50 */
     int32_t n_bootstrap;        /* 1,000; 0 = none (low and high stay NaN) */
@@ -38,7 +43,10 @@ typedef struct cpt_pair_attribution {
     float *pre;        /* [n_genes] read-out of the pre-activation */
     bool *differs;     /* [n_genes] the gene's input differs between the two cells */
     double completeness_error; /* ig: |sum - (u_p - u_cf)| / u_p of the chosen read-out; else NaN */
-    double hybrid_spearman, hybrid_top20_overlap; /* fidelity of the screen; else NaN */
+    /* Hybrid, else NaN: fidelity of the screen to the exact values of the chosen read-out, and to those
+     * of the pre-activation. Spearman over the random sample; share of the screen's 20 largest whose
+     * exact value is at least the 20th largest, among the genes evaluated exactly. */
+    double hybrid_spearman, hybrid_top20_overlap, hybrid_spearman_pre, hybrid_top20_pre;
 } cpt_pair_attribution;
 /* CPT_ERR_DATA when the prototype does not activate the concept. */
 cpt_status cpt_attribute_pair(const cpt_model *m, const cpt_dictionary *d, const cpt_counts *counts,
@@ -62,6 +70,7 @@ typedef struct cpt_attribution {
     int32_t *n_pairs;  /* [n_concepts] pairs used: those whose prototype activates the concept */
     double *completeness_error; /* [n_concepts] median over pairs, ig; else NaN */
     double *hybrid_spearman, *hybrid_top20; /* [n_concepts] mean over pairs; else NaN */
+    double *hybrid_spearman_pre, *hybrid_top20_pre;
     /* the noise floor (method.md 4): |attribution| of random directions through the same pipeline */
     double noise_quantiles[5];  /* 50, 90, 95, 99, 99.9 % of |mean attribution| */
     double cutoff_percentile;   /* share of the noise below the cut-off */

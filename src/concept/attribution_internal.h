@@ -15,6 +15,34 @@ typedef struct cpt_pair_job {
     uint64_t seed;
 } cpt_pair_job;
 
+/* One cell as opened for a pair. */
+typedef struct cpt_opened {
+    cpt_profile profile;
+    cpt_session *session;
+    float activation, pre;
+} cpt_opened;
+/* Opens the session of o->profile and reads the concept out. */
+cpt_status cpt_opened_open(const cpt_pair_job *job, cpt_opened *o, cpt_err *e);
+void cpt_opened_free(const cpt_model *m, cpt_opened *o);
+
+typedef struct cpt_pair_work {
+    const cpt_pair_job *job;
+    cpt_opened p, cf;    /* cf: session only where the method needs it */
+    int32_t n;           /* genes that are not 0 in both */
+    int32_t *genes;      /* [n] ascending */
+    float *at_p, *at_cf; /* [n] inputs */
+    int32_t n_differ;
+    int32_t *differ;     /* [n_differ] positions in genes */
+    /* [n] what a screen says, in units of the prototype's activation: */
+    double *screen;      /* attribution of the pre-activation */
+    double *foretold;    /* of the activation after sparsification */
+    double *priority;    /* larger = sooner evaluated exactly */
+} cpt_pair_work;
+/* The change that the mode makes to gene k of the merged list. */
+cpt_change cpt_change_of(const cpt_pair_work *w, int32_t k);
+/* Fills screen, foretold and priority of the genes that differ (attribution_screen.c). */
+cpt_status cpt_screen_run(cpt_pair_work *w, cpt_screen screen, cpt_err *e);
+
 /* Fills the arrays of `out`, allocated and zeroed by the caller. *usable = false, and nothing filled,
  * when the prototype does not activate the concept. */
 cpt_status cpt_attribution_run(const cpt_pair_job *job, cpt_pair_attribution *out, bool *usable,

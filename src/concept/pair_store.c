@@ -17,8 +17,8 @@
 #include "base/memory.h"
 
 static const char MAGIC[8] = {'C', 'P', 'T', 'P', 'A', 'I', 'R', 'S'};
-static const uint32_t VERSION = 1, RECORD = 0x52494150;
-enum { HEADER_BYTES = 80, FIXED_BYTES = 56, USABLE = 1, HAS_ACTIVATION = 2 };
+static const uint32_t VERSION = 2, RECORD = 0x52494150;
+enum { HEADER_BYTES = 80, FIXED_BYTES = 72, USABLE = 1, HAS_ACTIVATION = 2 };
 
 /* The fixed part of a record, as it lies in the file. */
 typedef struct record {
@@ -26,7 +26,7 @@ typedef struct record {
     int32_t concept;
     int64_t prototype, counterfactual;
     uint32_t flags, n;
-    double quality[3];
+    double quality[5];
 } record;
 _Static_assert(sizeof(record) == FIXED_BYTES, "records have no padding");
 
@@ -227,6 +227,8 @@ void cpt_pair_store_get(const cpt_pair_store *s, int32_t concept, const cpt_pair
     out->completeness_error = r.quality[0];
     out->hybrid_spearman = r.quality[1];
     out->hybrid_top20_overlap = r.quality[2];
+    out->hybrid_spearman_pre = r.quality[3];
+    out->hybrid_top20_pre = r.quality[4];
     p += FIXED_BYTES;
     for (size_t i = 0; i < r.n; i++) {
         int32_t gene;
@@ -249,7 +251,8 @@ static cpt_status pack(const cpt_pair_store *s, int32_t concept, const cpt_pair 
                 pair->counterfactual,
                 (usable ? USABLE : 0) | (in->activation ? HAS_ACTIVATION : 0),
                 0,
-                {in->completeness_error, in->hybrid_spearman, in->hybrid_top20_overlap}};
+                {in->completeness_error, in->hybrid_spearman, in->hybrid_top20_overlap,
+                 in->hybrid_spearman_pre, in->hybrid_top20_pre}};
     for (int32_t g = 0; g < s->n_genes; g++) r.n += in->differs[g];
     *size = FIXED_BYTES + arrays_bytes(&r) + 4;
     cpt_status status = cpt_alloc(out, *size, 1, e);

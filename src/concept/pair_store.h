@@ -2,12 +2,12 @@
  * minutes, and a run that was stopped must not lose those that are done.
  *
  * The file is appended to and never rewritten; it holds, little-endian,
- *   1. header, 80 bytes: "CPTPAIRS", u32 version (1), u32 genes of the model, 64 bytes key in hex
+ *   1. header, 80 bytes: "CPTPAIRS", u32 version (2), u32 genes of the model, 64 bytes key in hex
  *   2. records, each
  *        u32 0x52494150 ("PAIR"), i32 concept, i64 prototype, i64 counterfactual,
  *        u32 flags (1: the prototype activates the concept; 2: read-out after sparsification is
- * there), u32 n = genes that differ, f64 completeness error, Spearman, top-20 overlap of the
- * screen, i32 genes[n] (ascending), f32 pre[n], f32 activation[n] if flagged, u32 CRC-32 of all
+ * there), u32 n = genes that differ, f64 completeness error, Spearman and top-20 overlap of the
+ * screen, the same two of the pre-activation, i32 genes[n] (ascending), f32 pre[n], f32 activation[n] if flagged, u32 CRC-32 of all
  * before it A record that is cut short or damaged, which a kill leaves, ends the file: it and what
  * follows is dropped. Another key, number of genes or version empties the file. */
 #ifndef CPT_CONCEPT_PAIR_STORE_H

@@ -37,6 +37,12 @@ typedef struct cpt_dictionary_ops {
 
     cpt_status (*save)(const cpt_dictionary *d, const char *folder, cpt_err *e);
     void (*free)(cpt_dictionary *d);
+
+    /* Optional, both or neither: the pre-activations of all concepts at one embedding, into h
+     * [n_concepts]; and the activation of one of them, all of h given. They foretell what becomes
+     * of a concept when pre-activations move a little. */
+    cpt_status (*pre_activations)(const cpt_dictionary *d, const float *a, float *h, cpt_err *e);
+    float (*activation)(const cpt_dictionary *d, int32_t concept, const float *h);
 } cpt_dictionary_ops;
 
 /* First member of every extractor's own struct. */

@@ -177,9 +177,9 @@ static cpt_status save_ica(const cpt_dictionary *d, const char *folder, cpt_err 
 }
 
 static const cpt_dictionary_ops pca_ops = {"pca",    encode,   decode,      readout,
-                                           gradient, save_pca, lowrank_free};
+                                           gradient, save_pca, lowrank_free, NULL, NULL};
 static const cpt_dictionary_ops ica_ops = {"ica",    encode,   decode,      readout,
-                                           gradient, save_ica, lowrank_free};
+                                           gradient, save_ica, lowrank_free, NULL, NULL};
 
 cpt_status cpt_lowrank_new(const char *kind, int32_t rank, int32_t dim, cpt_lowrank **out,
                            cpt_err *e)

@@ -93,7 +93,8 @@ static void neurons_free(cpt_dictionary *d)
     free(d);
 }
 
-static const cpt_dictionary_ops ops = {"neurons", encode, decode, readout, gradient, save, neurons_free};
+static const cpt_dictionary_ops ops = {"neurons", encode, decode, readout, gradient, save, neurons_free,
+                                       NULL, NULL};
 
 static cpt_status neurons_new(int32_t dim, cpt_dictionary **out, cpt_err *e)
 {

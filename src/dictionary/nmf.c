@@ -167,7 +167,7 @@ static cpt_status save(const cpt_dictionary *base, const char *folder, cpt_err *
 }
 
 static const cpt_dictionary_ops ops = {"nmf",    encode, decode,      readout,
-                                       gradient, save,   cpt_nmf_free};
+                                       gradient, save,   cpt_nmf_free, NULL, NULL};
 
 cpt_status cpt_nmf_new(int32_t n_components, int32_t dim, cpt_nmf **out, cpt_err *e)
 {

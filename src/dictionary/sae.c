@@ -112,6 +112,23 @@ static bool has_place(const float *pre, int32_t F, int32_t c, int32_t k)
     return before < k;
 }
 
+static cpt_status all_pre_activations(const cpt_dictionary *d, const float *a, float *h, cpt_err *e)
+{
+    const cpt_sae *s = (const cpt_sae *)d;
+    workspace w;
+    cpt_status status = workspace_new(s, 1, &w, e);
+    if (status != CPT_OK) return status;
+    pre_activations(s, 1, a, &w);
+    memcpy(h, w.pre, (size_t)d->n_concepts * sizeof *h);
+    workspace_free(&w);
+    return CPT_OK;
+}
+
+static float activation_topk(const cpt_dictionary *d, int32_t concept, const float *h)
+{
+    return h[concept] > 0 && has_place(h, d->n_concepts, concept, d->max_active) ? h[concept] : 0;
+}
+
 static float one_pre_activation(const cpt_sae *s, int32_t concept, const float *a)
 {
     const int32_t dim = s->base.dim;
@@ -153,6 +170,11 @@ static cpt_status readout_topk(const cpt_dictionary *d, int32_t concept, int64_t
 static float passed(const cpt_sae *s, int32_t c, float h)
 {
     return h > 0 && h > s->threshold[c] ? h : 0;
+}
+
+static float activation_threshold(const cpt_dictionary *d, int32_t concept, const float *h)
+{
+    return passed((const cpt_sae *)d, concept, h[concept]);
 }
 
 static double norm_of(const float *x, int32_t n)
@@ -234,15 +256,19 @@ static void sae_free(cpt_dictionary *d)
     free(s);
 }
 
+#define TOPK_OPS                                                                                   \
+    encode_topk, decode, readout_topk, gradient, cpt_sae_save, sae_free, all_pre_activations,      \
+        activation_topk
+#define THRESHOLD_OPS                                                                              \
+    encode_threshold, decode, readout_threshold, gradient, cpt_sae_save, sae_free,                 \
+        all_pre_activations, activation_threshold
+
 static const cpt_dictionary_ops kinds[] = {
-    {CPT_SAE_TOPK, encode_topk, decode, readout_topk, gradient, cpt_sae_save, sae_free},
-    {CPT_SAE_RANDOM, encode_topk, decode, readout_topk, gradient, cpt_sae_save, sae_free},
-    {CPT_SAE_BATCHTOPK, encode_threshold, decode, readout_threshold, gradient, cpt_sae_save,
-     sae_free},
-    {CPT_SAE_MATRYOSHKA, encode_threshold, decode, readout_threshold, gradient, cpt_sae_save,
-     sae_free},
-    {CPT_SAE_JUMPRELU, encode_threshold, decode, readout_threshold, gradient, cpt_sae_save,
-     sae_free},
+    {CPT_SAE_TOPK, TOPK_OPS},
+    {CPT_SAE_RANDOM, TOPK_OPS},
+    {CPT_SAE_BATCHTOPK, THRESHOLD_OPS},
+    {CPT_SAE_MATRYOSHKA, THRESHOLD_OPS},
+    {CPT_SAE_JUMPRELU, THRESHOLD_OPS},
 };
 enum { N_KINDS = sizeof kinds / sizeof *kinds };
 

@@ -36,6 +36,17 @@ typedef struct cpt_attention_kernels {
                          float *grad);
     /* grad = 0 where active is not > 0 */
     void (*relu_back)(int64_t n, const float *active, float *grad);
+    /* Keys that were not in the softmax of these rows: scores [n][width], row stride `stride`,
+     * become exp(scale * score - maxima[i]) / sums[i], at most 1e30: the weight of such a key on
+     * the scale where those that were there sum to 1. */
+    void (*weigh)(int64_t n, int64_t width, int64_t stride, float scale, const float *maxima,
+                  const float *sums, float *scores);
+    /* One row of attention and n changes of its keys, each by itself: a key of weight p leaves (0 =
+     * none does) and one of weight q comes (on the same scale; 0 = none). With the row's context c
+     * and any gradient with respect to it, `along` = grad . c, leaving = grad . v of the old value
+     * row, coming = grad . v of the new one; sums[t] += grad . (c' - c). */
+    void (*swap)(int64_t n, float along, const float *p, const float *leaving, const float *q,
+                 const float *coming, float *sums);
 } cpt_attention_kernels;
 
 const cpt_attention_kernels *cpt_attention_kernels_get(void);

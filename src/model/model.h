@@ -82,6 +82,11 @@ typedef struct cpt_model_ops {
      * out [n_w][n_genes]; genes that are 0 in the cell get their derivative where the model
      * defines one (scVI), else 0 (scGPT: no token). */
     cpt_status (*session_gradient)(cpt_session *s, int32_t n_w, const float *w, float *out, cpt_err *e);
+    /* Optional: estimates of single changes, for models where an exact answer is dear: about
+     * w . (f(copy i) - f(cell)) for n copies with one change each, out [n_w][n]. The step itself is
+     * taken in full, only what the rest of the model does about it is linear. */
+    cpt_status (*session_screen)(cpt_session *s, int32_t n_w, const float *w, int32_t n,
+                                 const cpt_change *changes, float *out, cpt_err *e);
     void (*session_free)(cpt_session *s);
 
     /* Optional: expected expression per gene (sums to 1 over genes) for latent rows z [n][dim]; out

@@ -117,6 +117,7 @@ const cpt_model_ops scgpt_ops = {
     .session_singles = scgpt_session_singles,
     .session_joint = scgpt_session_joint,
     .session_gradient = scgpt_session_gradient,
+    .session_screen = scgpt_session_screen,
     .session_free = scgpt_session_free,
     .save = scgpt_save,
     .free = free_scgpt,

@@ -30,6 +30,7 @@ typedef struct backward {
     float *hidden;   /* [n][hidden] */
     float *weights;  /* [SCGPT_QUERIES][stride] */
     float *slopes;   /* the same: gradients of the weights */
+    scgpt_screen *screen; /* single changes to estimate on the way; NULL = none */
     void *block;
 } backward;
 
@@ -89,8 +90,8 @@ static void last_to_context(const backward *b, const scgpt_last *a, float *grad,
 
 /* Attention of row 0 with its context's gradient -> added to grad [n][width]. x is the layer's
  * input. */
-static void last_attention(backward *b, const scgpt_last *a, const float *context, float *scratch,
-                           float *grad)
+static void last_attention(backward *b, int32_t direction, const scgpt_last *a,
+                           const float *context, float *scratch, float *grad)
 {
     const scgpt_layer *l = &b->m->layers[b->m->shape.n_layers - 1];
     const int64_t d = b->m->shape.width, heads = b->m->shape.n_heads, size = d / heads, n = b->n;
@@ -102,6 +103,7 @@ static void last_attention(backward *b, const scgpt_last *a, const float *contex
         scgpt_multiply_back(1, (int32_t)d, (int32_t)size, context + h * size, values + h * size * d,
                             0, mixed + h * d, 1);
     cpt_gemm(false, true, heads, n, d, 1, mixed, d, x, d, 0, slopes, capacity, 1);
+    if (b->screen) scgpt_screen_last(b->screen, direction, a, x, capacity, mixed, slopes);
     b->kernels->softmax_back(heads, n, capacity, scgpt_score_scale(b->m), a->weights, slopes);
     cpt_gemm(true, false, n, d, heads, 1, a->weights, capacity, mixed, d, 1, grad, d, 1);
     cpt_gemm(true, false, n, d, heads, 1, slopes, capacity, a->reader, d, 1, grad, d, 1);
@@ -129,7 +131,7 @@ static cpt_status last_layer(backward *b, bool raw, const float *directions, cpt
         if (raw) memcpy(grad, w, sizeof *w * (size_t)d);
         else through_length(d, a.raw, w, grad);
         last_to_context(b, &a, grad, context);
-        last_attention(b, &a, context, scratch + d, grad);
+        last_attention(b, i, &a, context, scratch + d, grad);
     }
     free(scratch);
     return CPT_OK;
@@ -145,9 +147,10 @@ static void attention_block(backward *b, int32_t head, int32_t first, int32_t ro
     const int64_t stride = scgpt_score_stride(b->n), from = head * size;
     const float *q = b->w->qkv + first * 3 * d + from, *keys = b->w->qkv + d + from,
                 *values = keys + d;
-    float sums[SCGPT_QUERIES];
-    scgpt_attention_weights(b->m, b->n, head, first, rows, b->w->qkv, b->weights, NULL, sums);
+    float sums[SCGPT_QUERIES], maxima[SCGPT_QUERIES];
+    scgpt_attention_weights(b->m, b->n, head, first, rows, b->w->qkv, b->weights, maxima, sums);
     b->kernels->divide(rows, n, stride, sums, b->weights);
+    if (b->screen) scgpt_screen_weigh(b->screen, head, rows, q, maxima, sums);
     for (int32_t i = 0; i < b->n_w; i++) {
         const float *context = part(b, b->context, i, (int32_t)d) + first * d + from;
         float *grad = part(b, b->qkv, i, 3 * (int32_t)d), *to_keys = grad + d + from,
@@ -155,6 +158,8 @@ static void attention_block(backward *b, int32_t head, int32_t first, int32_t ro
         cpt_gemm(true, false, n, size, rows, 1, b->weights, stride, context, d, 1, to_values, 3 * d,
                  1);
         cpt_gemm(false, true, rows, n, size, 1, context, d, values, 3 * d, 0, b->slopes, stride, 1);
+        if (b->screen)
+            scgpt_screen_block(b->screen, i, head, first, rows, context, b->weights, b->slopes);
         b->kernels->softmax_back(rows, n, stride, scgpt_score_scale(b->m), b->weights, b->slopes);
         cpt_gemm(false, false, rows, size, n, 1, b->slopes, stride, keys, 3 * d, 0,
                  grad + first * 3 * d + from, 3 * d, 1);
@@ -183,6 +188,7 @@ static void full_layer(backward *b, int32_t layer, const float *tape)
     scgpt_multiply(n, d, f, b->w->context, l->up_weight, b->w->hidden, 1);
     k->add_bias_relu(n, f, l->up_bias, b->w->hidden);
     scgpt_layer_project(b->m, layer, n, b->w);
+    if (b->screen) scgpt_screen_project(b->screen, layer);
     for (int32_t i = 0; i < b->n_w; i++) {
         float *grad = part(b, b->grad, i, d);
         k->layer_norm_back(n, d, sum2, l->norm2.gain, grad);
@@ -240,37 +246,38 @@ static void to_values(backward *b, const float *values, float *out)
 
 /* ---- all ---- */
 
-/* The input of a layer into w->x, out of what the tape keeps. */
-static void layer_input(const backward *b, int32_t layer, const int32_t *ids, const float *values,
-                        const float *tape)
+void scgpt_layer_input(const cpt_scgpt *m, int32_t layer, int32_t n, const int32_t *ids,
+                       const float *values, const float *tape, scgpt_work *w)
 {
-    const size_t rows = (size_t)b->n * (size_t)b->m->shape.width;
+    const size_t rows = (size_t)n * (size_t)m->shape.width;
     if (layer == 0) {
-        scgpt_input(b->m, b->n, ids, values, b->w->x, b->w->qkv);
+        scgpt_input(m, n, ids, values, w->x, w->qkv);
         return;
     }
-    const scgpt_norm *norm = &b->m->layers[layer - 1].norm2;
-    b->kernels->layer_norm(b->n, b->m->shape.width, tape + (2 * (size_t)layer - 1) * rows,
-                           norm->gain, norm->shift, b->w->x);
+    const scgpt_norm *norm = &m->layers[layer - 1].norm2;
+    cpt_attention_kernels_get()->layer_norm(n, m->shape.width,
+                                            tape + (2 * (size_t)layer - 1) * rows, norm->gain,
+                                            norm->shift, w->x);
 }
 
 cpt_status scgpt_backward(const cpt_scgpt *m, int32_t n, const int32_t *ids, const float *values,
                           scgpt_work *w, const float *tape, bool raw, int32_t n_w,
-                          const float *directions, float *out, cpt_err *e)
+                          const float *directions, scgpt_screen *screen, float *out, cpt_err *e)
 {
     const size_t d = (size_t)m->shape.width;
-    backward b = {.m = m, .kernels = cpt_attention_kernels_get(), .n = n, .w = w,
+    backward b = {.m = m, .kernels = cpt_attention_kernels_get(), .n = n, .w = w, .screen = screen,
                   .n_w = n_w < GROUP ? n_w : GROUP};
     cpt_status status = allocate(&b, e);
     for (int32_t from = 0; !status && from < n_w; from += GROUP) {
         b.n_w = n_w - from < GROUP ? n_w - from : GROUP;
-        layer_input(&b, m->shape.n_layers - 1, ids, values, tape);
+        if (screen) screen->first = from;
+        scgpt_layer_input(m, m->shape.n_layers - 1, n, ids, values, tape, w);
         status = last_layer(&b, raw, directions + (size_t)from * d, e);
         for (int32_t i = m->shape.n_layers - 2; !status && i >= 0; i--) {
-            layer_input(&b, i, ids, values, tape);
+            scgpt_layer_input(m, i, n, ids, values, tape, w);
             full_layer(&b, i, tape + 2 * (size_t)i * (size_t)n * d);
         }
-        if (!status) to_values(&b, values, out + (size_t)from * (size_t)n);
+        if (!status && out) to_values(&b, values, out + (size_t)from * (size_t)n);
     }
     free(b.block);
     return status;

@@ -214,11 +214,60 @@ void scgpt_bf16_layer(const cpt_scgpt *m, int32_t layer, int32_t n, scgpt_work *
 /* ---- backward (scgpt_backward.c) ---- */
 
 /* For each of n_w directions w [n_w][width]: d (w . f) / d value of each token, into out [n_w][n]
- * (<cls> included); f is the embedding, or the CLS row before division when `raw`. The tape is that
- * of scgpt_forward over the same cell; w is scratch. */
+ * (<cls> included; out may be NULL); f is the embedding, or the CLS row before division when `raw`.
+ * The tape is that of scgpt_forward over the same cell; w is scratch. A screen (NULL = none) gets
+ * its estimates on the way. */
+typedef struct scgpt_screen scgpt_screen;
 cpt_status scgpt_backward(const cpt_scgpt *m, int32_t n, const int32_t *ids, const float *values,
                           scgpt_work *w, const float *tape, bool raw, int32_t n_w,
-                          const float *directions, float *out, cpt_err *e);
+                          const float *directions, scgpt_screen *screen, float *out, cpt_err *e);
+/* The input of a layer into w->x, out of what the tape keeps. */
+void scgpt_layer_input(const cpt_scgpt *m, int32_t layer, int32_t n, const int32_t *ids,
+                       const float *values, const float *tape, scgpt_work *w);
+
+/* ---- estimates of many single changes at once (scgpt_screen.c) ---- */
+
+/* The token at position `old` leaves (0 = none does), and one with `id` and `value` comes (value 0:
+ * none does). */
+typedef struct scgpt_swap {
+    int32_t old, id;
+    float value;
+} scgpt_swap;
+
+struct scgpt_screen {
+    const cpt_scgpt *m;
+    int32_t n, n_tokens, n_ghosts; /* swaps; tokens of the cell; swaps in which a token comes */
+    int32_t first;     /* direction of the group at hand */
+    int32_t *order;    /* [n] the swaps: those in which a token comes first. Below: in this order */
+    int32_t *old;      /* [n] position of the token that leaves, 0 = none */
+    int32_t *swap_of;  /* [n_tokens] swap in which the token leaves, -1 = none */
+    float *x;          /* [n_layers][n_ghosts][width]: the coming tokens as each layer reads them */
+    scgpt_work work;   /* [n_ghosts] */
+    float *weights;    /* [SCGPT_QUERIES][stride]: what rows give to coming tokens */
+    float *coming;     /* [SCGPT_QUERIES][stride] */
+    int64_t stride;
+    float *p, *leaving, *q, *grads, *sums; /* [n] of one row */
+    double *estimates; /* [n_w][n] */
+    void *block;
+};
+/* Runs the coming tokens through the network of the cell whose tape it is; w is scratch. */
+cpt_status scgpt_screen_init(scgpt_screen *s, const cpt_scgpt *m, int32_t n_tokens,
+                             const int32_t *ids, const float *values, const float *tape,
+                             scgpt_work *w, int32_t n, const scgpt_swap *swaps, int32_t n_w,
+                             cpt_err *e);
+void scgpt_screen_free(scgpt_screen *s);
+/* out [n_w][n] in the order of the caller's swaps, once scgpt_backward has run. */
+void scgpt_screen_result(const scgpt_screen *s, int32_t n_w, float *out);
+/* What scgpt_backward calls: in the last layer; and in each other one, for each block of rows of
+ * one head, for each direction. */
+void scgpt_screen_last(scgpt_screen *s, int32_t direction, const scgpt_last *a, const float *x,
+                       int64_t capacity, const float *mixed, const float *slopes);
+void scgpt_screen_project(scgpt_screen *s, int32_t layer);
+void scgpt_screen_weigh(scgpt_screen *s, int32_t head, int32_t rows, const float *queries,
+                        const float *maxima, const float *sums);
+void scgpt_screen_block(scgpt_screen *s, int32_t direction, int32_t head, int32_t first,
+                        int32_t rows, const float *context, const float *weights,
+                        const float *slopes);
 
 /* ---- sessions (scgpt_session.c) ---- */
 cpt_status scgpt_session_open(const cpt_model *m, const cpt_profile *cell, cpt_session **out,
@@ -230,6 +279,9 @@ cpt_status scgpt_session_joint(cpt_session *s, int32_t n, const cpt_change *chan
                                cpt_err *e);
 cpt_status scgpt_session_gradient(cpt_session *s, int32_t n_w, const float *w, float *out,
                                   cpt_err *e);
+/* See model.h; not in the space of counts. */
+cpt_status scgpt_session_screen(cpt_session *s, int32_t n_w, const float *w, int32_t n,
+                                const cpt_change *changes, float *out, cpt_err *e);
 void scgpt_session_free(cpt_session *s);
 
 extern const cpt_model_ops scgpt_ops;

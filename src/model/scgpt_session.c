@@ -521,12 +521,60 @@ cpt_status scgpt_session_gradient(cpt_session *base, int32_t n_w, const float *w
     cpt_status status = cpt_alloc(&slopes, (size_t)n_w * (size_t)s->n, sizeof *slopes, e);
     if (!status)
         status =
-            scgpt_backward(m, s->n, s->ids, s->values, &s->work, s->tape, false, n_w, w, slopes, e);
+            scgpt_backward(m, s->n, s->ids, s->values, &s->work, s->tape, false, n_w, w, NULL,
+                           slopes, e);
     if (!status) memset(out, 0, sizeof *out * (size_t)n_w * genes);
     for (int32_t k = 0; !status && k < n_w; k++)
         for (int32_t i = 1; i < s->n; i++)
             out[(size_t)k * genes + (size_t)s->genes[i]] =
                 slopes[(size_t)k * (size_t)s->n + (size_t)i];
     free(slopes);
+    return status;
+}
+
+static void list_swaps(const scgpt_session *s, int32_t n, const cpt_change *changes,
+                       scgpt_swap *swaps)
+{
+    for (int32_t i = 0; i < n; i++)
+        swaps[i] = (scgpt_swap){s->position[changes[i].gene],
+                                model_of(s)->token_of[changes[i].gene], changes[i].value};
+}
+
+/* A change that changes nothing has no effect, whatever rounding says. */
+static void clear_same(const scgpt_session *s, int32_t n_w, int32_t n, const cpt_change *changes,
+                       float *out)
+{
+    for (int32_t i = 0; i < n; i++) {
+        const int32_t at = s->position[changes[i].gene];
+        if (changes[i].value != (at ? s->values[at] : 0)) continue;
+        for (int32_t k = 0; k < n_w; k++) out[(size_t)k * (size_t)n + (size_t)i] = 0;
+    }
+}
+
+cpt_status scgpt_session_screen(cpt_session *base, int32_t n_w, const float *w, int32_t n,
+                                const cpt_change *changes, float *out, cpt_err *e)
+{
+    scgpt_session *s = session_of(base);
+    const cpt_scgpt *m = model_of(s);
+    scgpt_screen screen = {0};
+    scgpt_swap *swaps = NULL;
+    cpt_status status = CPT_OK;
+    if (in_counts(s))
+        return cpt_fail(e, CPT_ERR_UNSUPPORTED,
+                        "scGPT: a changed count moves the bins of other genes; estimates are of "
+                        "the space of bins");
+    for (int32_t i = 0; i < n; i++)
+        CPT_TRY(check_value(m, changes[i].gene, changes[i].value, e));
+    CPT_TRY(cpt_alloc(&swaps, (size_t)n, sizeof *swaps, e));
+    list_swaps(s, n, changes, swaps);
+    CPT_TRY(scgpt_screen_init(&screen, m, s->n, s->ids, s->values, s->tape, &s->work, n, swaps,
+                              n_w, e));
+    CPT_TRY(scgpt_backward(m, s->n, s->ids, s->values, &s->work, s->tape, false, n_w, w, &screen,
+                           NULL, e));
+    scgpt_screen_result(&screen, n_w, out);
+    clear_same(s, n_w, n, changes, out);
+done:
+    scgpt_screen_free(&screen);
+    free(swaps);
     return status;
 }

@@ -111,6 +111,8 @@ static const cpt_option_info table[] = {
      "scGPT: substitute bins, or counts that are binned again"},
     {"cutoff", "attribution", CPT_OPTION_NUMBER, "0.05", "X", 0, 1e6,
      "smallest |attribution| of an attributed gene (0.05: the paper)"},
+    {"screen", "attribution", CPT_OPTION_CHOICE, "swap", "swap|ig|gradient", NONE,
+     "hybrid: estimates of all genes before the exact ones; swap: each step in full, the rest linear"},
     {"ig-steps", "attribution", CPT_OPTION_INTEGER, "64", "N", 1, 10000,
      "points on the path of integrated gradients"},
     {"hybrid-top", "attribution", CPT_OPTION_INTEGER, "200", "N", 0, 1e6,

@@ -162,6 +162,10 @@ cpt_status cpt_study_attribution_options(cpt_study *s, const cpt_model *model,
     o->readout = strcmp(cpt_options_text(s->options, "readout"), "pre") == 0
                      ? CPT_READOUT_PRE
                      : CPT_READOUT_ACTIVATION;
+    const char *screen = cpt_options_text(s->options, "screen");
+    o->screen = strcmp(screen, "ig") == 0         ? CPT_SCREEN_IG
+                : strcmp(screen, "gradient") == 0 ? CPT_SCREEN_GRADIENT
+                                                  : CPT_SCREEN_SWAP;
     o->ig_steps = (int32_t)cpt_options_integer(s->options, "ig-steps");
     o->hybrid_top = (int32_t)cpt_options_integer(s->options, "hybrid-top");
     o->hybrid_check = (int32_t)cpt_options_integer(s->options, "hybrid-check");
@@ -186,8 +190,9 @@ static cpt_status open_store(cpt_study *s, const char *name, const cpt_model *mo
     cpt_sha256 h;
     cpt_status status = cpt_study_path(s, name, path, sizeof path, e);
     if (status) return status;
-    int n = snprintf(text, sizeof text, "%s %s %d %d %d %d %d %d %llu %s", parent ? parent : "",
-                     name, (int)o->method, (int)o->mode, (int)o->readout, (int)o->ig_steps,
+    int n = snprintf(text, sizeof text, "%s %s %d %d %d %d %d %d %d %llu %s", parent ? parent : "",
+                     name, (int)o->method, (int)o->mode, (int)o->readout, (int)o->screen,
+                     (int)o->ig_steps,
                      (int)o->hybrid_top, (int)o->hybrid_check, (unsigned long long)s->ctx->seed,
                      cpt_options_text(s->options, "space"));
     cpt_sha256_init(&h);

@@ -311,6 +311,10 @@ static cpt_status add_attribution_layers(cpt_study *s, cpt_h5ad *f, const cpt_at
         CPT_TRY(cpt_h5ad_numbers(f, 'o', "hybrid_spearman", a->hybrid_spearman, e));
     if (a->hybrid_top20)
         CPT_TRY(cpt_h5ad_numbers(f, 'o', "hybrid_top20_overlap", a->hybrid_top20, e));
+    if (a->hybrid_spearman_pre)
+        CPT_TRY(cpt_h5ad_numbers(f, 'o', "hybrid_spearman_pre", a->hybrid_spearman_pre, e));
+    if (a->hybrid_top20_pre)
+        CPT_TRY(cpt_h5ad_numbers(f, 'o', "hybrid_top20_overlap_pre", a->hybrid_top20_pre, e));
 done:
     free(n);
     free(n_pairs);

@@ -126,7 +126,7 @@ static cpt_status read_arrays(const cpt_study *s, const char *stage, const array
     return CPT_OK;
 }
 
-enum { N_ATTRIBUTION_ARRAYS = 15, N_PAIR_ARRAYS = 3, N_EXPRESSION_ARRAYS = 9 };
+enum { N_ATTRIBUTION_ARRAYS = 17, N_PAIR_ARRAYS = 3, N_EXPRESSION_ARRAYS = 9 };
 
 static void attribution_arrays(cpt_attribution *a, array_entry list[N_ATTRIBUTION_ARRAYS])
 {
@@ -145,6 +145,8 @@ static void attribution_arrays(cpt_attribution *a, array_entry list[N_ATTRIBUTIO
         {"attribution/completeness_error", CPT_F64, f, 0, &a->completeness_error, true},
         {"attribution/hybrid_spearman", CPT_F64, f, 0, &a->hybrid_spearman, true},
         {"attribution/hybrid_top20", CPT_F64, f, 0, &a->hybrid_top20, true},
+        {"attribution/hybrid_spearman_pre", CPT_F64, f, 0, &a->hybrid_spearman_pre, true},
+        {"attribution/hybrid_top20_pre", CPT_F64, f, 0, &a->hybrid_top20_pre, true},
         {"attribution/noise_mean", CPT_F32, a->n_noise_directions, g, &a->noise_mean, true},
         {"attribution/noise_n", CPT_I32, a->n_noise_directions, g, &a->noise_n, true},
     };

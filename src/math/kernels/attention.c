@@ -172,6 +172,32 @@ static void relu_back(int64_t n, const float *active, float *grad)
     for (int64_t i = 0; i < n; i++) grad[i] = active[i] > 0 ? grad[i] : 0;
 }
 
+static void weigh(int64_t n, int64_t width, int64_t stride, float scale, const float *maxima,
+                  const float *sums, float *scores)
+{
+    for (int64_t i = 0; i < n; i++) {
+        const float factor = 1 / sums[i], most = maxima[i];
+        float *row = scores + i * stride;
+#pragma omp simd
+        for (int64_t j = 0; j < width; j++) {
+            const float x = row[j] * scale - most;
+            row[j] = vector_exp(x < 69 ? x : 69) * factor;
+        }
+    }
+}
+
+/* c' = (c - p v + q v') / (1 - p + q). A row that gave nearly everything to the key that leaves has
+ * no linear answer; its divisor is kept away from 0. */
+static void swap(int64_t n, float along, const float *restrict p, const float *restrict leaving,
+                 const float *restrict q, const float *restrict coming, float *restrict sums)
+{
+#pragma omp simd
+    for (int64_t t = 0; t < n; t++) {
+        const float rest = 1 - p[t] + q[t], divisor = rest > 1e-3f ? rest : 1e-3f;
+        sums[t] += (p[t] * (along - leaving[t]) + q[t] * (coming[t] - along)) / divisor;
+    }
+}
+
 const cpt_attention_kernels CPT_LEVEL_NAME(cpt_attention_kernels) = {
     .add_bias = add_bias,
     .add_bias_relu = add_bias_relu,
@@ -182,5 +208,7 @@ const cpt_attention_kernels CPT_LEVEL_NAME(cpt_attention_kernels) = {
     .divide = divide,
     .softmax_back = softmax_back,
     .relu_back = relu_back,
+    .weigh = weigh,
+    .swap = swap,
 };
 CPT_KERNEL_DISPATCH(cpt_attention_kernels)
