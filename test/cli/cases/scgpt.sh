@@ -37,6 +37,7 @@ case_scgpt() {
     expect 0 run micro -o gpt1/study -v
     expect 0 run micro -o gpt2/study --prototypes 3
     for file in attribution.h5ad report.html; do same gpt1/study/$file gpt2/study/$file; done
+    for screen in ig gradient; do expect 0 run micro -o gpt2/study --screen $screen; done
     for choice in "--ties random --tie-draws 3" "--ties numpy" "--overflow top --max-tokens 10" "--overflow first --max-tokens 10" \
         "--precision bf16" "--gene-aliases"; do
         expect 0 embed micro --model "$here/test/golden/scgpt/micro" -o e.h5ad $choice
