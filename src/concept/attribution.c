@@ -41,7 +41,9 @@ static cpt_status check_inputs(const cpt_model *m, const cpt_dictionary *d, cons
     if (counts->n_genes != m->n_genes)
         return cpt_fail(e, CPT_ERR_USAGE, "counts over %d genes for a model of %d", counts->n_genes,
                         m->n_genes);
-    if (o->ig_steps < 1 || o->ig_steps > 10000 || o->hybrid_top < 0 || o->hybrid_check < 0 ||
+    const bool path = o->method == CPT_METHOD_IG ||
+                      (o->method == CPT_METHOD_HYBRID && o->screen != CPT_SCREEN_GRADIENT);
+    if (o->ig_steps < path || o->ig_steps > 10000 || o->hybrid_top < 0 || o->hybrid_check < 0 ||
         o->n_bootstrap < 0 || o->n_sign_flips < 0)
         return cpt_fail(e, CPT_ERR_USAGE, "attribution options out of range: steps %d (1 to 10,000), "
                         "top %d, check %d, bootstrap %d, sign flips %d (0 or more)", o->ig_steps,

@@ -22,7 +22,7 @@ typedef struct cpt_attribution_options {
     cpt_attribution_mode mode;  /* exact and hybrid */
     cpt_readout readout;        /* what goes into X; exact modes store both */
     cpt_screen screen;          /* SWAP; hybrid only */
-    int32_t ig_steps;           /* Gauss-Legendre nodes, 64 */
+    int32_t ig_steps;           /* Gauss-Legendre nodes, 64; 0 only where there is no path */
     int32_t hybrid_top;         /* exact for this many genes after the screen, 200 */
     int32_t hybrid_check;       /* random genes on which the screen is checked, 50 */
     int32_t n_bootstrap;        /* 1,000; 0 = none (low and high stay NaN) */
