@@ -1,8 +1,10 @@
 /* test_rank_null.c - one null for all rankings: the same p as permutations and splitting of each by itself. */
 #include "check.h"
 
+#include "base/memory.h"
 #include "base/random.h"
 #include "enrich/rank_null.h"
+#include "enrich/tilted.h"
 #include "genesets_by_hand.h"
 
 enum { N_GENES = 1200, N_SETS = 40 };
@@ -95,7 +97,7 @@ static void test_agrees_with_the_ordinary_way(void **state)
     by_hand_free(&sets);
 }
 
-/* Deeper, with other threads, or read back: the entries that were there are the same. */
+/* With more sizes, other threads, or read back: the entries that were there are the same. */
 static void test_entries_do_not_depend_on_company(void **state)
 {
     cpt_err err;
@@ -107,29 +109,33 @@ static void test_entries_do_not_depend_on_company(void **state)
     even_ranking(statistic, 1);
     cpt_rank_null *one = grown(engine, statistic, 1), *two = grown(engine, statistic, 2), *read;
     bool changed;
-    cpt_rank_null_ask(two, 15, 0.97);
-    cpt_rank_null_ask(two, 17, 0.5);
-    int32_t shallow = one->sizes[15].n_steps;
+    assert_null(two->sizes[12].log_p);
+    cpt_rank_null_ask(two, 13); /* between 12 and 15 */
+    cpt_rank_null_ask(two, 17);
     assert_ok(cpt_rank_null_grow(two, &changed, NULL, &err));
-    assert_true(changed && two->sizes[15].n_steps > shallow && two->sizes[18].n_steps > 0);
+    assert_true(changed && two->sizes[12].log_p && !one->sizes[12].log_p);
     int64_t n;
     double *rows;
     assert_ok(cpt_rank_null_pack(two, &n, &rows, &err));
-    assert_int_equal(n, 10); /* means at 5, 15, 17, 24, 40; tables at 5, 15, 18, 22, 27, 33, 41 */
+    assert_int_equal(n, 8); /* 5, 12, 15, 18, 22, 27, 33, 41 */
     assert_ok(cpt_rank_null_make(N_GENES, 40, &o, &read, &err));
     assert_ok(cpt_rank_null_unpack(read, n, rows, &err));
     for (int32_t k = 1; k <= 40; k++) {
         const cpt_rank_null_size *a = &one->sizes[k], *b = &two->sizes[k], *c = &read->sizes[k];
-        assert_true(b->mean == c->mean && b->n_steps == c->n_steps && b->n_steps >= a->n_steps);
-        assert_true(a->mean == 0 || a->mean == b->mean);
-        if (b->n_steps == 0) continue;
-        assert_memory_equal(a->log_p, b->log_p, (size_t)a->n_steps * sizeof *a->log_p);
-        assert_memory_equal(b->log_p, c->log_p, (size_t)b->n_steps * sizeof *b->log_p);
-        for (int32_t i = 1; i < b->n_steps; i++) assert_true(b->log_p[i] <= b->log_p[i - 1]);
+        size_t bytes = (CPT_RANK_NULL_STEPS + 1) * sizeof *a->log_p;
+        assert_true(b->mean == c->mean && !b->log_p == !c->log_p && (b->log_p || !a->log_p));
+        if (!b->log_p) continue;
+        assert_memory_equal(b->log_p, c->log_p, bytes);
+        assert_memory_equal(b->log2err, c->log2err, bytes);
+        for (int32_t i = 1; i <= CPT_RANK_NULL_STEPS; i++) assert_true(b->log_p[i] <= b->log_p[i - 1]);
+        if (!a->log_p) continue;
+        assert_true(a->mean == b->mean);
+        assert_memory_equal(a->log_p, b->log_p, bytes);
+        assert_memory_equal(a->log2err, b->log2err, bytes);
     }
-    rows[2] = 1e6; /* more steps than there are */
+    rows[3] = 1; /* p above 1 */
     assert_int_equal(cpt_rank_null_unpack(read, n, rows, &err), CPT_ERR_FORMAT);
-    rows[2] = 2;
+    rows[3] = 0;
     rows[0] = 1e6;
     assert_int_equal(cpt_rank_null_unpack(read, n, rows, &err), CPT_ERR_FORMAT);
     free(rows);
@@ -138,6 +144,38 @@ static void test_entries_do_not_depend_on_company(void **state)
     cpt_rank_null_free(read);
     cpt_gsea_engine_free(engine);
     by_hand_free(&sets);
+}
+
+/* Sizes between tables: what is read there is what a table of that size says. */
+static void test_between_sizes(void **state)
+{
+    enum { GENES = 5000, STEP = 16 };
+    cpt_err err;
+    cpt_gsea_options o = options();
+    cpt_rank_null *null;
+    cpt_ranking r = {.n = GENES};
+    static double log_p[CPT_RANK_NULL_STEPS + 1], log2err[CPT_RANK_NULL_STEPS + 1];
+    static const int32_t sizes[] = {17, 87, 261};
+    bool changed;
+    o.eps = 1e-15;
+    assert_ok(cpt_rank_null_make(GENES, 300, &o, &null, &err));
+    for (int i = 0; i < 3; i++) cpt_rank_null_ask(null, sizes[i]);
+    assert_ok(cpt_rank_null_grow(null, &changed, NULL, &err));
+    assert_ok(cpt_alloc(&r.weight, GENES, sizeof *r.weight, &err));
+    assert_ok(cpt_ranking_weigh_ranks(&r, 1, &err));
+    for (int i = 0; i < 3; i++) {
+        cpt_tilted_options t = {CPT_RANK_NULL_SAMPLE, log(o.eps), 77};
+        assert_null(null->sizes[sizes[i]].log_p);
+        assert_ok(cpt_tilted_null(GENES, r.weight, sizes[i], &t, CPT_RANK_NULL_STEPS, log_p, log2err, NULL, &err));
+        for (int s = 0; s < CPT_RANK_NULL_STEPS; s += STEP) {
+            cpt_rank_null_answer a = cpt_rank_null_read(null, sizes[i], (double)s / CPT_RANK_NULL_STEPS);
+            if (a.below_eps || a.bound || log_p[s] < log(o.eps)) break;
+            double off = (a.log_p - fmin(0, log_p[s] + M_LN2)) / M_LN2;
+            assert_true(fabs(off) < 4.5 * hypot(a.log2err, log2err[s]));
+        }
+    }
+    cpt_ranking_free(&r);
+    cpt_rank_null_free(null);
 }
 
 /* Rankings that ranks do not suit are refused with the reason and tested the ordinary way. */
@@ -176,6 +214,13 @@ static void test_refusals(void **state)
         cpt_gsea_free(apart);
         cpt_gsea_free(refused);
     }
+    even_ranking(statistic, 1);
+    o.weight = 3;
+    cpt_gsea_engine *cubed = cpt_gsea_engine_new(&sets, &o, &err);
+    assert_non_null(cubed);
+    assert_ok(cpt_gsea_engine_ask(cubed, statistic, null, reason, sizeof reason, &err));
+    assert_string_equal(reason, "the GSEA weight is 3, and the shared null knows 0 to 2");
+    cpt_gsea_engine_free(cubed);
     cpt_rank_null_free(null);
     cpt_gsea_engine_free(engine);
     by_hand_free(&sets);
@@ -220,6 +265,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_agrees_with_the_ordinary_way),
         cmocka_unit_test(test_entries_do_not_depend_on_company),
+        cmocka_unit_test(test_between_sizes),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_calibrated),
     };

@@ -46,7 +46,8 @@ typedef enum cpt_random_purpose {
     CPT_RANDOM_STABILITY,    /* rows of random dictionaries: item = draw and row */
     CPT_RANDOM_INTERVAL,     /* bootstrap and sign flips of the evaluation: item = what */
     CPT_RANDOM_REVIEW,       /* blind review: which units, which order, item names */
-    CPT_RANDOM_AGREEMENT     /* bootstrap and permutations of ratings: item = replicate */
+    CPT_RANDOM_AGREEMENT,    /* bootstrap and permutations of ratings: item = replicate */
+    CPT_RANDOM_TILTED        /* importance sampling of enrichment scores: item = set size and proposal */
 } cpt_random_purpose;
 
 typedef struct cpt_stream {

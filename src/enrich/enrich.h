@@ -62,7 +62,7 @@ cpt_status cpt_gsea_engine_run(const cpt_gsea_engine *engine, const double *stat
 cpt_status cpt_gsea_engine_nes(const cpt_gsea_engine *engine, const double *statistic, double *nes, cpt_err *e);
 void cpt_gsea_engine_free(cpt_gsea_engine *engine);
 
-/* Weights by rank (rank_null.h). First every ranking is asked about: its scores are noted in the null, unless ranks
+/* Weights by rank (rank_null.h). First every ranking is asked about: the set sizes are noted in the null, unless ranks
  * do not suit it, which `reason` then says ("" = suits). The null is grown, and given to the engine, which uses it
  * for the rankings that it suits and treats the others by their statistic. Thread-safe but for _use. */
 typedef struct cpt_rank_null cpt_rank_null;

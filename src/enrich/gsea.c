@@ -352,7 +352,7 @@ static cpt_status rank_genes(const cpt_gsea_engine *engine, const double *statis
     int32_t n = engine->sets->n_universe;
     double power = engine->options.weight;
     cpt_status status = cpt_ranking_make(n, statistic, power, r, e);
-    if (status == CPT_OK && by_rank && cpt_rank_null_fits(r, n, reason, capacity))
+    if (status == CPT_OK && by_rank && cpt_rank_null_fits(r, n, power, reason, capacity))
         status = cpt_ranking_weigh_ranks(r, power, e);
     return status;
 }
@@ -361,17 +361,14 @@ cpt_status cpt_gsea_engine_ask(const cpt_gsea_engine *engine, const double *stat
                                char *reason, size_t capacity, cpt_err *e)
 {
     cpt_ranking ranking = {0};
-    cpt_set_walks walks = {0};
-    cpt_status status;
+    const cpt_genesets *sets = engine->sets;
     reason[0] = '\0';
-    CPT_TRY(rank_genes(engine, statistic, true, &ranking, reason, capacity, e));
-    if (reason[0]) goto done;
-    CPT_TRY(cpt_set_walks_make(&engine->index, &ranking, CPT_SCORE_STD, &walks, e));
+    cpt_status status = rank_genes(engine, statistic, true, &ranking, reason, capacity, e);
+    if (status == CPT_OK && !reason[0]) { /* all genes are ranked: sizes are those of the sets */
 #pragma omp critical(cpt_gsea_engine_ask)
-    for (int32_t s = 0; s < engine->sets->n_sets; s++)
-        cpt_rank_null_ask(null, walks.walks[s].size, walks.walks[s].es);
-done:
-    cpt_set_walks_free(&walks);
+        for (int32_t s = 0; s < sets->n_sets; s++)
+            cpt_rank_null_ask(null, (int32_t)(sets->first[s + 1] - sets->first[s]));
+    }
     cpt_ranking_free(&ranking);
     return status;
 }
@@ -391,13 +388,12 @@ static void read_shared(const run *r, int32_t s, cpt_gsea_row *row)
         return;
     }
     cpt_rank_null_answer a = cpt_rank_null_read(r->engine->shared, w->size, w->es);
-    double mean = r->engine->shared->sizes[w->size].mean;
-    if (mean > 0) row->nes = w->es / mean;
+    row->nes = w->es / a.mean;
     row->p = fmax(exp(a.log_p), DBL_MIN);
     row->log10p = a.log_p / M_LN10;
     row->log2err = a.log2err;
     row->below_eps = a.below_eps;
-    if (a.bound && !a.below_eps) row->reason = CPT_GSEA_NO_CONVERGENCE;
+    if (a.bound) row->reason = CPT_GSEA_NO_CONVERGENCE;
     if (w->es == 0) row->reason = CPT_GSEA_ES_ZERO;
 }
 

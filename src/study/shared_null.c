@@ -10,11 +10,11 @@
 
 /* cache/rank_null.npy holds the table, cache/rank_null.json what it was made for; the latter is
  * written last, so that an interrupted write is not taken for a table. A file that does not fit is
- * made again: it is a cache. Its content depends on the order in which studies asked for more only
- * in how far it reaches, never in its numbers. */
+ * made again: it is a cache. Its numbers do not depend on which sizes were asked for
+ * first. */
 
-enum { PATH_LIMIT = 4096, FORMAT = 1, REASON = 96 };
-static const double EPS = 1e-20; /* a deeper null costs minutes and changes no finding */
+enum { PATH_LIMIT = 4096, FORMAT = 2, REASON = 96 };
+static const double EPS = 1e-50;
 
 /* ---- the file ---- */
 
