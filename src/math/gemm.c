@@ -20,7 +20,8 @@
 enum {
     PANEL = CPT_GEMM_PANEL,
     MAX_ROWS = CPT_GEMM_ROWS,
-    SPLIT_BYTES = 400 << 10,    /* of split rows: beside a panel in a second-level cache of 1 or 2 MiB */
+    SPLIT_BYTES = 1 << 20,      /* of split rows, in the second-level cache: every panel is read once per so many */
+    MAX_SPLIT_ROWS = 512,
     PLAIN_ROWS = 126,           /* a multiple of the register tiles' 14 and 6 */
     SMALL_ROWS = 32,            /* without memory */
     SMALL_BLOCKS = 8,
@@ -162,8 +163,7 @@ static uint32_t *thread_scratch(size_t bytes)
 typedef struct product {
     const cpt_packed *w;
     const cpt_gemm_kernels *k;
-    void (*parts)(int parts, int64_t rows, int64_t outs, int64_t blocks, const uint32_t *tiles, int64_t row_tiles,
-                  const uint32_t *panel, float *sums);
+    void (*parts)(const cpt_tile_job *job);
     const float *in;
     int64_t in_stride;
     cpt_epilogue epilogue;
@@ -186,37 +186,67 @@ static void finish(const product *p, int64_t row, int64_t rows, int64_t first, i
 }
 
 /* Without memory for all inputs of the rows. */
-static void add_small(const product *p, int64_t row, int64_t rows, int64_t outs, const uint32_t *panel, float *sums)
+static void add_small(const product *p, int64_t row, const cpt_tile_job *whole)
 {
     uint32_t tiles[SMALL_ROWS / CPT_TILE * SMALL_BLOCKS * CPT_MAX_PARTS * CPT_TILE_BYTES / 4]
         __attribute__((aligned(64)));
     enum { STEP = SMALL_BLOCKS * CPT_TILE_INPUTS };
-    const int parts = p->w->parts;
+    cpt_tile_job job = *whole;
+    job.tiles = tiles;
     for (int64_t i = 0; i < p->w->n_in; i += STEP) {
-        const int64_t here = smaller(STEP, p->w->n_in - i), blocks = blocks_of(here);
-        p->k->split_rows(parts, rows, here, p->in + row * p->in_stride + i, p->in_stride, tiles);
-        p->parts(parts, rows, outs, blocks, tiles, blocks * parts,
-                 panel + i / CPT_TILE_INPUTS * parts * 2 * CPT_TILE_BYTES / 4, sums);
+        const int64_t here = smaller(STEP, p->w->n_in - i);
+        p->k->split_rows(job.parts, job.rows, here, p->in + row * p->in_stride + i, p->in_stride, tiles);
+        job.add = i > 0;
+        job.blocks = blocks_of(here);
+        job.row_tiles = job.blocks * job.parts;
+        job.panel = whole->panel + i / CPT_TILE_INPUTS * job.parts * 2 * CPT_TILE_BYTES / 4;
+        p->parts(&job);
     }
 }
 
-/* Rows `row` .. `row + rows` of all outputs; `tiles` has room for them, or is NULL. */
-static void block_of_rows(const product *p, int64_t row, int64_t rows, uint32_t *tiles)
+/* Rows `row` .. `row + rows` of one panel of outputs, of parts; their tiles, or NULL where there is no memory. */
+static void block_of_parts(const product *p, int64_t row, int64_t rows, int64_t first, const uint32_t *tiles,
+                           float *sums)
 {
     const cpt_packed *w = p->w;
-    const float *in = p->in + row * p->in_stride;
-    const int64_t blocks = blocks_of(w->n_in);
-    float sums[MAX_ROWS * PANEL] __attribute__((aligned(64)));
-    const size_t used = (size_t)((rows + CPT_TILE - 1) / CPT_TILE * CPT_TILE) * PANEL * sizeof *sums;
-    if (w->parts && tiles) p->k->split_rows(w->parts, rows, w->n_in, in, p->in_stride, tiles);
+    const int64_t blocks = blocks_of(w->n_in), left = w->n_out - first;
+    const cpt_tile_job job = {
+        .parts = w->parts,
+        .rows = rows,
+        .outs = smaller(PANEL, left),
+        .blocks = blocks,
+        .tiles = tiles,
+        .row_tiles = blocks * w->parts,
+        .panel = panel_at(w, first),
+        .sums = sums,
+        .next = panel_at(w, left > PANEL ? first + PANEL : 0), /* the first again, for the next rows */
+        .next_bytes = (int64_t)panel_bytes(w->parts, w->n_in),
+        .out = p->sink ? NULL : (const char *)(p->out + row * p->out_stride + first),
+        .out_bytes = p->out_stride * (int64_t)sizeof(float)};
+    if (tiles) p->parts(&job);
+    else add_small(p, row, &job);
+    finish(p, row, rows, first, job.outs, sums);
+}
+
+/* Splits the rows once, then goes through the panels. */
+static void rows_of_parts(const product *p, int64_t row, int64_t rows, uint32_t *tiles, float *sums)
+{
+    const cpt_packed *w = p->w;
+    const int64_t row_tiles = blocks_of(w->n_in) * w->parts, step = tiles ? MAX_ROWS : SMALL_ROWS;
+    if (tiles) p->k->split_rows(w->parts, rows, w->n_in, p->in + row * p->in_stride, p->in_stride, tiles);
+    for (int64_t first = 0; first < w->n_out; first += PANEL)
+        for (int64_t r = 0; r < rows; r += step)
+            block_of_parts(p, row + r, smaller(step, rows - r), first,
+                           tiles ? tiles + r * row_tiles * CPT_TILE_BYTES / CPT_TILE / 4 : NULL, sums);
+}
+
+static void rows_of_plain(const product *p, int64_t row, int64_t rows, float *sums)
+{
+    const cpt_packed *w = p->w;
     for (int64_t first = 0; first < w->n_out; first += PANEL) {
-        const int64_t outs = smaller(PANEL, w->n_out - first);
-        memset(sums, 0, used);
-        if (!w->parts) p->k->plain(rows, w->n_in, in, p->in_stride, panel_at(w, first), sums);
-        else if (tiles)
-            p->parts(w->parts, rows, outs, blocks, tiles, blocks * w->parts, panel_at(w, first), sums);
-        else add_small(p, row, rows, outs, panel_at(w, first), sums);
-        finish(p, row, rows, first, outs, sums);
+        memset(sums, 0, (size_t)(rows * PANEL) * sizeof *sums);
+        p->k->plain(rows, w->n_in, p->in + row * p->in_stride, p->in_stride, panel_at(w, first), sums);
+        finish(p, row, rows, first, smaller(PANEL, w->n_out - first), sums);
     }
 }
 
@@ -224,21 +254,26 @@ static void run(product *p, int64_t n)
 {
     const cpt_packed *w = p->w;
     const bool amx = w->parts && w->level >= CPT_CPU_AMX;
+    float sums[MAX_ROWS * PANEL] __attribute__((aligned(64)));
     p->k = cpt_gemm_kernels_at(w->level);
     p->parts = w->level >= CPT_CPU_AMX           ? p->k->parts_amx
                : w->level >= CPT_CPU_AVX512_BF16 ? p->k->parts_bf16
                                                  : p->k->parts;
-    int64_t rows = w->parts ? MAX_ROWS : PLAIN_ROWS;
+    int64_t rows = PLAIN_ROWS;
     uint32_t *tiles = NULL;
     if (w->parts) {
         const int64_t row_bytes = blocks_of(w->n_in) * w->parts * CPT_TILE_BYTES / CPT_TILE;
-        while (rows > SMALL_ROWS && rows * row_bytes > SPLIT_BYTES) rows -= 2 * CPT_TILE;
+        rows = smaller(MAX_SPLIT_ROWS, SPLIT_BYTES / row_bytes);
+        rows = rows >= MAX_ROWS ? rows / MAX_ROWS * MAX_ROWS : rows / SMALL_ROWS * SMALL_ROWS;
         if (rows < SMALL_ROWS) rows = SMALL_ROWS;
+        if (rows > n) rows = (n + CPT_TILE - 1) / CPT_TILE * CPT_TILE;
         tiles = thread_scratch((size_t)rows * (size_t)row_bytes);
-        if (!tiles) rows = SMALL_ROWS;
     }
     if (amx) p->k->begin_amx();
-    for (int64_t row = 0; row < n; row += rows) block_of_rows(p, row, smaller(rows, n - row), tiles);
+    for (int64_t row = 0; row < n; row += rows) {
+        if (w->parts) rows_of_parts(p, row, smaller(rows, n - row), tiles, sums);
+        else rows_of_plain(p, row, smaller(rows, n - row), sums);
+    }
     if (amx) p->k->end_amx();
 }
 

@@ -65,7 +65,7 @@ void cpt_multiply(const cpt_packed *w, int64_t n, const float *in, int64_t in_st
 
 /* The same without `out`: each block of results, rows first_row .. first_row + rows (at most CPT_GEMM_ROWS) of outputs
  * first_out .. first_out + outs (at most CPT_GEMM_PANEL), goes to `sink` while it is in the first-level cache, row
- * stride CPT_GEMM_PANEL. Rows come in ascending order, and of one row the outputs. The sink makes no products. */
+ * stride CPT_GEMM_PANEL. Of one row the outputs come in ascending order. The sink makes no products. */
 typedef void cpt_gemm_sink(void *user, int64_t first_row, int64_t rows, int64_t first_out, int64_t outs,
                            const float *block);
 void cpt_multiply_into(const cpt_packed *w, int64_t n, const float *in, int64_t in_stride,
@@ -81,6 +81,22 @@ bool cpt_pack_at(int level, cpt_precision precision, int64_t n_out, int64_t n_in
  * pair p of a block of 32 inputs holds inputs p (low half) and p + 16. */
 enum { CPT_TILE = 16, CPT_TILE_INPUTS = 32, CPT_TILE_BYTES = 1024, CPT_MAX_PARTS = 3 };
 
+/* sums [rows rounded up to 16][CPT_GEMM_PANEL] of rows times one panel. */
+typedef struct cpt_tile_job {
+    int parts;
+    bool add;                /* to the sums that are there; else they start at 0 */
+    int64_t rows, outs;
+    int64_t blocks;          /* of inputs */
+    const uint32_t *tiles;   /* of the rows */
+    int64_t row_tiles;       /* tiles from 16 rows to the next 16 */
+    const uint32_t *panel;
+    float *sums;
+    const char *next;        /* what the next job reads, next_bytes of it; and where the result of this one goes: */
+    int64_t next_bytes;
+    const char *out;         /* rows of out_bytes bytes; hints only, for fetching ahead; NULL = unknown */
+    int64_t out_bytes;
+} cpt_tile_job;
+
 typedef struct cpt_gemm_kernels {
     void (*pack_plain)(int64_t n_in, int64_t outs, const float *w, int64_t out_step, int64_t in_step, float *panel);
     void (*pack_parts)(int parts, int64_t n_in, int64_t outs, const float *w, int64_t out_step, int64_t in_step,
@@ -89,16 +105,12 @@ typedef struct cpt_gemm_kernels {
     void (*split_rows)(int parts, int64_t rows, int64_t n_in, const float *in, int64_t in_stride, uint32_t *tiles);
     /* sums [rows][CPT_GEMM_PANEL] += rows panel' */
     void (*plain)(int64_t rows, int64_t n_in, const float *in, int64_t in_stride, const float *panel, float *sums);
-    /* sums [rows rounded up to 16][CPT_GEMM_PANEL] += over `blocks` of inputs; a row of tiles is row_tiles long */
-    void (*parts)(int parts, int64_t rows, int64_t outs, int64_t blocks, const uint32_t *tiles, int64_t row_tiles,
-                  const uint32_t *panel, float *sums);
+    void (*parts)(const cpt_tile_job *job);
     void (*finish)(int64_t rows, int64_t outs, const float *sums, const cpt_epilogue *epilogue, int64_t first_out,
                    int64_t first_row, float *out, int64_t out_stride);
     /* AVX512-BF16 and AMX versions of `parts`; NULL below AVX-512. Tiles are set up and given back around calls. */
-    void (*parts_bf16)(int parts, int64_t rows, int64_t outs, int64_t blocks, const uint32_t *tiles, int64_t row_tiles,
-                       const uint32_t *panel, float *sums);
-    void (*parts_amx)(int parts, int64_t rows, int64_t outs, int64_t blocks, const uint32_t *tiles, int64_t row_tiles,
-                      const uint32_t *panel, float *sums);
+    void (*parts_bf16)(const cpt_tile_job *job);
+    void (*parts_amx)(const cpt_tile_job *job);
     void (*begin_amx)(void);
     void (*end_amx)(void);
 } cpt_gemm_kernels;

@@ -42,8 +42,8 @@ static void pack_plain(int64_t n_in, int64_t outs, const float *w, int64_t out_s
     }
 }
 
-/* to nearest bfloat16, as a float's bits; NaN stays NaN. Ties: to even when it is the last part, else either way is
- * exact in the end. */
+/* The nearest bfloat16 as a float's bits; NaN stays NaN. Ties: to even where it is the only part, else away from 0: with
+ * the parts that follow the sum is exact anyway. */
 static inline __attribute__((always_inline)) void round_part(const floats *x, bool even, words *out)
 {
     const words bits = (words)*x, nan = (words)(*x != *x);
@@ -52,20 +52,52 @@ static inline __attribute__((always_inline)) void round_part(const floats *x, bo
     *out = (rounded & ~nan) | (nan & 0x7fc00000u);
 }
 
+#ifdef HAVE_AVX512
+/* As below; the third part is what is left as it is, and only the first looks for NaN, whose rest is NaN again. */
+static inline __attribute__((always_inline)) void split_pairs(int parts, floats low, floats high, int64_t step,
+                                                              uint32_t *out)
+{
+    const __m512i half = _mm512_set1_epi32(0x8000), upper = _mm512_set1_epi32((int)0xffff0000u);
+    if (parts == 1) {
+        words a, b;
+        round_part(&low, true, &a);
+        round_part(&high, true, &b);
+        _mm512_store_si512(out, (__m512i)(a >> 16 | b));
+        return;
+    }
+    __m512 x = (__m512)low, y = (__m512)high;
+    for (int part = 0; part < parts; part++) {
+        __m512i a = _mm512_castps_si512(x), b = _mm512_castps_si512(y);
+        if (part == 0) {
+            a = _mm512_mask_add_epi32(a, _mm512_cmp_ps_mask(x, x, _CMP_ORD_Q), a, half);
+            b = _mm512_mask_add_epi32(b, _mm512_cmp_ps_mask(y, y, _CMP_ORD_Q), b, half);
+        } else if (part == 1) {
+            a = _mm512_add_epi32(a, half);
+            b = _mm512_add_epi32(b, half);
+        }
+        a = _mm512_and_si512(a, upper);
+        b = _mm512_and_si512(b, upper);
+        _mm512_store_si512(out + part * step, _mm512_or_si512(_mm512_srli_epi32(a, 16), b));
+        x = _mm512_sub_ps(x, _mm512_castsi512_ps(a));
+        y = _mm512_sub_ps(y, _mm512_castsi512_ps(b));
+    }
+}
+#else
 /* The parts of inputs p and p + 16 of a block, as pairs: out [parts][step] dwords apart. */
 static inline __attribute__((always_inline)) void split_pairs(int parts, floats low, floats high, int64_t step,
                                                               uint32_t *out)
 {
     for (int part = 0; part < parts; part++) {
         words a, b;
-        round_part(&low, part == parts - 1, &a);
-        round_part(&high, part == parts - 1, &b);
+        round_part(&low, parts == 1, &a);
+        round_part(&high, parts == 1, &b);
         const words pairs = a >> 16 | b;
         memcpy(out + part * step, &pairs, sizeof pairs);
         low -= (floats)a;
         high -= (floats)b;
     }
 }
+#endif
 
 static inline __attribute__((always_inline)) void load_some(const float *from, int64_t n, floats *out)
 {
@@ -78,22 +110,32 @@ static inline __attribute__((always_inline)) void load_some(const float *from, i
     memcpy(out, some, sizeof *out);
 }
 
+/* Inputs of one row in blocks from .. end. */
+static inline __attribute__((always_inline)) void split_some(int parts, int64_t from, int64_t end, int64_t n_in,
+                                                             const float *in, uint32_t *to)
+{
+    for (int64_t b = from; b < end; b++) {
+        const int64_t left = n_in - b * CPT_TILE_INPUTS;
+        floats low, high = {0};
+        load_some(in + b * CPT_TILE_INPUTS, left, &low);
+        if (left > TILE) load_some(in + b * CPT_TILE_INPUTS + TILE, left - TILE, &high);
+        split_pairs(parts, low, high, DWORDS, to + b * parts * DWORDS);
+    }
+}
+
+/* A few blocks of inputs for 16 rows, then the next few: tiles are written close together. */
 static inline __attribute__((always_inline)) void split_rows_of(int parts, int64_t rows, int64_t n_in, const float *in,
                                                                 int64_t in_stride, uint32_t *tiles)
 {
-    const int64_t blocks = (n_in + CPT_TILE_INPUTS - 1) / CPT_TILE_INPUTS, row_tiles = blocks * parts;
-    for (int64_t r = 0; r < (rows + TILE - 1) / TILE * TILE; r++) {
-        uint32_t *to = tiles + (r / TILE * row_tiles * TILE + r % TILE) * TILE;
-        const float *from = in + r * in_stride;
-        for (int64_t b = 0; b < blocks; b++, to += parts * DWORDS) {
-            floats low = {0}, high = {0};
-            if (r < rows) {
-                load_some(from + b * CPT_TILE_INPUTS, n_in - b * CPT_TILE_INPUTS, &low);
-                if (n_in - b * CPT_TILE_INPUTS > TILE)
-                    load_some(from + b * CPT_TILE_INPUTS + TILE, n_in - b * CPT_TILE_INPUTS - TILE, &high);
-            }
-            split_pairs(parts, low, high, DWORDS, to);
-        }
+    enum { FEW = 4 };
+    const int64_t blocks = (n_in + CPT_TILE_INPUTS - 1) / CPT_TILE_INPUTS;
+    for (int64_t r = 0; r < rows; r += TILE, tiles += blocks * parts * DWORDS) {
+        const int64_t here = rows - r < TILE ? rows - r : TILE;
+        if (here < TILE) memset(tiles, 0, (size_t)(blocks * parts) * CPT_TILE_BYTES);
+        for (int64_t b = 0; b < blocks; b += FEW)
+            for (int64_t i = 0; i < here; i++)
+                split_some(parts, b, b + FEW < blocks ? b + FEW : blocks, n_in, in + (r + i) * in_stride,
+                           tiles + i * TILE);
     }
 }
 
@@ -255,20 +297,21 @@ static inline __attribute__((always_inline)) void widened_block(const uint32_t *
     }
 }
 
-static void widened(int parts, int64_t rows, int64_t outs, int64_t blocks, const uint32_t *tiles, int64_t row_tiles,
-                    const uint32_t *panel, float *sums)
+static void widened(const cpt_tile_job *job)
 {
-    for (int64_t r = 0; r < rows; r += PLAIN_ROWS)
-        for (int64_t half = 0; half < (outs + TILE - 1) / TILE; half++) {
-            const uint32_t *tile = tiles + r / TILE * row_tiles * DWORDS + r % TILE * TILE;
-            floats s[PLAIN_ROWS];
-            for (int i = 0; i < PLAIN_ROWS; i++) memcpy(&s[i], sums + (r + i) * PANEL + half * TILE, sizeof s[i]);
-            for (int64_t b = 0; b < blocks; b++)
+    const int parts = job->parts;
+    for (int64_t r = 0; r < job->rows; r += PLAIN_ROWS)
+        for (int64_t half = 0; half < (job->outs + TILE - 1) / TILE; half++) {
+            const uint32_t *tile = job->tiles + r / TILE * job->row_tiles * DWORDS + r % TILE * TILE;
+            float *sums = job->sums + r * PANEL + half * TILE;
+            floats s[PLAIN_ROWS] = {{0}};
+            for (int i = 0; i < PLAIN_ROWS && job->add; i++) memcpy(&s[i], sums + i * PANEL, sizeof s[i]);
+            for (int64_t b = 0; b < job->blocks; b++)
                 for (int i = parts - 1; i >= 0; i--)
                     for (int j = 0; i + j < parts; j++)
                         widened_block(tile + (b * parts + i) * DWORDS,
-                                      panel + ((b * parts + j) * 2 + half) * DWORDS, s);
-            for (int i = 0; i < PLAIN_ROWS; i++) memcpy(sums + (r + i) * PANEL + half * TILE, &s[i], sizeof s[i]);
+                                      job->panel + ((b * parts + j) * 2 + half) * DWORDS, s);
+            for (int i = 0; i < PLAIN_ROWS; i++) memcpy(sums + i * PANEL, &s[i], sizeof s[i]);
         }
 }
 
@@ -320,20 +363,22 @@ DOTS static inline __attribute__((always_inline)) void dot_block(const uint32_t 
     }
 }
 
-DOTS static void dots(int parts, int64_t rows, int64_t outs, int64_t blocks, const uint32_t *tiles, int64_t row_tiles,
-                      const uint32_t *panel, float *sums)
+DOTS static void dots(const cpt_tile_job *job)
 {
-    for (int64_t r = 0; r < rows; r += DOT_ROWS) {
-        const uint32_t *tile = tiles + r / TILE * row_tiles * DWORDS + r % TILE * TILE;
+    const int parts = job->parts;
+    for (int64_t r = 0; r < job->rows; r += DOT_ROWS) {
+        const uint32_t *tile = job->tiles + r / TILE * job->row_tiles * DWORDS + r % TILE * TILE;
+        float *sums = job->sums + r * PANEL;
         __m512 s[DOT_ROWS][2];
         for (int i = 0; i < DOT_ROWS; i++)
-            for (int v = 0; v < 2; v++) s[i][v] = _mm512_loadu_ps(sums + (r + i) * PANEL + v * TILE);
-        for (int64_t b = 0; b < blocks; b++)
+            for (int v = 0; v < 2; v++)
+                s[i][v] = job->add ? _mm512_loadu_ps(sums + i * PANEL + v * TILE) : _mm512_setzero_ps();
+        for (int64_t b = 0; b < job->blocks; b++)
             for (int i = parts - 1; i >= 0; i--)
                 for (int j = 0; i + j < parts; j++)
-                    dot_block(tile + (b * parts + i) * DWORDS, panel + (b * parts + j) * 2 * DWORDS, s);
+                    dot_block(tile + (b * parts + i) * DWORDS, job->panel + (b * parts + j) * 2 * DWORDS, s);
         for (int i = 0; i < DOT_ROWS; i++)
-            for (int v = 0; v < 2; v++) _mm512_storeu_ps(sums + (r + i) * PANEL + v * TILE, s[i][v]);
+            for (int v = 0; v < 2; v++) _mm512_storeu_ps(sums + i * PANEL + v * TILE, s[i][v]);
     }
 }
 
@@ -382,66 +427,109 @@ AMX_INLINE void add_products(bool two_left, bool two_right)
     if (two_left && two_right) _tile_dpbf16ps(3, 5, 7);
 }
 
-AMX_INLINE void amx_tiles(int parts, bool rows2, bool outs2, int64_t blocks, const uint32_t *a, int64_t next,
-                          const uint32_t *b, float *sums)
+AMX_INLINE void start_sums(bool add, bool rows2, bool outs2, const float *sums)
 {
+    if (!add) {
+        _tile_zero(0);
+        _tile_zero(1);
+        _tile_zero(2);
+        _tile_zero(3);
+        return;
+    }
     _tile_loadd(0, sums, SUMS_LINE);
     if (outs2) _tile_loadd(1, sums + TILE, SUMS_LINE);
     if (rows2) _tile_loadd(2, sums + TILE * PANEL, SUMS_LINE);
     if (rows2 && outs2) _tile_loadd(3, sums + TILE * PANEL + TILE, SUMS_LINE);
-    for (int64_t block = 0; block < blocks; block++, a += parts * DWORDS, b += 2 * parts * DWORDS) {
-        load_right(outs2, b);
-        if (parts == 3) {
-            load_left(rows2, a + 2 * DWORDS, next);
-            add_products(rows2, outs2);
-        }
-        load_left(rows2, a, next);
-        add_products(rows2, outs2);
-        if (parts == 1) continue;
-        if (parts == 3) {
-            load_left(rows2, a + DWORDS, next);
-            add_products(rows2, outs2);
-            load_right(outs2, b + 2 * DWORDS);
-            add_products(rows2, outs2);
-            load_left(rows2, a, next);
-            add_products(rows2, outs2);
-            load_right(outs2, b + 4 * DWORDS);
-            add_products(rows2, outs2);
-        } else {
-            load_right(outs2, b + 2 * DWORDS);
-            add_products(rows2, outs2);
-            load_left(rows2, a + DWORDS, next);
-            load_right(outs2, b);
-            add_products(rows2, outs2);
-        }
-    }
+}
+
+AMX_INLINE void store_sums(bool rows2, bool outs2, float *sums)
+{
     _tile_stored(0, sums, SUMS_LINE);
     if (outs2) _tile_stored(1, sums + TILE, SUMS_LINE);
     if (rows2) _tile_stored(2, sums + TILE * PANEL, SUMS_LINE);
     if (rows2 && outs2) _tile_stored(3, sums + TILE * PANEL + TILE, SUMS_LINE);
 }
 
-AMX_INLINE void amx_rows(int parts, bool outs2, int64_t rows, int64_t blocks, const uint32_t *tiles, int64_t row_tiles,
-                         const uint32_t *panel, float *sums)
+/* One block of inputs: rows' parts from a, weights' from b. */
+AMX_INLINE void amx_block(int parts, bool rows2, bool outs2, const uint32_t *a, int64_t next, const uint32_t *b)
 {
-    const int64_t next = row_tiles * DWORDS;
-    int64_t r = 0;
-    for (; r + TILE < rows; r += 2 * TILE, tiles += 2 * next)
-        amx_tiles(parts, true, outs2, blocks, tiles, next, panel, sums + r * PANEL);
-    if (r < rows) amx_tiles(parts, false, outs2, blocks, tiles, next, panel, sums + r * PANEL);
+    load_right(outs2, b);
+    if (parts == 3) {
+        load_left(rows2, a + 2 * DWORDS, next);
+        add_products(rows2, outs2);
+    }
+    load_left(rows2, a, next);
+    add_products(rows2, outs2);
+    if (parts == 1) return;
+    load_left(rows2, a + DWORDS, next);
+    add_products(rows2, outs2);
+    load_right(outs2, b + 2 * DWORDS);
+    if (parts == 3) add_products(rows2, outs2);
+    load_left(rows2, a, next);
+    add_products(rows2, outs2);
+    if (parts == 2) return;
+    load_right(outs2, b + 4 * DWORDS);
+    add_products(rows2, outs2);
 }
 
-AMX static void amx(int parts, int64_t rows, int64_t outs, int64_t blocks, const uint32_t *tiles, int64_t row_tiles,
-                    const uint32_t *panel, float *sums)
+/* What will be needed is fetched a few lines per block of inputs: the next panel into the second-level cache, and the
+ * lines that the result goes to. Without, a third to a half of the time is waiting for memory. */
+typedef struct ahead {
+    const char *panel, *panel_end;
+    int64_t panel_step;
+    const char *out; /* NULL: not */
+    int64_t out_bytes, out_row, out_rows, out_step;
+} ahead;
+
+static inline __attribute__((always_inline)) void fetch_ahead(ahead *f)
 {
-    const bool outs2 = outs > TILE;
+    const char *end = f->panel + f->panel_step;
+    if (end > f->panel_end) end = f->panel_end;
+    for (; f->panel < end; f->panel += LINE) _mm_prefetch(f->panel, _MM_HINT_T1);
+    if (!f->out) return;
+    int64_t last = f->out_row + f->out_step;
+    if (last > f->out_rows) last = f->out_rows;
+    for (; f->out_row < last; f->out_row++) {
+        __builtin_prefetch(f->out + f->out_row * f->out_bytes, 1);
+        __builtin_prefetch(f->out + f->out_row * f->out_bytes + LINE, 1);
+    }
+}
+
+AMX_INLINE void amx_rows(int parts, bool outs2, const cpt_tile_job *job)
+{
+    const int64_t next = job->row_tiles * DWORDS, groups = (job->rows + 2 * TILE - 1) / (2 * TILE);
+    const int64_t steps = groups * job->blocks;
+    ahead f = {.panel = job->next,
+               .panel_end = job->next + job->next_bytes,
+               .panel_step = (job->next_bytes / LINE + steps - 1) / steps * LINE,
+               .out = job->out,
+               .out_bytes = job->out_bytes,
+               .out_rows = job->rows,
+               .out_step = (job->rows + steps - 1) / steps};
+    for (int64_t g = 0; g < groups; g++) {
+        const uint32_t *a = job->tiles + g * 2 * next, *b = job->panel;
+        const bool rows2 = job->rows - g * 2 * TILE > TILE;
+        float *sums = job->sums + g * 2 * TILE * PANEL;
+        start_sums(job->add, rows2, outs2, sums);
+        for (int64_t block = 0; block < job->blocks; block++, a += parts * DWORDS, b += 2 * parts * DWORDS) {
+            fetch_ahead(&f);
+            if (rows2) amx_block(parts, true, outs2, a, next, b);
+            else amx_block(parts, false, outs2, a, next, b);
+        }
+        store_sums(rows2, outs2, sums);
+    }
+}
+
+AMX static void amx(const cpt_tile_job *job)
+{
+    const bool outs2 = job->outs > TILE;
     __asm__ volatile("" ::: "memory"); /* tile loads do not tell the compiler what they read */
-    if (parts == 1 && outs2) amx_rows(1, true, rows, blocks, tiles, row_tiles, panel, sums);
-    else if (parts == 1) amx_rows(1, false, rows, blocks, tiles, row_tiles, panel, sums);
-    else if (parts == 2 && outs2) amx_rows(2, true, rows, blocks, tiles, row_tiles, panel, sums);
-    else if (parts == 2) amx_rows(2, false, rows, blocks, tiles, row_tiles, panel, sums);
-    else if (outs2) amx_rows(3, true, rows, blocks, tiles, row_tiles, panel, sums);
-    else amx_rows(3, false, rows, blocks, tiles, row_tiles, panel, sums);
+    if (job->parts == 1 && outs2) amx_rows(1, true, job);
+    else if (job->parts == 1) amx_rows(1, false, job);
+    else if (job->parts == 2 && outs2) amx_rows(2, true, job);
+    else if (job->parts == 2) amx_rows(2, false, job);
+    else if (outs2) amx_rows(3, true, job);
+    else amx_rows(3, false, job);
     __asm__ volatile("" ::: "memory");
 }
 #endif
