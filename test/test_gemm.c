@@ -42,12 +42,12 @@ static float bf16(float x)
 /* What is left of a factor, and how far a product of two such may be from the sum of magnitudes. */
 static double kept(cpt_precision precision, float x)
 {
-    return precision == CPT_BF16 ? bf16(x) : x;
+    return precision == CPT_GEMM_BF16 ? bf16(x) : x;
 }
 static double relative_bound(cpt_precision precision, int64_t n_in)
 {
     const double sums = (double)(n_in + 8) * 0x1p-24;
-    return precision == CPT_SPLIT ? sums + 3 * 0x1p-16 : sums;
+    return precision == CPT_GEMM_SPLIT ? sums + 3 * 0x1p-16 : sums;
 }
 
 static void check_product(int level, cpt_precision precision, shape z, bool transposed, int which)
@@ -104,7 +104,7 @@ static void products(void **state)
 {
     for (int level = 0; level <= cpt_cpu_best(); level++) {
         print_message("level %s\n", cpt_cpu_level_name(level));
-        for (int precision = CPT_F32; precision <= CPT_BF16; precision++)
+        for (int precision = CPT_GEMM_F32; precision <= CPT_GEMM_BF16; precision++)
             for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
                 for (int t = 0; t < 2; t++)
                     check_product(level, precision, shapes[i], t, (int)((i + (size_t)t) % 5));
@@ -153,7 +153,7 @@ static void accuracy(void **state)
             const double usual = error_of(chain, want, N * OUT);
             for (int level = 0; level <= cpt_cpu_best(); level++) {
                 cpt_packed p;
-                assert_true(cpt_pack_at(level, CPT_F32, OUT, n_in, w, n_in, 1, memory, &p));
+                assert_true(cpt_pack_at(level, CPT_GEMM_F32, OUT, n_in, w, n_in, 1, memory, &p));
                 cpt_multiply(&p, N, in, n_in, out, OUT, NULL);
                 const double error = error_of(out, want, N * OUT);
                 print_message("kind %d, %lld inputs, %s: %.2e (chain %.2e)\n", kind, (long long)n_in,
@@ -187,7 +187,7 @@ static void pieces(void **state)
 {
     static const shape some[] = {{300, 70, 75}, {200, 10, 33}, {141, 3000, 50}};
     for (int level = 0; level <= cpt_cpu_best(); level++)
-        for (int precision = CPT_F32; precision <= CPT_BF16; precision++)
+        for (int precision = CPT_GEMM_F32; precision <= CPT_GEMM_BF16; precision++)
             for (size_t c = 0; c < 3; c++) {
                 const shape z = some[c];
                 const int64_t all = z.n * z.n_out;
@@ -239,7 +239,7 @@ static void special_values(void **state)
     enum { N_IN = 40 };
     static const uint32_t nans[] = {0x7fc00000u, 0xffffffffu, 0x7fffffffu, 0x7f800001u};
     for (int level = 0; level <= cpt_cpu_best(); level++)
-        for (int precision = CPT_F32; precision <= CPT_BF16; precision++) {
+        for (int precision = CPT_GEMM_F32; precision <= CPT_GEMM_BF16; precision++) {
             float in[3 * N_IN] = {0}, w[N_IN], out[3];
             void *memory = packed_memory(1, N_IN);
             for (int i = 0; i < N_IN; i++) w[i] = 1;
@@ -263,7 +263,7 @@ static void weights_of_their_own(void **state)
     cpt_err err = {0};
     float w[6] = {1, 2, 3, 4, 5, 6}, in[3] = {1, 10, 100}, out[2];
     cpt_packed p;
-    for (int precision = CPT_F32; precision <= CPT_BF16; precision++) {
+    for (int precision = CPT_GEMM_F32; precision <= CPT_GEMM_BF16; precision++) {
         assert_ok(cpt_packed_new(precision, 2, 3, w, 3, 1, &p, &err));
         assert_true(cpt_packed_bytes(precision, 2, 3) > 0);
         cpt_multiply(&p, 1, in, 3, out, 2, NULL);

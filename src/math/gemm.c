@@ -42,9 +42,9 @@ static int64_t blocks_of(int64_t n_in)
 
 static int parts_of(int level, cpt_precision precision, int64_t n_in)
 {
-    if (precision == CPT_BF16) return 1;
+    if (precision == CPT_GEMM_BF16) return 1;
     if (level < CPT_CPU_AMX || n_in <= FEW_INPUTS) return 0;
-    return precision == CPT_SPLIT ? 2 : 3;
+    return precision == CPT_GEMM_SPLIT ? 2 : 3;
 }
 
 static size_t panel_bytes(int parts, int64_t n_in)

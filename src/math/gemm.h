@@ -1,7 +1,7 @@
 /* gemm.h - matrix products whose right-hand side is packed: once for weights, cheaply for a matrix that is used once.
  *
  *     cpt_packed w;
- *     CPT_TRY(cpt_packed_new(CPT_F32, n_out, n_in, weight, n_in, 1, &w, e));
+ *     CPT_TRY(cpt_packed_new(CPT_GEMM_F32, n_out, n_in, weight, n_in, 1, &w, e));
  *     cpt_multiply(&w, n, in, in_stride, out, out_stride, &(cpt_epilogue){.bias = bias, .relu = true});
  *     cpt_packed_free(&w);
  *
@@ -27,7 +27,7 @@
 
 #include "base/error.h"
 
-typedef enum cpt_precision { CPT_F32, CPT_SPLIT, CPT_BF16 } cpt_precision;
+typedef enum cpt_precision { CPT_GEMM_F32, CPT_GEMM_SPLIT, CPT_GEMM_BF16 } cpt_precision;
 
 enum { CPT_GEMM_PANEL = 32, CPT_GEMM_ROWS = 128 };
 
