@@ -55,7 +55,8 @@ typedef struct cell_case {
 typedef struct buffers {
     float log_theta[GENES], logits[GENES], pi[GENES], counts[GENES], work[GENES], d_pi[GENES];
     float theta[GENES], inverse[GENES], d_theta[GENES], sum_logits[GENES], sum_pi[GENES], scratch[GENES];
-    double lgamma[GENES], digamma[GENES], nonzero[4 * GENES];
+    double lgamma[GENES], digamma[GENES], nonzero[2 * GENES];
+    float single[7 * GENES];
     int32_t genes[GENES];
     float nonzero_counts[GENES];
 } buffers;
@@ -72,7 +73,9 @@ static int32_t fill_case(buffers *b, const cell_case *c, uint64_t item)
         b->pi[g] = (float)(4 * cpt_stream_normal(&s));
         if (cpt_stream_uniform(&s) >= c->density) continue;
         b->genes[n] = g;
-        b->nonzero_counts[n++] = (float)(1 + floor(c->count_scale * -log(1 - cpt_stream_uniform(&s))));
+        b->nonzero_counts[n] = (float)(1 + floor(c->count_scale * -log(1 - cpt_stream_uniform(&s))));
+        if (n % 7 == 6) b->nonzero_counts[n] += 0.25f; /* now and then no whole number */
+        n++;
     }
     return n;
 }
@@ -99,7 +102,7 @@ static void check_case(int level, const cell_case *c, bool zero_inflated, uint64
     memset(b.sum_pi, 0, sizeof b.sum_pi);
     const double scale = 0.25;
     cpt_likelihood_out out = {scale, b.work, zero_inflated ? b.d_pi : NULL, b.d_theta, b.sum_logits, b.sum_pi,
-                              b.scratch, b.nonzero};
+                              b.scratch, b.nonzero, b.single};
     double got = k->cell(&t, &cell, &out);
 
     static double d_mu[GENES], d_theta[GENES], d_pi[GENES], mu[GENES];

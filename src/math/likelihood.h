@@ -36,7 +36,8 @@ typedef struct cpt_likelihood_out {
     float *sum_logits,
         *sum_dropout; /* [n] += what is written to logits, dropout (bias gradients) */
     float *scratch; /* [n] */
-    double *nonzero; /* [4 * cell->n] scratch */
+    double *nonzero; /* [2 * cell->n] scratch */
+    float *single;   /* [7 * cell->n] scratch */
 } cpt_likelihood_out;
 
 typedef struct cpt_likelihood_kernels {

@@ -1,13 +1,16 @@
 /* One minibatch of scVI: forward in training mode, the gradients of all parameters, Adam.
  *
  * Formulas: models.md 6.4-6.6. Where the time goes, for 4,000 genes, 128 cells, 128 hidden units:
- *   first layer    only the genes a cell has: rows of W summed (forward), and per gene the cells
- * that have it (gradient); the minibatch is kept in both orders gene heads     CHUNK cells at a
- * time: logits by one product, likelihood and its gradient in place (math/kernels/likelihood.c),
- * the way back to the hidden layer by a second product while the chunk is still in the cache; the
- * heads' own gradient after all Adam           one flat pass over all parameters The chunks, the
- * blocks of genes and the order of all sums are fixed, so the result does not depend on the number
- * of threads. Sums over cells are in double where they are not matrix products.
+ *   first layer  only the genes a cell has: rows of W summed (forward), and per gene the cells that
+ *                have it (gradient); the minibatch is kept in both orders
+ *   gene heads   logits, HEAD_BLOCK genes of all cells at a time: the block's weights are packed
+ *                (math/gemm.h), multiplied and forgotten while they are in the cache; then CHUNK
+ *                cells at a time likelihood and its gradient in place (math/kernels/likelihood.c);
+ *                then again by blocks of genes the block's share of the gradient of the hidden
+ *                layer, and the gradient of the block's own weights
+ *   Adam         one flat pass over all parameters
+ * The chunks, the blocks of genes and the order of all sums are fixed, so the result does not depend
+ * on the number of threads. Sums over cells are in double where they are not matrix products.
  *
  * Trap: Adam must leave alone what has no gradient (no decay either); such tensors (scvi-tools'
  * unused heads) are not part of the parameters here at all. */
@@ -19,8 +22,16 @@
 
 #include "base/memory.h"
 #include "math/blas.h"
+#include "math/gemm.h"
 
-enum { CHUNK = 32, GENE_BLOCK = 64, ADAM_BLOCK = 16384 };
+enum { CHUNK = 32, GENE_BLOCK = 64, HEAD_BLOCK = 256, TURN = 16, ADAM_BLOCK = 16384 };
+
+/* Scratch of a block of genes, of each its own, as threads take blocks as they come. */
+typedef struct head_block {
+    void *packed;  /* its weights */
+    float *turned; /* [HEAD_BLOCK][capacity] gradients of its logits */
+    float *share;  /* [capacity][n_hidden] of the gradient of the last decoder layer */
+} head_block;
 
 /* What the backward pass needs of a layer; [capacity][n_out] unless said otherwise. */
 typedef struct layer_pass {
@@ -43,9 +54,12 @@ struct scvi_stepper {
     float *d_mean, *d_log_var;                   /* [capacity][n_latent] */
     float *d_input;          /* [capacity][widest decoder input] */
     float *logits, *dropout; /* [capacity][n_genes]; dropout NULL for NB */
+    head_block *blocks_of_genes; /* [ceil(n_genes / HEAD_BLOCK)] */
+    void *packed_hidden;     /* the last decoder layer's output as right-hand side */
     cpt_gene_tables tables;
     float *sums;             /* [n_chunks][SUMS][n_genes] */
-    double *nonzero;         /* [n_chunks][4 * n_genes] */
+    double *nonzero;         /* [n_chunks][2 * n_genes] */
+    float *single;           /* [n_chunks][7 * n_genes] */
     double *reconstruction;  /* [capacity] per cell */
     double *column;          /* [4][n_hidden] scratch */
     float *gradients, *first_moment, *second_moment; /* [n_parameters] */
@@ -110,6 +124,24 @@ done:
     return status;
 }
 
+static cpt_status reserve_head_blocks(scvi_stepper *s, cpt_err *e)
+{
+    const int64_t n = s->batch.capacity, h = s->model->shape.n_hidden;
+    const int32_t n_blocks = (s->model->shape.n_genes + HEAD_BLOCK - 1) / HEAD_BLOCK;
+    const size_t forward = cpt_packed_bytes(CPT_GEMM_F32, HEAD_BLOCK, h), back = cpt_packed_bytes(CPT_GEMM_F32, h, HEAD_BLOCK);
+    cpt_status status;
+    CPT_TRY(reserve(s, &s->blocks_of_genes, n_blocks, sizeof *s->blocks_of_genes, e));
+    CPT_TRY(reserve(s, &s->packed_hidden, (int64_t)cpt_packed_bytes(CPT_GEMM_F32, h, n), 1, e));
+    for (int32_t i = 0; i < n_blocks; i++) {
+        head_block *b = &s->blocks_of_genes[i];
+        CPT_TRY(reserve(s, &b->packed, (int64_t)(forward > back ? forward : back), 1, e));
+        CPT_TRY(reserve_floats(s, &b->turned, HEAD_BLOCK * n, e));
+        CPT_TRY(reserve_floats(s, &b->share, n * h, e));
+    }
+done:
+    return status;
+}
+
 static cpt_status reserve_heads(scvi_stepper *s, cpt_err *e)
 {
     const cpt_scvi *m = s->model;
@@ -117,12 +149,14 @@ static cpt_status reserve_heads(scvi_stepper *s, cpt_err *e)
     cpt_status status;
     CPT_TRY(reserve_floats(s, &s->logits, n * genes, e));
     if (m->dropout_weight) CPT_TRY(reserve_floats(s, &s->dropout, n * genes, e));
+    CPT_TRY(reserve_head_blocks(s, e));
     CPT_TRY(reserve_floats(s, &s->tables.theta, genes, e));
     CPT_TRY(reserve_floats(s, &s->tables.inverse, genes, e));
     CPT_TRY(reserve(s, &s->tables.lgamma, genes, sizeof(double), e));
     CPT_TRY(reserve(s, &s->tables.digamma, genes, sizeof(double), e));
     CPT_TRY(reserve_floats(s, &s->sums, chunks * SUMS * genes, e));
-    CPT_TRY(reserve(s, &s->nonzero, chunks * 4 * genes, sizeof(double), e));
+    CPT_TRY(reserve(s, &s->nonzero, chunks * 2 * genes, sizeof(double), e));
+    CPT_TRY(reserve_floats(s, &s->single, chunks * 7 * genes, e));
     CPT_TRY(reserve(s, &s->reconstruction, n, sizeof(double), e));
     CPT_TRY(reserve_floats(s, &s->gradients, m->n_parameters, e));
     CPT_TRY(reserve_floats(s, &s->first_moment, m->n_parameters, e));
@@ -448,19 +482,21 @@ static float *chunk_sum(const scvi_stepper *s, int32_t chunk, int which)
     return s->sums + ((size_t)chunk * SUMS + (size_t)which) * (size_t)s->model->shape.n_genes;
 }
 
-/* Logits of cells [first, first + n). */
-static void chunk_logits(scvi_stepper *s, int32_t first, int32_t n)
+static int32_t shorter(int32_t a, int32_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Of one head, all cells, genes [first, first + n): values = hidden weight' + bias. */
+static void head_values(scvi_stepper *s, int32_t first, int32_t n, const float *weight, const float *bias,
+                        float *values)
 {
     const cpt_scvi *m = s->model;
-    const int32_t genes = m->shape.n_genes, h = m->shape.n_hidden;
-    const float *hidden = s->decoder[m->shape.n_layers - 1].output + at(first, h);
-    float *logits = s->logits + at(first, genes);
-    fill_rows(n, genes, m->scale_bias, logits);
-    cpt_gemm(false, true, n, genes, h, 1, hidden, h, m->scale_weight, h, 1, logits, genes, 1);
-    if (!m->dropout_weight) return;
-    float *dropout = s->dropout + at(first, genes);
-    fill_rows(n, genes, m->dropout_bias, dropout);
-    cpt_gemm(false, true, n, genes, h, 1, hidden, h, m->dropout_weight, h, 1, dropout, genes, 1);
+    const int32_t h = m->shape.n_hidden;
+    cpt_packed packed;
+    cpt_pack(CPT_GEMM_F32, n, h, weight + at(first, h), h, 1, s->blocks_of_genes[first / HEAD_BLOCK].packed, &packed);
+    cpt_multiply(&packed, s->batch.n, s->decoder[m->shape.n_layers - 1].output, h, values + first, m->shape.n_genes,
+                 &(cpt_epilogue){.bias = bias + first});
 }
 
 /* Logits become their gradients; losses per cell; sums over the chunk's cells. */
@@ -473,7 +509,8 @@ static void chunk_likelihood(scvi_stepper *s, int32_t chunk, int32_t first, int3
                               .sum_logits = chunk_sum(s, chunk, SUM_LOGITS),
                               .sum_dropout = chunk_sum(s, chunk, SUM_DROPOUT),
                               .scratch = chunk_sum(s, chunk, SUM_SCRATCH),
-                              .nonzero = s->nonzero + (size_t)chunk * 4 * (size_t)genes};
+                              .nonzero = s->nonzero + (size_t)chunk * 2 * (size_t)genes,
+                              .single = s->single + (size_t)chunk * 7 * (size_t)genes};
     memset(out.d_theta, 0, sizeof(float) * 3 * (size_t)genes); /* the first three of SUMS */
     for (int32_t i = first; i < first + n; i++) {
         cpt_cell_counts cell = {s->length[i], b->genes + b->start[i], b->counts + b->start[i],
@@ -481,32 +518,6 @@ static void chunk_likelihood(scvi_stepper *s, int32_t chunk, int32_t first, int3
         out.logits = s->logits + at(i, genes);
         out.dropout = s->dropout ? s->dropout + at(i, genes) : NULL;
         s->reconstruction[i] = cpt_likelihood_kernels_get()->cell(&s->tables, &cell, &out);
-    }
-}
-
-/* d / d last decoder layer. */
-static void chunk_backward(scvi_stepper *s, int32_t first, int32_t n)
-{
-    const cpt_scvi *m = s->model;
-    const int32_t genes = m->shape.n_genes, h = m->shape.n_hidden;
-    float *to = s->decoder[m->shape.n_layers - 1].gradient + at(first, h);
-    cpt_gemm(false, false, n, h, genes, 1, s->logits + at(first, genes), genes, m->scale_weight, h,
-             0, to, h, 1);
-    if (m->dropout_weight)
-        cpt_gemm(false, false, n, h, genes, 1, s->dropout + at(first, genes), genes,
-                 m->dropout_weight, h, 1, to, h, 1);
-}
-
-static void heads(scvi_stepper *s, bool gradient, int n_threads)
-{
-    const int32_t n = s->batch.n, n_chunks = (n + CHUNK - 1) / CHUNK;
-    cpt_likelihood_kernels_get()->genes(s->model->shape.n_genes, s->model->px_r, &s->tables);
-#pragma omp parallel for schedule(dynamic) num_threads(n_threads)
-    for (int32_t c = 0; c < n_chunks; c++) {
-        int32_t first = c * CHUNK, size = n - first < CHUNK ? n - first : CHUNK;
-        chunk_logits(s, first, size);
-        chunk_likelihood(s, c, first, size);
-        if (gradient) chunk_backward(s, first, size);
     }
 }
 
@@ -526,19 +537,79 @@ static void add_chunks(const scvi_stepper *s, int which, const float *factor, fl
     }
 }
 
+/* out [n][rows] = in [rows][width], columns [first, first + n) */
+static void turn(int32_t rows, int32_t width, int32_t first, int32_t n, const float *in, float *out)
+{
+    for (int32_t i = 0; i < rows; i += TURN)
+        for (int32_t j = 0; j < n; j += TURN)
+            for (int32_t c = j; c < shorter(j + TURN, n); c++)
+                for (int32_t r = i; r < shorter(i + TURN, rows); r++)
+                    out[at(c, rows) + (size_t)r] = in[at(r, width) + (size_t)(first + c)];
+}
+
+/* Of one head and the genes of a block: the block's share of d / d last decoder layer (added to what is
+ * there if `add`), and the gradient of the block's weights. `slopes` = d / d the head's values. */
+static void head_back(scvi_stepper *s, const cpt_packed *hidden, int32_t first, int32_t n, const float *weight,
+                      const float *slopes, bool add)
+{
+    const int32_t h = s->model->shape.n_hidden, genes = s->model->shape.n_genes, cells = s->batch.n;
+    head_block *b = &s->blocks_of_genes[first / HEAD_BLOCK];
+    cpt_packed packed;
+    cpt_pack(CPT_GEMM_F32, h, n, weight + at(first, h), 1, h, b->packed, &packed);
+    cpt_multiply(&packed, cells, slopes + first, genes, b->share, h,
+                 add ? &(cpt_epilogue){.add = b->share, .add_stride = h} : NULL);
+    turn(cells, genes, first, n, slopes, b->turned);
+    cpt_multiply(hidden, n, b->turned, cells, gradient_of(s, weight) + at(first, h), h, NULL);
+}
+
+/* d / d last decoder layer: the sum of all blocks' shares, in their order. */
+static void add_shares(scvi_stepper *s)
+{
+    const cpt_scvi *m = s->model;
+    const size_t size = at(s->batch.n, m->shape.n_hidden);
+    float *restrict to = s->decoder[m->shape.n_layers - 1].gradient;
+    memcpy(to, s->blocks_of_genes[0].share, sizeof *to * size);
+    for (int32_t b = 1; b * HEAD_BLOCK < m->shape.n_genes; b++) {
+        const float *restrict share = s->blocks_of_genes[b].share;
+        for (size_t i = 0; i < size; i++) to[i] += share[i];
+    }
+}
+
 static void heads_gradient(scvi_stepper *s, int n_threads)
 {
     const cpt_scvi *m = s->model;
-    const int32_t n = s->batch.n, genes = m->shape.n_genes, h = m->shape.n_hidden;
-    const float *hidden = s->decoder[m->shape.n_layers - 1].output;
-    cpt_gemm(true, false, genes, h, n, 1, s->logits, genes, hidden, h, 0,
-             gradient_of(s, m->scale_weight), h, n_threads);
+    const int32_t h = m->shape.n_hidden, genes = m->shape.n_genes;
+    cpt_packed hidden;
+    cpt_pack(CPT_GEMM_F32, h, s->batch.n, s->decoder[m->shape.n_layers - 1].output, 1, h, s->packed_hidden, &hidden);
+#pragma omp parallel for schedule(dynamic) num_threads(n_threads)
+    for (int32_t first = 0; first < genes; first += HEAD_BLOCK) {
+        const int32_t n = shorter(HEAD_BLOCK, genes - first);
+        head_back(s, &hidden, first, n, m->scale_weight, s->logits, false);
+        if (m->dropout_weight) head_back(s, &hidden, first, n, m->dropout_weight, s->dropout, true);
+    }
+    add_shares(s);
     add_chunks(s, SUM_LOGITS, NULL, gradient_of(s, m->scale_bias));
     add_chunks(s, SUM_THETA, s->tables.theta, gradient_of(s, m->px_r));
-    if (!m->dropout_weight) return;
-    cpt_gemm(true, false, genes, h, n, 1, s->dropout, genes, hidden, h, 0,
-             gradient_of(s, m->dropout_weight), h, n_threads);
-    add_chunks(s, SUM_DROPOUT, NULL, gradient_of(s, m->dropout_bias));
+    if (m->dropout_weight) add_chunks(s, SUM_DROPOUT, NULL, gradient_of(s, m->dropout_bias));
+}
+
+/* Logits, likelihood, and d / d logits in their place. */
+static void heads(scvi_stepper *s, int n_threads)
+{
+    const cpt_scvi *m = s->model;
+    const int32_t n = s->batch.n, genes = m->shape.n_genes, n_chunks = (n + CHUNK - 1) / CHUNK;
+    cpt_likelihood_kernels_get()->genes(genes, m->px_r, &s->tables);
+#pragma omp parallel num_threads(n_threads)
+    {
+#pragma omp for schedule(dynamic)
+        for (int32_t first = 0; first < genes; first += HEAD_BLOCK) {
+            const int32_t size = shorter(HEAD_BLOCK, genes - first);
+            head_values(s, first, size, m->scale_weight, m->scale_bias, s->logits);
+            if (m->dropout_weight) head_values(s, first, size, m->dropout_weight, m->dropout_bias, s->dropout);
+        }
+#pragma omp for schedule(dynamic)
+        for (int32_t c = 0; c < n_chunks; c++) chunk_likelihood(s, c, c * CHUNK, shorter(CHUNK, n - c * CHUNK));
+    }
 }
 
 /* ---- the way back ---- */
@@ -695,7 +766,7 @@ void scvi_stepper_gradient(scvi_stepper *s, const scvi_noise *noise, double kl_w
                            scvi_losses *losses, int n_threads)
 {
     forward(s, noise, true, n_threads);
-    heads(s, true, n_threads);
+    heads(s, n_threads);
     add_losses(s, losses, NULL, NULL);
     heads_gradient(s, n_threads);
     decoder_backward(s, n_threads);
@@ -707,7 +778,7 @@ void scvi_stepper_evaluate(scvi_stepper *s, const scvi_noise *noise, scvi_losses
                            double *reconstruction, double *kl, int n_threads)
 {
     forward(s, noise, false, n_threads);
-    heads(s, false, n_threads);
+    heads(s, n_threads);
     add_losses(s, losses, reconstruction, kl);
 }
 

@@ -7,13 +7,15 @@
  * and one over the genes that have a count, in double, which adds what a count changes:
  *     -log p(x) = -log p(0) - { x log((mu+eps)/D) + lnG(x+theta) - lnG(theta) - lnG(x+1) }
  * with D = theta + mu + eps, and likewise for the derivatives. log(D / (theta+eps)) is taken as
- * log1p(mu / (theta+eps)), which does not cancel. lnG(x+theta) - lnG(theta) does cancel for large
- * theta: that is why it is in double.
+ * log1p(mu / (theta+eps)), which does not cancel. lnG(x+theta) - lnG(theta) is the logarithm of the
+ * product of theta + k over k < x, and taken so where x is a whole number up to FEW, as most are;
+ * for the others it cancels for large theta: that is why it is in double.
  *
  * Softmax: with q_g = mu_g d_mu_g the derivative by the logit is q_g - s_g sum_k q_k; the library
  * size drops out. Sums run over blocks of BLOCK genes in vector lanes and over blocks in double. */
 #include "math/likelihood.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/cpu.h"
@@ -107,9 +109,10 @@ static sweep zeros_nb(const cpt_gene_tables *t, float factor, float scale, float
     return s;
 }
 
-/* The same for ZINB; pi becomes d / d pi. */
+/* The same for ZINB; pi becomes scale * d / d pi, which is added to sum_pi. */
 static sweep zeros_zinb(const cpt_gene_tables *t, float factor, float scale, float *restrict mu,
-                        float *restrict q, float *restrict d_theta, float *restrict pi)
+                        float *restrict q, float *restrict d_theta, float *restrict pi,
+                        float *restrict sum_pi)
 {
     const float *restrict theta = t->theta, *restrict inverse = t->inverse;
     sweep s = {0, 0};
@@ -119,13 +122,13 @@ static sweep zeros_zinb(const cpt_gene_tables *t, float factor, float scale, flo
         for (int32_t g = from; g < block_end(from, t->n); g++) {
             float m = mu[g] * factor, u = m * inverse[g], v = 1.0f / (1.0f + u);
             float log_ratio = vector_log1p_with(u, v), share = theta[g] * inverse[g], w, keep;
-            float all = vector_softplus(-pi[g] - theta[g] * log_ratio, &w);
-            loss += vector_softplus(-pi[g], &keep) - all;
+            loss += vector_softplus_difference(-pi[g], -pi[g] - theta[g] * log_ratio, &keep, &w);
             mu[g] = m;
             q[g] = w * m * share * v;
             sum += q[g];
             d_theta[g] += scale * w * (log_ratio - share * (1.0f - v));
-            pi[g] = w - keep;
+            pi[g] = scale * (w - keep);
+            sum_pi[g] += pi[g];
         }
         s.loss += loss;
         s.q += sum;
@@ -133,43 +136,98 @@ static sweep zeros_zinb(const cpt_gene_tables *t, float factor, float scale, flo
     return s;
 }
 
-/* What a count x > 0 changes, for NB: minus log likelihood, q and d_theta. */
-static double counted_nb(const cpt_gene_tables *t, const cpt_cell_counts *c, const float *mu,
-                         double *restrict q, double *restrict d_theta)
+/* What is needed of the genes that have a count, side by side: indirect loads would keep compilers
+ * from making vector code of the loops below. All [n]. */
+typedef struct counted {
+    int32_t n;
+    const float *counts;
+    float *mu, *theta, *inverse, *pi; /* pi: dropout logits; ZINB only */
+} counted;
+
+static counted gather(const cpt_gene_tables *t, const cpt_cell_counts *c, const float *dropout, float *scratch)
 {
+    const counted d = {c->n, c->counts, scratch, scratch + c->n, scratch + 2 * c->n, scratch + 3 * c->n};
+    for (int32_t i = 0; i < c->n; i++) {
+        d.theta[i] = t->theta[c->genes[i]];
+        d.inverse[i] = t->inverse[c->genes[i]];
+        if (dropout) d.pi[i] = dropout[c->genes[i]];
+    }
+    return d;
+}
+
+/* What a count x > 0 changes, for NB: returns minus log likelihood. `of_gamma` and `of_digamma`:
+ * lnG(x + theta) - lnG(theta) and its derivative. */
+static inline double counted_term(double x, double m, double theta, double of_gamma, double of_digamma, double *q,
+                                  double *d_theta)
+{
+    double near = m + CPT_LIKELIHOOD_EPS, total = 1 / (theta + near);
+    *q = x * m * total - x * m / near;
+    *d_theta = x * total - of_digamma;
+    return -x * vector_log_double(near * total) - of_gamma;
+}
+
+enum { FEW = 8 }; /* counts up to this by the product theta (theta + 1) ... (theta + x - 1) */
+
+static inline bool is_few(double x)
+{
+    const double round = 6755399441055744.0;
+    return (x <= FEW) & (((x + round) - round) == x);
+}
+
+static double counted_nb(const counted *c, double *restrict q, double *restrict d_theta)
+{
+    const float *restrict counts = c->counts, *restrict mu = c->mu, *restrict thetas = c->theta;
     double loss = 0;
 #pragma omp simd reduction(+ : loss)
     for (int32_t i = 0; i < c->n; i++) {
-        int32_t g = c->genes[i];
-        double x = c->counts[i], m = mu[g], theta = t->theta[g], digamma;
-        double total = 1 / (theta + m + CPT_LIKELIHOOD_EPS), near = m + CPT_LIKELIHOOD_EPS;
-        double log_gamma = vector_lgamma(x + theta, &digamma);
-        loss -= x * vector_log_double(near * total) + log_gamma - t->lgamma[g];
-        q[i] = x * m * total - x * m / near;
-        d_theta[i] = x * total - digamma + t->digamma[g];
+        double x = counts[i], theta = thetas[i], product = 1, slope = 0, term;
+        for (int k = 0; k < FEW; k++) { /* product and its derivative */
+            double factor = theta + k;
+            slope = k < x ? slope * factor + product : slope;
+            product = k < x ? product * factor : product;
+        }
+        term = counted_term(x, mu[i], theta, vector_log_double(product), slope / product, &q[i], &d_theta[i]);
+        loss += is_few(x) ? term : 0;
+    }
+    return loss;
+}
+
+/* Those that are not few, one by one. */
+static double counted_many(const cpt_gene_tables *t, const int32_t *genes, const counted *c, double *q,
+                           double *d_theta)
+{
+    double loss = 0;
+    for (int32_t i = 0; i < c->n; i++) {
+        double x = c->counts[i], digamma, log_gamma;
+        if (is_few(x)) continue;
+        log_gamma = vector_lgamma(x + c->theta[i], &digamma);
+        loss += counted_term(x, c->mu[i], c->theta[i], log_gamma - t->lgamma[genes[i]],
+                             digamma - t->digamma[genes[i]], &q[i], &d_theta[i]);
     }
     return loss;
 }
 
 /* The rest of it for ZINB: the zero terms of these genes were weighted by w = P(not an extra zero
- * | 0), of which 1 - w is still missing. `pi` already holds w - sigmoid(-pi); its input is in
- * `logits_pi`. */
-static double counted_zinb(const cpt_gene_tables *t, const cpt_cell_counts *c, const float *mu,
-                           const double *restrict logits_pi, double *restrict rest,
-                           double *restrict q, double *restrict d_theta)
+ * | 0), of which 1 - w is still missing: rest gets 1 - w, q and d_theta what belongs to it. */
+static double counted_zinb(const counted *c, float *restrict rest, float *restrict q, float *restrict d_theta)
 {
-    double loss = 0;
+    const float *restrict mu = c->mu, *restrict theta = c->theta, *restrict inverse = c->inverse,
+                *restrict pi = c->pi;
+    double sum = 0;
+    for (int32_t from = 0; from < c->n; from = block_end(from, c->n)) {
+        float loss = 0;
 #pragma omp simd reduction(+ : loss)
-    for (int32_t i = 0; i < c->n; i++) {
-        int32_t g = c->genes[i];
-        float u = mu[g] * t->inverse[g], v = 1.0f / (1.0f + u), missing;
-        float log_ratio = vector_log1p_with(u, v), share = t->theta[g] * t->inverse[g];
-        loss += vector_softplus((float)logits_pi[i] + t->theta[g] * log_ratio, &missing);
-        q[i] += missing * mu[g] * share * v;
-        d_theta[i] += missing * (log_ratio - share * (1.0f - v));
-        rest[i] = missing;
+        for (int32_t i = from; i < block_end(from, c->n); i++) {
+            float u = mu[i] * inverse[i], v = 1.0f / (1.0f + u), missing;
+            float log_ratio = vector_log1p_with(u, v), share = theta[i] * inverse[i];
+            loss += vector_softplus(pi[i] + theta[i] * log_ratio, &missing);
+            q[i] = missing * mu[i] * share * v;
+            d_theta[i] = missing * (log_ratio - share * (1.0f - v));
+            rest[i] = missing;
+        }
+        sum += loss;
     }
-    return loss;
+    return sum;
 }
 
 /* q and the share s -> d / d logit, and the sums over cells. */
@@ -185,33 +243,35 @@ static void through_softmax(int32_t n, float scale, float share, const float *re
 
 static double cell(const cpt_gene_tables *t, const cpt_cell_counts *c, cpt_likelihood_out *out)
 {
-    float *mu = out->logits, *q = out->scratch;
-    double *pi = out->nonzero, *rest = pi + c->n, *q_more = rest + c->n,
-           *theta_more = q_more + c->n;
-    float scale = (float)out->scale, factor = (float)(c->library / exponentials(t->n, mu));
-    if (out->dropout)
-        for (int32_t i = 0; i < c->n; i++) pi[i] = out->dropout[c->genes[i]];
-    sweep s = out->dropout ? zeros_zinb(t, factor, scale, mu, q, out->d_theta, out->dropout)
+    float *mu = out->logits, *q = out->scratch, *rest = out->single + 4 * (int64_t)c->n, *q_rest = rest + c->n,
+          *theta_rest = q_rest + c->n;
+    double *q_more = out->nonzero, *theta_more = q_more + c->n;
+    const float scale = (float)out->scale, factor = (float)(c->library / exponentials(t->n, mu));
+    const counted d = gather(t, c, out->dropout, out->single);
+    sweep s = out->dropout ? zeros_zinb(t, factor, scale, mu, q, out->d_theta, out->dropout, out->sum_dropout)
                            : zeros_nb(t, factor, scale, mu, q, out->d_theta);
-    s.loss += counted_nb(t, c, mu, q_more, theta_more) + c->log_factorial;
-    if (out->dropout) s.loss += counted_zinb(t, c, mu, pi, rest, q_more, theta_more);
+    for (int32_t i = 0; i < c->n; i++) d.mu[i] = mu[c->genes[i]];
+    s.loss += counted_nb(&d, q_more, theta_more) + c->log_factorial;
+    s.loss += counted_many(t, c->genes, &d, q_more, theta_more);
     for (int32_t i = 0; i < c->n; i++) {
         int32_t g = c->genes[i];
         q[g] += (float)q_more[i];
         s.q += q_more[i];
         out->d_theta[g] += (float)(out->scale * theta_more[i]);
-        if (out->dropout) out->dropout[g] += (float)rest[i];
+    }
+    if (out->dropout) {
+        s.loss += counted_zinb(&d, rest, q_rest, theta_rest);
+        for (int32_t i = 0; i < c->n; i++) {
+            int32_t g = c->genes[i];
+            q[g] += q_rest[i];
+            s.q += (double)q_rest[i];
+            out->d_theta[g] += scale * theta_rest[i];
+            out->dropout[g] += scale * rest[i];
+            out->sum_dropout[g] += scale * rest[i];
+        }
     }
     float share = c->library > 0 ? (float)(s.q / c->library) : 0;
     through_softmax(t->n, scale, share, mu, q, out->logits, out->sum_logits);
-    if (out->dropout) {
-        float *restrict d_pi = out->dropout, *restrict sum = out->sum_dropout;
-#pragma omp simd
-        for (int32_t g = 0; g < t->n; g++) {
-            d_pi[g] *= scale;
-            sum[g] += d_pi[g];
-        }
-    }
     return s.loss;
 }
 
