@@ -1,9 +1,11 @@
 /* Base room: text, index, random numbers, files, .npy. */
 #include "check.h"
 
+#include "base/crew.h"
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/random.h"
+#include "base/sha256_blocks.h"
 #include "base/text.h"
 #include "io/npy.h"
 
@@ -78,6 +80,58 @@ static void test_sha256(void **state)
     for (int i = 0; i < 1000000; i++) cpt_sha256_add(&h, "a", 1);
     cpt_sha256_hex(&h, hex);
     assert_string_equal(hex, "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
+}
+
+/* The processor's own instructions against plain C, in pieces of odd lengths. */
+static void test_sha256_paths(void **state)
+{
+    enum { N = 4096 };
+    static unsigned char bytes[N];
+    cpt_stream s;
+    cpt_stream_init(&s, 5, CPT_RANDOM_TEST, 0);
+    for (int i = 0; i < N; i++) bytes[i] = (unsigned char)cpt_stream_u32(&s);
+    for (size_t n = 0; n <= N / 64; n++) {
+        uint32_t fast[8] = {1, 2, 3, 4, 0x80000005, 6, 7, 0xfffffff8}, plain[8];
+        memcpy(plain, fast, sizeof plain);
+        cpt_sha256_blocks(fast, bytes, n);
+        cpt_sha256_blocks_plain(plain, bytes, n);
+        assert_memory_equal(fast, plain, sizeof plain);
+    }
+    cpt_sha256 whole, parts;
+    char a[65], b[65];
+    cpt_sha256_init(&whole);
+    cpt_sha256_init(&parts);
+    cpt_sha256_add(&whole, bytes, N);
+    for (size_t at = 0, n = 1; at < N; at += n, n = n * 2 + 1) {
+        if (n > N - at) n = N - at;
+        cpt_sha256_add(&parts, bytes + at, n);
+    }
+    cpt_sha256_hex(&whole, a);
+    cpt_sha256_hex(&parts, b);
+    assert_string_equal(a, b);
+}
+
+typedef struct tally {
+    int done[1000], threads;
+} tally;
+
+static void count_item(void *data, int64_t item, int thread)
+{
+    tally *t = data;
+    t->done[item]++;
+    assert_in_range(thread, 0, t->threads - 1);
+}
+
+/* Every item once. */
+static void test_crew(void **state)
+{
+    static const int threads[] = {1, 2, 7, CPT_CREW_MOST};
+    for (size_t k = 0; k < sizeof threads / sizeof *threads; k++)
+        for (int n = 0; n <= 1000; n += 250) {
+            tally t = {.threads = threads[k]};
+            cpt_crew(threads[k], n, count_item, &t);
+            for (int i = 0; i < 1000; i++) assert_int_equal(t.done[i], i < n);
+        }
 }
 
 static void test_html_escape_and_utf8(void **state)
@@ -157,6 +211,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_philox_vectors), cmocka_unit_test(test_stream_moments),
         cmocka_unit_test(test_index),          cmocka_unit_test(test_sha256),
+        cmocka_unit_test(test_sha256_paths),   cmocka_unit_test(test_crew),
         cmocka_unit_test(test_html_escape_and_utf8), cmocka_unit_test(test_error_text_is_printable),
         cmocka_unit_test(test_lines_and_npy), cmocka_unit_test(test_format_number),
     };

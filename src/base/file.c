@@ -1,5 +1,6 @@
 #include "base/file.h"
 #include "base/memory.h"
+#include "base/sha256_blocks.h"
 #include "base/text.h"
 
 #include <dirent.h>
@@ -187,18 +188,23 @@ static void sync_folder_of(const char *path)
     close(fd);
 }
 
-cpt_status cpt_atomic_move(const char *temporary, const char *path, cpt_err *e)
+static cpt_status move_into_place(const char *temporary, const char *path, bool relaxed, cpt_err *e)
 {
-    int fd = open(temporary, O_RDONLY | O_CLOEXEC);
-    int failed = fd < 0 || fsync(fd) != 0;
+    int fd = relaxed ? -1 : open(temporary, O_RDONLY | O_CLOEXEC);
+    int failed = !relaxed && (fd < 0 || fsync(fd) != 0);
     if (fd >= 0) close(fd);
     if (failed || rename(temporary, path) != 0) {
         int reason = errno;
         unlink(temporary);
         return cpt_fail(e, CPT_ERR_IO, "%s: cannot be written: %s", path, strerror(reason));
     }
-    sync_folder_of(path);
+    if (!relaxed) sync_folder_of(path);
     return CPT_OK;
+}
+
+cpt_status cpt_atomic_move(const char *temporary, const char *path, cpt_err *e)
+{
+    return move_into_place(temporary, path, false, e);
 }
 
 cpt_status cpt_atomic_open(const char *path, cpt_atomic *out, cpt_err *e)
@@ -209,7 +215,7 @@ cpt_status cpt_atomic_open(const char *path, cpt_atomic *out, cpt_err *e)
     if (status) return status;
     FILE *file = fopen(temporary, "wb");
     if (!file) return cpt_fail(e, CPT_ERR_IO, "%s: cannot be written: %s", path, strerror(errno));
-    *out = (cpt_atomic){file, cpt_strdup(path), cpt_strdup(temporary)};
+    *out = (cpt_atomic){file, cpt_strdup(path), cpt_strdup(temporary), false};
     if (!out->path || !out->temporary) {
         fclose(file);
         unlink(temporary);
@@ -229,7 +235,7 @@ cpt_status cpt_atomic_commit(cpt_atomic *out, cpt_err *e)
     out->file = NULL;
     cpt_status status = failed ? cpt_fail(e, CPT_ERR_IO, "%s: cannot be written: %s", out->path,
                                           strerror(reason))
-                               : cpt_atomic_move(out->temporary, out->path, e);
+                               : move_into_place(out->temporary, out->path, out->relaxed, e);
     if (status) unlink(out->temporary);
     free(out->path);
     free(out->temporary);
@@ -335,44 +341,6 @@ cpt_status cpt_remove_leftovers(const char *folder, const char *except, cpt_err 
 
 /* ---- SHA-256 (FIPS 180-4) ---- */
 
-static const uint32_t K[64] = {
-    0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
-    0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174,
-    0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc, 0x2de92c6f, 0x4a7484aa, 0x5cb0a9dc, 0x76f988da,
-    0x983e5152, 0xa831c66d, 0xb00327c8, 0xbf597fc7, 0xc6e00bf3, 0xd5a79147, 0x06ca6351, 0x14292967,
-    0x27b70a85, 0x2e1b2138, 0x4d2c6dfc, 0x53380d13, 0x650a7354, 0x766a0abb, 0x81c2c92e, 0x92722c85,
-    0xa2bfe8a1, 0xa81a664b, 0xc24b8b70, 0xc76c51a3, 0xd192e819, 0xd6990624, 0xf40e3585, 0x106aa070,
-    0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3,
-    0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2};
-
-static uint32_t rotate(uint32_t x, int n)
-{
-    return x >> n | x << (32 - n);
-}
-
-static void sha256_block(uint32_t h[8], const unsigned char *p)
-{
-    uint32_t w[64], v[8];
-    for (int i = 0; i < 16; i++, p += 4)
-        w[i] = (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
-    for (int i = 16; i < 64; i++) {
-        uint32_t a = w[i - 15], b = w[i - 2];
-        w[i] = w[i - 16] + w[i - 7] + (rotate(a, 7) ^ rotate(a, 18) ^ a >> 3) +
-               (rotate(b, 17) ^ rotate(b, 19) ^ b >> 10);
-    }
-    memcpy(v, h, sizeof v);
-    for (int i = 0; i < 64; i++) {
-        uint32_t s1 = rotate(v[4], 6) ^ rotate(v[4], 11) ^ rotate(v[4], 25);
-        uint32_t t1 = v[7] + s1 + ((v[4] & v[5]) ^ (~v[4] & v[6])) + K[i] + w[i];
-        uint32_t s0 = rotate(v[0], 2) ^ rotate(v[0], 13) ^ rotate(v[0], 22);
-        uint32_t t2 = s0 + ((v[0] & v[1]) ^ (v[0] & v[2]) ^ (v[1] & v[2]));
-        memmove(v + 1, v, 7 * sizeof *v);
-        v[4] += t1;
-        v[0] = t1 + t2;
-    }
-    for (int i = 0; i < 8; i++) h[i] += v[i];
-}
-
 void cpt_sha256_init(cpt_sha256 *h)
 {
     *h = (cpt_sha256){.state = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f,
@@ -385,10 +353,11 @@ void cpt_sha256_add(cpt_sha256 *h, const void *bytes, size_t n)
     while (n) {
         size_t used = (size_t)(h->n_bytes % 64), take = 64 - used < n ? 64 - used : n;
         if (take == 64) {
-            sha256_block(h->state, p);
+            take = n - n % 64;
+            cpt_sha256_blocks(h->state, p, take / 64);
         } else {
             memcpy(h->block + used, p, take);
-            if (used + take == 64) sha256_block(h->state, h->block);
+            if (used + take == 64) cpt_sha256_blocks(h->state, h->block, 1);
         }
         h->n_bytes += take;
         p += take;
@@ -410,7 +379,7 @@ static cpt_status sha256_add_file(cpt_sha256 *h, const char *path, cpt_err *e)
 {
     FILE *file = fopen(path, "rb");
     if (!file) return cpt_fail(e, CPT_ERR_IO, "%s: %s", path, strerror(errno));
-    unsigned char buffer[1 << 14];
+    unsigned char buffer[1 << 16];
     for (size_t n; (n = fread(buffer, 1, sizeof buffer, file)) > 0;) cpt_sha256_add(h, buffer, n);
     bool failed = ferror(file);
     fclose(file);

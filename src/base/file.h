@@ -35,6 +35,9 @@ bool cpt_path_is_folder(const char *path);
 typedef struct cpt_atomic {
     FILE *file; /* write here */
     char *path, *temporary;
+    bool relaxed; /* set after _open: commit leaves the bytes to the system and does not wait for
+                     the disk. For large files that can be made again and whose reader notices when
+                     a power cut has left them short. */
 } cpt_atomic;
 cpt_status cpt_atomic_open(const char *path, cpt_atomic *out, cpt_err *e);
 cpt_status cpt_atomic_commit(cpt_atomic *out, cpt_err *e); /* on failure nothing is left behind */

@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PATH_LIMIT = 4096 };
+enum { PATH_LIMIT = 4096, MANY = 1 << 20 };
 
 struct cells_maps {
     json_t *root;
@@ -96,14 +96,17 @@ static cpt_status check_rows(const cpt_csr *m, int64_t nnz, const char *file, cp
         return damaged(file, e, "the row pointers do not span the entries");
     for (int64_t i = 0; i < m->n_rows; i++)
         if (m->indptr[i + 1] < m->indptr[i]) return damaged(file, e, "the row pointers decrease");
+    bool all_ordered = true;
+#pragma omp parallel for schedule(dynamic, 1024) reduction(&& : all_ordered) if (nnz > MANY)
     for (int64_t i = 0; i < m->n_rows; i++) {
         int64_t first = m->indptr[i], last = m->indptr[i + 1];
         if (first == last) continue;
-        bool ordered = m->indices[first] >= 0 && m->indices[last - 1] < m->n_cols;
+        int ordered = m->indices[first] >= 0 && m->indices[last - 1] < m->n_cols;
         for (int64_t p = first + 1; p < last; p++) ordered &= m->indices[p - 1] < m->indices[p];
-        if (!ordered) return damaged(file, e, "column indices are out of range or out of order");
+        all_ordered = all_ordered && ordered;
     }
-    return CPT_OK;
+    return all_ordered ? CPT_OK
+                       : damaged(file, e, "column indices are out of range or out of order");
 }
 
 static cpt_status open_side(opening *o, const char *stem, int64_t n_rows, int64_t n_cols,

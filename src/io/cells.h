@@ -87,6 +87,12 @@ cpt_status cpt_cells_writer_ids(cpt_cells_writer *w, const cpt_strings *cell_ids
  * zeros are dropped; NaN, infinite or negative values are an error naming row and column. */
 cpt_status cpt_cells_writer_row(cpt_cells_writer *w, int32_t n, const int32_t *indices,
                                 const float *values, cpt_err *e);
+/* Many such rows at once, faster where they are sorted and free of zeros: row i has
+ * indptr[i + 1] - indptr[i] entries, those of row 0 stand first. On an error some of them may have been taken. */
+cpt_status cpt_cells_writer_rows(cpt_cells_writer *w, int64_t n, const int64_t *indptr,
+                                 const int32_t *indices, const float *values, cpt_err *e);
+/* Threads for _rows and _finish; 1 unless said. They are made and ended inside (see crew.h). */
+void cpt_cells_writer_threads(cpt_cells_writer *w, int n_threads);
 /* Optional: says, before the first row, whether the rows that follow are cells (the default) or
  * genes (column-compressed input: then by-cell is what _finish derives). Drops rows given before.
  */

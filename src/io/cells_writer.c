@@ -2,22 +2,25 @@
  *
  * Problem: rows arrive one after the other and may be more than memory holds; the stages want them
  * by cell and by gene.
- * Method: the side that arrives is streamed to .npy files. The other side is its transpose, built
- * in blocks of target rows of at most BLOCK_ENTRIES entries. Every source row keeps a cursor:
- * indices ascend within a row, so the entries of the next block begin where those of the last one
- * ended, and all blocks together read each entry once. O(nnz) time, O(BLOCK_ENTRIES + rows) memory.
+ * Method: the side that arrives is streamed to .npy files. Blocks of rows that are as the cache wants
+ * them (nearly all are) are only looked through, by all threads, and appended as they are; the
+ * others go row by row. The other side is its transpose (transpose.c). O(nnz).
  * Traps: explicit zeros must vanish (a stored zero is not an expressed gene); equal entries must
  * not be added up silently; cells.json is written last, so that a killed writer leaves no cache
- * behind. Bytes depend on the input only: everything runs in one thread, in input order. */
+ * behind. The counts are not waited for on the disk: after a power cut they may be cut off, which
+ * shows when they are opened. Bytes depend on the input only, not on threads. */
 #include "io/cells.h"
+#include "base/crew.h"
 #include "base/memory.h"
+#include "io/transpose.h"
 
+#include <float.h>
 #include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { PATH_LIMIT = 4096, BLOCK_ENTRIES = 32 << 20 };
+enum { PATH_LIMIT = 4096, SLICES_PER_THREAD = 4 };
 
 typedef struct entry {
     int32_t index;
@@ -37,6 +40,7 @@ struct cpt_cells_writer {
     float *row_values;
     size_t indices_capacity, values_capacity;
     int64_t n_cells, n_genes; /* -1 until _ids */
+    int n_threads;
 };
 
 static cpt_status no_memory(cpt_err *e)
@@ -61,6 +65,7 @@ cpt_cells_writer *cpt_cells_writer_new(const char *folder, cpt_err *e)
     w->integer = true;
     w->largest_index = -1;
     w->n_cells = w->n_genes = -1;
+    w->n_threads = 1;
     if (w->folder && w->root && w->obs && w->var && w->obsm && w->notes) return w;
     cpt_cells_writer_abandon(w);
     no_memory(e);
@@ -112,6 +117,7 @@ static cpt_status begin_side(const cpt_cells_writer *w, bool by_gene, cpt_npy_wr
     CPT_TRY(cpt_npy_begin(indices, path, CPT_I32, 1, &open_length, e));
     CPT_TRY(side_path(w, by_gene, "values", path, e));
     CPT_TRY(cpt_npy_begin(values, path, CPT_F32, 1, &open_length, e));
+    indptr->out.relaxed = indices->out.relaxed = values->out.relaxed = true;
     CPT_TRY(cpt_npy_append(indptr, &zero, 1, e));
 done:
     return status;
@@ -139,6 +145,11 @@ cpt_status cpt_cells_writer_begin(cpt_cells_writer *w, bool rows_are_genes, cpt_
     w->largest_index = -1;
     w->begun = true;
     return begin_side(w, rows_are_genes, &w->indptr, &w->indices, &w->values, e);
+}
+
+void cpt_cells_writer_threads(cpt_cells_writer *w, int n_threads)
+{
+    w->n_threads = n_threads < 1 ? 1 : n_threads > CPT_CREW_MOST ? CPT_CREW_MOST : n_threads;
 }
 
 bool cpt_cells_writer_integer(const cpt_cells_writer *w)
@@ -244,6 +255,121 @@ cpt_status cpt_cells_writer_row(cpt_cells_writer *w, int32_t n, const int32_t *i
         w->largest_index = w->row_indices[kept - 1];
     CPT_TRY(cpt_npy_append(&w->indptr, &w->nnz, 1, e));
 done:
+    return status;
+}
+
+/* ---- many rows ---- */
+
+typedef struct slice {
+    bool clean, integer;
+    int32_t largest_index; /* -1 = no entry */
+} slice;
+
+typedef struct many_rows {
+    cpt_cells_writer *w;
+    int64_t n, n_slices;
+    const int64_t *indptr; /* [n + 1] */
+    const int32_t *indices; /* of the first row, and on */
+    const float *values;
+    slice *slices; /* [n_slices] */
+    cpt_err errors[2];
+} many_rows;
+
+/* Finite, above zero; *integer: all whole numbers. Without branches, for the vectoriser; beyond 2^23
+ * every float is whole. */
+static bool are_counts(const float *values, int64_t n, bool *integer)
+{
+    int good = 1, whole = 1;
+    for (int64_t i = 0; i < n; i++) {
+        float v = values[i], small = v < 8388608.0f ? v : 0.0f;
+        good &= (v > 0) & (v <= FLT_MAX);
+        small = small > 0 ? small : 0.0f; /* NaN and negative ones are no good anyway */
+        whole &= (float)(int32_t)small == small;
+    }
+    *integer &= whole;
+    return good;
+}
+
+static bool ascend(const int32_t *indices, int64_t n)
+{
+    int good = n == 0 || indices[0] >= 0;
+    for (int64_t i = 1; i < n; i++) good &= indices[i - 1] < indices[i];
+    return good;
+}
+
+static void look_through(void *data, int64_t item, int thread)
+{
+    (void)thread;
+    many_rows *r = data;
+    int64_t first = r->n * item / r->n_slices, last = r->n * (item + 1) / r->n_slices;
+    slice s = {.clean = true, .integer = true, .largest_index = -1};
+    int64_t base = r->indptr[0], p = r->indptr[first];
+    s.clean = are_counts(r->values + (p - base), r->indptr[last] - p, &s.integer);
+    for (int64_t i = first; i < last && s.clean; i++) {
+        int64_t n = r->indptr[i + 1] - r->indptr[i];
+        const int32_t *indices = r->indices + (r->indptr[i] - base);
+        s.clean = ascend(indices, n);
+        if (n && indices[n - 1] > s.largest_index) s.largest_index = indices[n - 1];
+    }
+    r->slices[item] = s;
+}
+
+static void append_part(void *data, int64_t part, int thread)
+{
+    (void)thread;
+    many_rows *r = data;
+    int64_t n = r->indptr[r->n] - r->indptr[0];
+    cpt_err *e = &r->errors[part];
+    e->code = part ? cpt_npy_append(&r->w->values, r->values, n, e)
+                   : cpt_npy_append(&r->w->indices, r->indices, n, e);
+}
+
+static cpt_status append_rows(many_rows *r, cpt_err *e)
+{
+    cpt_cells_writer *w = r->w;
+    cpt_status status;
+    cpt_crew(w->n_threads, 2, append_part, r);
+    for (int i = 0; i < 2; i++)
+        if (r->errors[i].code) {
+            if (e) *e = r->errors[i];
+            return r->errors[i].code;
+        }
+    for (int64_t i = 0; i < r->n; i++) {
+        w->nnz += r->indptr[i + 1] - r->indptr[i];
+        CPT_TRY(cpt_npy_append(&w->indptr, &w->nnz, 1, e));
+    }
+    for (int64_t i = 0; i < r->n_slices; i++) {
+        w->integer &= r->slices[i].integer;
+        if (r->slices[i].largest_index > w->largest_index)
+            w->largest_index = r->slices[i].largest_index;
+    }
+    w->n_rows += r->n;
+    status = CPT_OK;
+done:
+    return status;
+}
+
+cpt_status cpt_cells_writer_rows(cpt_cells_writer *w, int64_t n, const int64_t *indptr,
+                                 const int32_t *indices, const float *values, cpt_err *e)
+{
+    cpt_status status = CPT_OK;
+    bool clean = true;
+    many_rows r = {.w = w, .n = n, .indptr = indptr, .indices = indices, .values = values};
+    r.n_slices = (int64_t)w->n_threads * SLICES_PER_THREAD;
+    if (!w->begun) CPT_TRY(cpt_cells_writer_begin(w, false, e));
+    CPT_TRY(cpt_alloc(&r.slices, (size_t)r.n_slices, sizeof *r.slices, e));
+    cpt_crew(w->n_threads, r.n_slices, look_through, &r);
+    for (int64_t i = 0; i < r.n_slices; i++) clean &= r.slices[i].clean;
+    if (clean) {
+        CPT_TRY(append_rows(&r, e));
+        goto done;
+    }
+    for (int64_t i = 0; i < n; i++)
+        CPT_TRY(cpt_cells_writer_row(w, (int32_t)(indptr[i + 1] - indptr[i]),
+                                     indices + (indptr[i] - indptr[0]),
+                                     values + (indptr[i] - indptr[0]), e));
+done:
+    free(r.slices);
     return status;
 }
 
@@ -421,117 +547,29 @@ cpt_status cpt_cells_writer_note(cpt_cells_writer *w, const char *text, cpt_err 
 
 /* ---- the other side ---- */
 
-typedef struct transposing {
-    cpt_npy indptr, indices, values; /* the side that is there */
-    const int64_t *source_indptr;
-    const int32_t *source_indices;
-    const float *source_values;
-    int64_t n_source, n_target, nnz;
-    int64_t *starts;  /* [n_target + 1] where each target row begins */
-    int64_t *cursors; /* [n_source] next unread entry of each source row */
-    int64_t *fill;    /* [n_target] next free place within the block */
-    int32_t *block_indices;
-    float *block_values;
-} transposing;
-
-static cpt_status open_source(const cpt_cells_writer *w, transposing *t, cpt_err *e)
+static cpt_status derive_other_side(const cpt_cells_writer *w, cpt_err *e)
 {
     cpt_status status;
     char path[PATH_LIMIT];
-    CPT_TRY(side_path(w, w->rows_are_genes, "indptr", path, e));
-    CPT_TRY(cpt_npy_open_as(path, CPT_I64, 1, &(int64_t){t->n_source + 1}, &t->indptr, e));
-    CPT_TRY(side_path(w, w->rows_are_genes, "indices", path, e));
-    CPT_TRY(cpt_npy_open_as(path, CPT_I32, 1, &t->nnz, &t->indices, e));
-    CPT_TRY(side_path(w, w->rows_are_genes, "values", path, e));
-    CPT_TRY(cpt_npy_open_as(path, CPT_F32, 1, &t->nnz, &t->values, e));
-    t->source_indptr = t->indptr.data;
-    t->source_indices = t->indices.data;
-    t->source_values = t->values.data;
-done:
-    return status;
-}
-
-static cpt_status count_targets(transposing *t, cpt_err *e)
-{
-    cpt_status status;
-    CPT_TRY(cpt_alloc(&t->starts, (size_t)t->n_target + 1, sizeof *t->starts, e));
-    CPT_TRY(cpt_alloc(&t->cursors, (size_t)t->n_source, sizeof *t->cursors, e));
-    CPT_TRY(cpt_alloc(&t->fill, (size_t)t->n_target, sizeof *t->fill, e));
-    for (int64_t i = 0; i < t->nnz; i++) t->starts[t->source_indices[i] + 1]++;
-    for (int64_t i = 0; i < t->n_target; i++) t->starts[i + 1] += t->starts[i];
-    memcpy(t->cursors, t->source_indptr, (size_t)t->n_source * sizeof *t->cursors);
-done:
-    return status;
-}
-
-/* Target rows [first, last) into the block buffers. */
-static void fill_block(transposing *t, int64_t first, int64_t last)
-{
-    int64_t base = t->starts[first];
-    for (int64_t j = first; j < last; j++) t->fill[j] = t->starts[j] - base;
-    for (int64_t i = 0; i < t->n_source; i++) {
-        int64_t p = t->cursors[i], end = t->source_indptr[i + 1];
-        for (; p < end && t->source_indices[p] < last; p++) {
-            int64_t place = t->fill[t->source_indices[p]]++;
-            t->block_indices[place] = (int32_t)i;
-            t->block_values[place] = t->source_values[p];
-        }
-        t->cursors[i] = p;
-    }
-}
-
-static int64_t block_end(const transposing *t, int64_t first)
-{
-    int64_t last = first + 1;
-    while (last < t->n_target && t->starts[last + 1] - t->starts[first] <= BLOCK_ENTRIES) last++;
-    return last;
-}
-
-static cpt_status write_transpose(const cpt_cells_writer *w, transposing *t, cpt_err *e)
-{
-    cpt_status status;
+    cpt_npy source[3];
     cpt_npy_writer indptr = {0}, indices = {0}, values = {0};
-    int64_t largest = 0;
-    for (int64_t first = 0, last; first < t->n_target; first = last) {
-        last = block_end(t, first);
-        if (t->starts[last] - t->starts[first] > largest)
-            largest = t->starts[last] - t->starts[first];
-    }
-    CPT_TRY(cpt_alloc(&t->block_indices, (size_t)largest, sizeof *t->block_indices, e));
-    CPT_TRY(cpt_alloc(&t->block_values, (size_t)largest, sizeof *t->block_values, e));
+    memset(source, 0, sizeof source);
+    CPT_TRY(side_path(w, w->rows_are_genes, "indptr", path, e));
+    CPT_TRY(cpt_npy_open_as(path, CPT_I64, 1, &(int64_t){w->n_rows + 1}, &source[0], e));
+    CPT_TRY(side_path(w, w->rows_are_genes, "indices", path, e));
+    CPT_TRY(cpt_npy_open_as(path, CPT_I32, 1, &w->nnz, &source[1], e));
+    CPT_TRY(side_path(w, w->rows_are_genes, "values", path, e));
+    CPT_TRY(cpt_npy_open_as(path, CPT_F32, 1, &w->nnz, &source[2], e));
+    const cpt_csr m = {w->n_rows, w->rows_are_genes ? w->n_cells : w->n_genes, source[0].data,
+                       source[1].data, source[2].data};
     CPT_TRY(begin_side(w, !w->rows_are_genes, &indptr, &indices, &values, e));
-    CPT_TRY(cpt_npy_append(&indptr, t->starts + 1, t->n_target, e));
-    for (int64_t first = 0, last; first < t->n_target; first = last) {
-        last = block_end(t, first);
-        fill_block(t, first, last);
-        CPT_TRY(cpt_npy_append(&indices, t->block_indices, t->starts[last] - t->starts[first], e));
-        CPT_TRY(cpt_npy_append(&values, t->block_values, t->starts[last] - t->starts[first], e));
-    }
+    CPT_TRY(cpt_transpose(&m, CPT_TRANSPOSE_ENTRIES, w->n_threads, &indptr, &indices, &values, e));
     CPT_TRY(finish_side(&indptr, &indices, &values, e));
 done:
     cpt_npy_abandon(&indptr);
     cpt_npy_abandon(&indices);
     cpt_npy_abandon(&values);
-    return status;
-}
-
-static cpt_status derive_other_side(const cpt_cells_writer *w, cpt_err *e)
-{
-    cpt_status status;
-    transposing t = {.n_source = w->n_rows, .nnz = w->nnz,
-                     .n_target = w->rows_are_genes ? w->n_cells : w->n_genes};
-    CPT_TRY(open_source(w, &t, e));
-    CPT_TRY(count_targets(&t, e));
-    CPT_TRY(write_transpose(w, &t, e));
-done:
-    cpt_npy_close(&t.indptr);
-    cpt_npy_close(&t.indices);
-    cpt_npy_close(&t.values);
-    free(t.starts);
-    free(t.cursors);
-    free(t.fill);
-    free(t.block_indices);
-    free(t.block_values);
+    for (int i = 0; i < 3; i++) cpt_npy_close(&source[i]);
     return status;
 }
 

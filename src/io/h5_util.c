@@ -15,9 +15,12 @@
 #include "io/h5_chunks.h"
 #include "io/lzf.h"
 
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 enum { TEXT_BLOCK = 16384, MAX_TEXT = 1 << 20 };
 static const size_t max_chunk_cache = (size_t)1 << 30;
@@ -52,9 +55,26 @@ cpt_status h5_fail_library(const h5_file *f, cpt_err *e, const char *place, cons
 
 /* ---- the file ---- */
 
+/* Addresses that the library tells do not count a user block. */
+static void open_beside(h5_file *f)
+{
+    hsize_t block = 1;
+    struct stat st;
+    hid_t plist = H5Fget_create_plist(f->id);
+    bool plain = plist >= 0 && H5Pget_userblock(plist, &block) >= 0 && block == 0;
+    if (plist >= 0) H5Pclose(plist);
+    if (!plain || (f->fd = open(f->path, O_RDONLY | O_CLOEXEC)) < 0) return;
+    if (fstat(f->fd, &st) == 0) {
+        f->size = (uint64_t)st.st_size;
+        return;
+    }
+    close(f->fd);
+    f->fd = -1;
+}
+
 cpt_status h5_open(const char *path, h5_file *f, cpt_err *e)
 {
-    *f = (h5_file){.id = -1, .path = path};
+    *f = (h5_file){.id = -1, .path = path, .fd = -1, .n_threads = 1};
     char reason[160] = "no reason given";
     setenv("HDF5_USE_FILE_LOCKING", "FALSE", 1); /* read-only file systems refuse locks */
     if (H5open() < 0) return cpt_fail(e, CPT_ERR_INTERNAL, "the HDF5 library does not start");
@@ -63,7 +83,10 @@ cpt_status h5_open(const char *path, h5_file *f, cpt_err *e)
     if (cpt_lzf_register() < 0)
         return cpt_fail(e, CPT_ERR_INTERNAL, "the lzf filter cannot be registered");
     f->id = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT);
-    if (f->id >= 0) return CPT_OK;
+    if (f->id >= 0) {
+        open_beside(f);
+        return CPT_OK;
+    }
     H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, innermost_reason, reason);
     return cpt_fail(
         e, CPT_ERR_FORMAT,
@@ -74,7 +97,8 @@ cpt_status h5_open(const char *path, h5_file *f, cpt_err *e)
 void h5_close(h5_file *f)
 {
     if (f->path && f->id >= 0) H5Fclose(f->id);
-    *f = (h5_file){.id = -1};
+    if (f->path && f->fd >= 0) close(f->fd);
+    *f = (h5_file){.id = -1, .fd = -1};
 }
 
 /* ---- places ---- */

@@ -16,6 +16,9 @@ enum { H5_PLACE_LIMIT = 512 };
 typedef struct h5_file {
     hid_t id;
     const char *path; /* borrowed */
+    int fd;           /* of the same file, for reading past the library; -1 = not to be done */
+    uint64_t size;
+    int n_threads;    /* for that; 1 unless the caller says more */
 } h5_file;
 
 /* Silences HDF5's printing, forbids plug-ins, registers lzf. */

@@ -159,7 +159,9 @@ done:
 static cpt_status check_indices(const h5_file *f, const h5_counts *c, const sparse *s, int64_t row,
                                 const int32_t *indices, int64_t n, cpt_err *e)
 {
-    for (int64_t i = 0; i < n; i++)
+    bool good = true;
+    for (int64_t i = 0; i < n; i++) good &= (uint64_t)(uint32_t)indices[i] < (uint64_t)s->n_cols;
+    for (int64_t i = 0; !good && i < n; i++)
         if (indices[i] < 0 || indices[i] >= s->n_cols)
             return h5_fail(f, e, CPT_ERR_FORMAT, c->place,
                            "row %lld: index %d is outside 0..%lld; the file is "
@@ -202,9 +204,14 @@ static cpt_status stream_block(cpt_reader *r, const h5_file *f, const h5_counts 
     for (int64_t i = first; i < last; i++) {
         int64_t p = s->indptr[i] - start, length = s->indptr[i + 1] - s->indptr[i];
         CPT_TRY(check_indices(f, c, s, i, s->index_block + p, length, e));
-        if (c->keep) length = keep_genes(c->keep, s->index_block + p, s->value_block + p, length);
+        if (!c->keep) continue;
+        length = keep_genes(c->keep, s->index_block + p, s->value_block + p, length);
         CPT_TRY(add_row(r, f, c, length, s->index_block + p, s->value_block + p, e));
     }
+    if (c->keep) goto done;
+    status = cpt_cells_writer_rows(r->writer, last - first, s->indptr + first, s->index_block,
+                                   s->value_block, e);
+    if (status) status = cpt_fail_in(e, "%s: %s", f->path, c->place);
 done:
     return status;
 }

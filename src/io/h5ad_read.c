@@ -201,10 +201,12 @@ cpt_status cpt_read_h5(cpt_reader *r, cpt_err *e)
     cpt_status status;
     h5_file f = {0};
     CPT_TRY(h5_open(r->path, &f, e));
+    f.n_threads = r->n_threads;
     if (!(r->writer = cpt_cells_writer_new(r->folder, e))) {
         status = CPT_ERR_IO;
         goto done;
     }
+    cpt_cells_writer_threads(r->writer, r->n_threads);
     if (cpt_is_tenx_h5(&f)) status = cpt_read_tenx_h5(r, &f, e);
     else if (h5_kind_of(&f, "obs") == H5_ABSENT && h5_kind_of(&f, "row_attrs") == H5_GROUP)
         status = cpt_fail(e, CPT_ERR_UNSUPPORTED,

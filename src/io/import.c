@@ -2,8 +2,8 @@
  *
  * Problem: the HDF5 library reads out of bounds, loops, or asks for absurd amounts of memory when a
  * file is damaged or hostile, and the program must survive that with one clear sentence.
- * Method: fork without exec. The child, single-threaded and without OpenMP, reads and writes the
- * cache and reports through a pipe; the parent relays progress, watches for silence and for the
+ * Method: fork without exec. The child reads and writes the cache, without OpenMP but with threads
+ * of its own that call nothing of HDF5 (crew.h), and reports through a pipe; the parent relays progress, watches for silence and for the
  * stop flag, kills when it must, and then opens the cache with its own checks. The pipe carries
  * messages of one byte of type, four bytes of length and that many bytes.
  * Traps: the child leaves by _exit, so that buffers shared with the parent are not flushed twice;
@@ -48,6 +48,7 @@ typedef struct job {
     const cpt_import_options *options;
     const cpt_context *ctx;
     bool tenx_folder;
+    int n_threads;
     int32_t silence_s;
 } job;
 
@@ -141,7 +142,8 @@ static void run_child(const job *j, int fd, pid_t parent)
     child_state state = {.fd = fd};
     cpt_context ctx = {.n_threads = 1, .progress = send_progress, .progress_data = &state};
     prepare_child(parent);
-    cpt_reader r = {.path = j->path, .folder = j->folder, .options = j->options, .ctx = &ctx};
+    cpt_reader r = {.path = j->path, .folder = j->folder, .options = j->options, .ctx = &ctx,
+                    .n_threads = j->n_threads};
     cpt_status status = j->folder ? cpt_read_h5(&r, &err) : cpt_inspect_h5(j->path, &json, &err);
     if (status) {
         err.code = status;
@@ -376,6 +378,7 @@ cpt_status cpt_import(const char *path, const char *folder, const cpt_import_opt
              .folder = folder,
              .options = options,
              .ctx = ctx,
+             .n_threads = cpt_threads(ctx),
              .silence_s =
                  options->silence_limit_s > 0 ? options->silence_limit_s : DEFAULT_SILENCE_S};
     if (kind == CPT_INPUT_TENX_FOLDER) {

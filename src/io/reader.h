@@ -12,7 +12,8 @@ typedef struct cpt_reader {
     const char *path;
     const char *folder; /* of the cache to write */
     const cpt_import_options *options;
-    const cpt_context *ctx;
+    const cpt_context *ctx; /* of one thread: OpenMP is out of reach in a child */
+    int n_threads;          /* for what can do without it (crew.h) */
     cpt_cells_writer *writer;
 } cpt_reader;
 

@@ -26,7 +26,7 @@ cpt_status cpt_prepare_cells(const char *input, const char *folder, const cpt_op
     cpt_cells *cells = NULL;
     cpt_status status;
     CPT_TRY(cpt_import(input, folder, &import, ctx, e));
-    CPT_TRY(cpt_cells_open(folder, &cells, e));
+    CPT_TRY(cpt_cells_open_shallow(folder, &cells, e)); /* the import has checked it */
     cpt_info(ctx, "cells: %lld cells x %d genes, %lld counts from %s", (long long)cells->n_cells,
              cells->n_genes,
              (long long)(cells->has_counts ? cells->by_cell.indptr[cells->n_cells] : 0),
