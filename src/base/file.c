@@ -42,6 +42,11 @@ cpt_status cpt_map_open(const char *path, cpt_map *map, cpt_err *e)
     return CPT_OK;
 }
 
+void cpt_map_forget(const cpt_map *map)
+{
+    if (map->size) madvise((void *)(uintptr_t)map->bytes, map->size, MADV_DONTNEED);
+}
+
 void cpt_map_close(cpt_map *map)
 {
     if (map->size) munmap((void *)(uintptr_t)map->bytes, map->size);

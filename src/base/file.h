@@ -13,6 +13,9 @@ typedef struct cpt_map {
     size_t size;
 } cpt_map;
 cpt_status cpt_map_open(const char *path, cpt_map *map, cpt_err *e);
+/* The pages that were read count as this process' memory until they are forgotten; reading them
+ * again brings them back (from the system's cache, mostly). */
+void cpt_map_forget(const cpt_map *map);
 void cpt_map_close(cpt_map *map); /* accepts a zeroed one */
 
 /* Line by line out of a plain or gzip file (told by its first bytes), CR LF accepted.

@@ -64,6 +64,12 @@ void cpt_cells_free(cpt_cells *cells)
     free(cells);
 }
 
+void cpt_cells_forget(const cpt_cells *cells)
+{
+    for (size_t i = 0; cells->owned && i < cells->owned->n_arrays; i++)
+        cpt_map_forget(&cells->owned->arrays[i].map);
+}
+
 static cpt_status damaged(const char *file, cpt_err *e, const char *what)
 {
     return cpt_fail(e, CPT_ERR_FORMAT,
@@ -124,6 +130,7 @@ static cpt_status open_side(opening *o, const char *stem, int64_t n_rows, int64_
     char path[PATH_LIMIT];
     CPT_TRY(cpt_path_join(path, sizeof path, o->folder, name, e));
     if (!o->shallow) CPT_TRY(check_rows(m, nnz, path, e));
+    cpt_cells_forget(o->cells);
 done:
     return status;
 }

@@ -408,9 +408,11 @@ static cpt_status score_phases(cpt_study *s, const cpt_cells *cells, cpt_cell_cy
     for (int64_t i = 0; i < cells->n_cells; i++)
         for (int64_t k = cells->by_cell.indptr[i]; k < cells->by_cell.indptr[i + 1]; k++)
             totals[i] += (double)cells->by_cell.values[k];
+    cpt_cells_forget(cells);
     CPT_TRY(find_phase_genes(s, lists, n_listed, e));
     const int32_t *const both[2] = {lists[0], lists[1]};
     CPT_TRY(cpt_cell_cycle_score(&cells->by_gene, totals, both, n_listed, out, e));
+    cpt_cells_forget(cells);
 done:
     free(totals);
     free(lists[0]);

@@ -213,6 +213,7 @@ cpt_status cpt_prepare_genes(const cpt_cells *cells, const cpt_options *o, int32
     CPT_TRY(cpt_alloc(&chosen, (size_t)want, sizeof *chosen, e));
     CPT_TRY(cpt_alloc(&variances, (size_t)cells->n_genes, sizeof *variances, e));
     CPT_TRY(cpt_variable_genes(&cells->by_gene, &v, variances, chosen, &n_chosen, ctx, e));
+    cpt_cells_forget(cells);
     for (int32_t i = 0; i < n_chosen; i++) (*to_model)[chosen[i]] = i;
     *n_model = n_chosen;
     if (n_chosen == 0)

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -461,11 +462,19 @@ static bool stage_is_done(const cpt_study *s, const cpt_stage *stage, const char
     return true;
 }
 
-/* What a stage has rewritten must not be served from memory any more. */
-static void drop_loaded(cpt_study *s)
+/* The cells change with their own stage only; all stages look at them. */
+static void drop_cells(cpt_study *s)
 {
     cpt_cells_free(s->cells);
     cpt_strings_free(&s->symbols);
+    s->cells = NULL;
+    s->have_symbols = false;
+}
+
+/* What a stage has rewritten must not be served from memory any more. */
+static void drop_loaded(cpt_study *s)
+{
+    if (s->cells) cpt_cells_forget(s->cells);
     cpt_model_free(s->model);
     cpt_alignment_free(&s->alignment);
     free(s->universe.columns);
@@ -489,8 +498,7 @@ static void drop_loaded(cpt_study *s)
     }
     json_decref(s->dictionary_report);
     json_decref(s->evaluation);
-    s->cells = NULL;
-    s->have_symbols = s->have_universe = false;
+    s->have_universe = false;
     s->model = NULL;
     s->alignment = (cpt_alignment){0};
     s->counts = (cpt_counts){0};
@@ -530,6 +538,20 @@ static double seconds_now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+/* Of this process and of those that it has waited for. */
+static double cpu_seconds(void)
+{
+    static const int who[] = {RUSAGE_SELF, RUSAGE_CHILDREN};
+    double sum = 0;
+    for (int i = 0; i < 2; i++) {
+        struct rusage u;
+        if (getrusage(who[i], &u) != 0) continue;
+        sum += (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
+               1e-6 * (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec);
+    }
+    return sum;
+}
+
 /* `join` NULL: by the stage itself; else joined from n pieces. */
 static cpt_status run_stage(cpt_study *s, const cpt_stage *stage, const char *key,
                             cpt_join_fn *join, const char *pieces, int32_t n, cpt_err *e)
@@ -544,7 +566,8 @@ static cpt_status run_stage(cpt_study *s, const cpt_stage *stage, const char *ke
     cpt_status status = manifest_write(s, e);
     if (status) return status;
     cpt_debug(s->ctx, "stage %s", stage->name);
-    double begin = seconds_now();
+    double begin = seconds_now(), cpu = cpu_seconds();
+    if (!stage->reads[0]) drop_cells(s);
     status = join ? join(s, pieces, n, e) : stage->run(s, e);
     drop_loaded(s);
     if (status) return status;
@@ -552,9 +575,10 @@ static cpt_status run_stage(cpt_study *s, const cpt_stage *stage, const char *ke
     for (int i = 0; i < CPT_STAGE_MAX_OUTPUTS && stage->outputs[i] && status == CPT_OK; i++)
         status = record_output(s, outputs, stage->outputs[i], e);
     json_object_set_new(all, stage->name,
-                        json_pack("{s:s, s:s, s:s, s:f, s:o}", "state", status ? "failed" : "done",
-                                  "key", key, "started", started, "seconds", seconds_now() - begin,
-                                  "outputs", outputs));
+                        json_pack("{s:s, s:s, s:s, s:f, s:f, s:o}", "state",
+                                  status ? "failed" : "done", "key", key, "started", started,
+                                  "seconds", seconds_now() - begin, "cpu_seconds",
+                                  cpu_seconds() - cpu, "outputs", outputs));
     return status ? status : manifest_write(s, e);
 }
 
@@ -669,6 +693,7 @@ void cpt_study_close(cpt_study *s)
 {
     if (!s) return;
     drop_loaded(s);
+    drop_cells(s);
     if (s->lock >= 0) close(s->lock);
     json_decref(s->manifest);
     json_decref(s->options_before);
