@@ -48,6 +48,8 @@ endif
 FLAGS_0 :=
 FLAGS_1 := -march=x86-64-v3 -ffp-contract=fast
 FLAGS_2 := -march=x86-64-v4 -mprefer-vector-width=512 -ffp-contract=fast
+# The same bytes at every level; and gathers, which gcc shuns unless tuned for a processor.
+FLAGS_OF_moves := -ffp-contract=off $(if $(filter x86_64,$(ARCH)),-mtune=icelake-server)
 
 KERNELS := $(wildcard src/math/kernels/*.c)
 SOURCES := $(filter-out $(KERNELS),$(wildcard src/*/*.c))
@@ -74,7 +76,7 @@ define level_rule
 $(BUILD)/math/kernels/%.level$(1).o: src/math/kernels/%.c
 	@mkdir -p $$(@D)
 	@echo "  CC   $$< (level $(1))"
-	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(FLAGS_$(1)) -DCPT_LEVEL=$(1) -MMD -c -o $$@ $$<
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(FLAGS_$(1)) $$(FLAGS_OF_$$*) -DCPT_LEVEL=$(1) -MMD -c -o $$@ $$<
 endef
 $(foreach l,$(LEVELS),$(eval $(call level_rule,$(l))))
 

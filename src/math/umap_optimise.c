@@ -2,12 +2,11 @@
  *
  * The published algorithm walks over edges and moves both ends at once, so its result depends on
  * the order and, with threads, on races. Here vertices own their moves. An edge of weight w
- * (largest weight
- * 1) has w events per epoch in either direction; the published event pulls both ends together and
+ * (largest weight 1) has w events per epoch in either direction; the published event pulls both ends together and
  * pushes its head from `negatives` random vertices. Seen from one vertex that is, per edge and
  * event, two pulls (one as head, one as tail) and the pushes, and so it is done here. A vertex
  * makes its moves one after the other, with its own position as it stands and all others as they
- * were when its group's turn began. Vertices are dealt out to GROUPS groups that take turns, so
+ * were when its group's turn began. Vertices are dealt out to groups that take turns, so
  * that a vertex sees nearly all others as they are now: were all to move at once, neighbours would
  * jump past each other.
  *
@@ -15,36 +14,29 @@
  * and leading mantissa bits are the index, the others interpolate (relative error below 1e-4). That
  * is several times faster than a power per move, and the same bytes with any libm.
  *
- * Cost per epoch: O(edges), about 100 ns per event. Random numbers are keyed by (seed, epoch,
+ * Vertices of a group do not wait for each other: they move in lanes (kernels/moves.c).
+ *
+ * Cost per epoch: O(edges), about 20 ns per event. Random numbers are keyed by (seed, epoch,
  * vertex). Traps: positions are kept twice, and groups that had their turn are read from the second
  * copy, so one barrier per turn is enough; with few vertices even that costs more than a second
  * thread brings. Vertices at the same place neither pull nor push. */
 #include "math/umap.h"
+#include "math/moves.h"
 
 #include <math.h>
+#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/memory.h"
 #include "base/random.h"
 
-enum { GROUPS = 8, CHUNK = 32, PARALLEL_FROM = 4000 };
-enum { TABLE_BITS = 6, OCTAVES = 64, FIRST_EXPONENT = 127 - 40, TABLE_SIZE = OCTAVES << TABLE_BITS };
+enum { CHUNK = 4, PARALLEL_FROM = 4000 };
 static const float CLIP = 4;
-
-typedef struct plane {
-    float x, y;
-} plane;
-
-/* A function of d^2 from 2^-40 to 2^24: value at the start of each cell and its slope per unit of
- * the remaining mantissa bits. */
-typedef struct table {
-    float value[TABLE_SIZE + 1], slope[TABLE_SIZE + 1];
-} table;
 
 typedef struct edge {
     int32_t end;
-    float step; /* epochs between two events */
+    float step; /* epochs between two events, at least 1 */
     float next; /* epoch of the next event */
 } edge;
 
@@ -52,11 +44,10 @@ typedef struct descent {
     int64_t n;
     int64_t *starts; /* [n + 1] */
     edge *edges;
-    plane *at[2]; /* [n] before and after this epoch's turn */
-    table pull, push;
-    float rate;
-    int32_t epoch, negatives;
-    uint64_t seed;
+    cpt_plane *at;   /* [2 n] before and after this epoch's turn */
+    int64_t most_edges; /* of a vertex */
+    cpt_moves moves;
+    const cpt_moves_kernels *kernels;
 } descent;
 
 /* ---- gradients: displacement = coefficient(d^2) * difference, cut to +-CLIP per axis ---- */
@@ -72,93 +63,127 @@ static double push_coefficient(double d2, double a, double b)
     return 2 * b / ((0.001 + d2) * (1 + a * pow(d2, b)));
 }
 
-static void table_fill(table *t, double (*function)(double d2, double a, double b), double a, double b)
+static void table_fill(cpt_table_cell *t, double (*function)(double d2, double a, double b), double a,
+                       double b)
 {
-    for (int i = 0; i <= TABLE_SIZE; i++) {
-        double octave = ldexp(1, FIRST_EXPONENT - 127 + (i >> TABLE_BITS));
-        t->value[i] = (float)function(octave * (1 + (double)(i & ((1 << TABLE_BITS) - 1)) / (1 << TABLE_BITS)), a, b);
+    for (int i = 0; i <= CPT_TABLE_SIZE; i++) {
+        double octave = ldexp(1, CPT_TABLE_FIRST - 127 + (i >> CPT_TABLE_BITS));
+        double within = (double)(i & ((1 << CPT_TABLE_BITS) - 1)) / (1 << CPT_TABLE_BITS);
+        t[i].value = (float)function(octave * (1 + within), a, b);
     }
-    for (int i = 0; i < TABLE_SIZE; i++)
-        t->slope[i] = (t->value[i + 1] - t->value[i]) / (float)(1 << (23 - TABLE_BITS));
+    for (int i = 0; i < CPT_TABLE_SIZE; i++)
+        t[i].slope = (t[i + 1].value - t[i].value) / (float)(1 << (23 - CPT_TABLE_BITS));
 }
 
-static inline float table_at(const table *t, float d2)
+static float table_at(const cpt_table_cell *t, float d2)
 {
     uint32_t bits;
     memcpy(&bits, &d2, sizeof bits);
-    int32_t cell = (int32_t)(bits >> (23 - TABLE_BITS)) - (FIRST_EXPONENT << TABLE_BITS);
-    cell = cell < 0 ? 0 : cell > TABLE_SIZE ? TABLE_SIZE : cell; /* constant beyond either end */
-    return t->value[cell] + t->slope[cell] * (float)(int32_t)(bits & ((1u << (23 - TABLE_BITS)) - 1));
+    int32_t cell = (int32_t)(bits >> (23 - CPT_TABLE_BITS)) - (CPT_TABLE_FIRST << CPT_TABLE_BITS);
+    cell = cell < 0 ? 0 : cell > CPT_TABLE_SIZE ? CPT_TABLE_SIZE : cell;
+    return t[cell].value + t[cell].slope * (float)(int32_t)(bits & ((1u << (23 - CPT_TABLE_BITS)) - 1));
 }
 
-static inline float clip(float v)
+/* ---- moves of one vertex, plainly ---- */
+
+static float clip(float v)
 {
     return v > CLIP ? CLIP : v < -CLIP ? -CLIP : v;
 }
 
-static inline plane displacement(const table *t, plane here, plane other)
+static cpt_plane displacement(const cpt_table_cell *t, cpt_plane here, cpt_plane other)
 {
     float dx = here.x - other.x, dy = here.y - other.y;
     float g = table_at(t, dx * dx + dy * dy);
-    return (plane){clip(g * dx), clip(g * dy)};
+    return (cpt_plane){clip(g * dx), clip(g * dy)};
 }
 
-/* ---- moves ---- */
-
-/* The current position of any vertex while `group` has its turn. */
-static inline plane position(const descent *s, int32_t vertex, int32_t group)
+static cpt_plane moved(const cpt_moves *m, cpt_plane here, cpt_plane by)
 {
-    return s->at[vertex % GROUPS < group][vertex];
-}
-
-static inline plane pull(const descent *s, plane here, plane to)
-{
-    plane d = displacement(&s->pull, here, to);
-    return (plane){here.x + s->rate * d.x, here.y + s->rate * d.y};
+    return (cpt_plane){here.x + m->rate * by.x, here.y + m->rate * by.y};
 }
 
 /* All pushes of an event start from the same place: they do not wait for each other. */
-static inline plane push_at_random(const descent *s, plane here, int32_t group, cpt_stream *random)
+static cpt_plane push_at_random(const cpt_moves *m, cpt_plane here, cpt_stream *random)
 {
-    plane sum = {0, 0};
-    for (int32_t i = 0; i < s->negatives; i++) {
-        int32_t other = (int32_t)(((uint64_t)cpt_stream_u32(random) * (uint64_t)s->n) >> 32);
-        plane d = displacement(&s->push, here, position(s, other, group)); /* 0 from itself */
+    cpt_plane sum = {0, 0};
+    for (int32_t i = 0; i < m->negatives; i++) {
+        uint32_t other = (uint32_t)(((uint64_t)cpt_stream_u32(random) * m->n) >> 32);
+        cpt_plane d = displacement(m->push, here, m->at[cpt_moves_place(m, other)]); /* 0 from itself */
         sum.x += d.x;
         sum.y += d.y;
     }
-    return (plane){here.x + s->rate * sum.x, here.y + s->rate * sum.y};
+    return moved(m, here, sum);
 }
 
-static void move_vertex(descent *s, int32_t vertex, int32_t group)
+void cpt_moves_plain(const cpt_moves *m, const uint32_t *vertices, const int32_t *n_events,
+                     const int32_t *ends, float *x, float *y)
 {
-    plane here = s->at[0][vertex];
-    float now = (float)s->epoch + 1;
-    cpt_stream random;
-    cpt_stream_init(&random, s->seed, CPT_RANDOM_UMAP, ((uint64_t)s->epoch + 1) << 32 | (uint32_t)vertex);
+    for (int l = 0; l < CPT_MOVES_LANES; l++) {
+        cpt_plane here = {x[l], y[l]};
+        cpt_stream random = {.key = {m->key[0], m->key[1]},
+                             .counter = {0, m->purpose, vertices[l], m->epoch}, .used = 4};
+        for (int32_t event = 0; event < n_events[l]; event++) {
+            cpt_plane end = m->at[ends[event * CPT_MOVES_LANES + l]];
+            here = moved(m, here, displacement(m->pull, here, end));
+            here = push_at_random(m, here, &random);
+            here = moved(m, here, displacement(m->pull, here, end));
+        }
+        x[l] = here.x;
+        y[l] = here.y;
+    }
+}
+
+/* ---- an epoch ---- */
+
+/* Events that are due, into column l of `ends`. Steps are at least 1: an edge has at most one. */
+static int32_t due_events(descent *s, uint32_t vertex, int32_t *ends, int l)
+{
+    const float now = (float)(s->moves.epoch);
+    int32_t n = 0;
     for (int64_t i = s->starts[vertex]; i < s->starts[vertex + 1]; i++) {
         edge *to = &s->edges[i];
-        for (; to->next <= now; to->next += to->step) {
-            plane end = position(s, to->end, group);
-            here = pull(s, here, end);
-            here = push_at_random(s, here, group, &random);
-            here = pull(s, here, end);
-        }
+        const int due = to->next <= now;
+        ends[n * CPT_MOVES_LANES + l] = cpt_moves_place(&s->moves, (uint32_t)to->end);
+        n += due;
+        to->next = due ? to->next + to->step : to->next;
     }
-    s->at[1][vertex] = here;
+    return n;
 }
 
-static void run_epoch(descent *s, int n_threads)
+/* Members [first, first + CPT_MOVES_LANES) of the group whose turn it is. */
+static void move_lanes(descent *s, int64_t first, int64_t members, int32_t *ends)
 {
-#pragma omp parallel num_threads(n_threads) if (s->n >= PARALLEL_FROM)
-    for (int32_t group = 0; group < GROUPS; group++) {
-        int64_t members = (s->n - group + GROUPS - 1) / GROUPS;
-#pragma omp for schedule(dynamic, CHUNK)
-        for (int64_t i = 0; i < members; i++) move_vertex(s, (int32_t)(group + i * GROUPS), group);
+    const cpt_moves *m = &s->moves;
+    uint32_t vertices[CPT_MOVES_LANES];
+    int32_t n_events[CPT_MOVES_LANES] = {0};
+    float x[CPT_MOVES_LANES] = {0}, y[CPT_MOVES_LANES] = {0};
+    const int n = members - first < CPT_MOVES_LANES ? (int)(members - first) : CPT_MOVES_LANES;
+    for (int l = 0; l < CPT_MOVES_LANES; l++) {
+        const int64_t member = first + (l < n ? l : 0);
+        vertices[l] = m->group + (uint32_t)member * CPT_MOVES_GROUPS;
+        if (l >= n) continue;
+        n_events[l] = due_events(s, vertices[l], ends, l);
+        x[l] = s->at[m->before + vertices[l]].x;
+        y[l] = s->at[m->before + vertices[l]].y;
     }
-    plane *was = s->at[0];
-    s->at[0] = s->at[1];
-    s->at[1] = was;
+    s->kernels->move(m, vertices, n_events, ends, x, y);
+    for (int l = 0; l < n; l++) s->at[m->after + vertices[l]] = (cpt_plane){x[l], y[l]};
+}
+
+static void run_epoch(descent *s, int32_t *all_ends, int n_threads)
+{
+    const int64_t room = (s->most_edges + 1) * CPT_MOVES_LANES;
+    for (uint32_t group = 0; group < CPT_MOVES_GROUPS; group++) {
+        const int64_t members = (s->n - group + CPT_MOVES_GROUPS - 1) / CPT_MOVES_GROUPS;
+        s->moves.group = group;
+#pragma omp parallel for schedule(dynamic, CHUNK) num_threads(n_threads) if (s->n >= PARALLEL_FROM)
+        for (int64_t i = 0; i < members; i += CPT_MOVES_LANES)
+            move_lanes(s, i, members, all_ends + omp_get_thread_num() * room);
+    }
+    uint32_t before = s->moves.before;
+    s->moves.before = s->moves.after;
+    s->moves.after = before;
 }
 
 /* ---- set-up ---- */
@@ -189,9 +214,26 @@ static cpt_status take_edges(descent *s, const cpt_umap_graph *g, int32_t n_epoc
             s->edges[n++] = (edge){g->ends[i], step, step * phase((int32_t)v, g->ends[i])};
         }
         s->starts[v + 1] = n;
+        if (n - s->starts[v] > s->most_edges) s->most_edges = n - s->starts[v];
     }
 done:
     return status;
+}
+
+static void prepare_moves(descent *s, const cpt_umap_descent *o, uint64_t seed)
+{
+    cpt_stream random; /* for the layout of its key and counter only */
+    cpt_stream_init(&random, seed, CPT_RANDOM_UMAP, 0);
+    cpt_moves *m = &s->moves;
+    m->at = s->at;
+    m->n = (uint32_t)s->n;
+    m->after = m->n;
+    m->negatives = o->negatives;
+    m->key[0] = random.key[0], m->key[1] = random.key[1];
+    m->purpose = random.counter[1];
+    table_fill(m->pull, pull_coefficient, o->a, o->b);
+    table_fill(m->push, push_coefficient, o->a, o->b);
+    s->kernels = cpt_moves_kernels_get();
 }
 
 cpt_status cpt_umap_optimise(const cpt_umap_graph *graph, const cpt_umap_descent *o, float *y,
@@ -199,32 +241,32 @@ cpt_status cpt_umap_optimise(const cpt_umap_graph *graph, const cpt_umap_descent
 {
     cpt_status status;
     descent *s = NULL;
-    plane *memory[2] = {NULL, NULL};
+    int32_t *ends = NULL;
+    const int n_threads = cpt_threads(ctx);
     CPT_TRY(cpt_alloc(&s, 1, sizeof *s, e));
     CPT_TRY(take_edges(s, graph, o->n_epochs, e));
-    for (int i = 0; i < 2; i++) CPT_TRY(cpt_alloc(&memory[i], (size_t)graph->n, sizeof *memory[i], e));
-    memcpy(memory[0], y, (size_t)graph->n * sizeof *memory[0]);
-    s->at[0] = memory[0];
-    s->at[1] = memory[1];
+    CPT_TRY(cpt_alloc(&s->at, 2 * (size_t)graph->n, sizeof *s->at, e));
+    CPT_TRY(cpt_alloc(&ends, (size_t)n_threads * ((size_t)s->most_edges + 1),
+                      CPT_MOVES_LANES * sizeof *ends, e));
+    memcpy(s->at, y, (size_t)graph->n * sizeof *s->at);
     s->n = graph->n;
-    s->negatives = o->negatives;
-    s->seed = ctx ? ctx->seed : 0;
-    table_fill(&s->pull, pull_coefficient, o->a, o->b);
-    table_fill(&s->push, push_coefficient, o->a, o->b);
+    prepare_moves(s, o, ctx ? ctx->seed : 0);
 
-    for (s->epoch = 0; s->epoch < o->n_epochs; s->epoch++) {
+    for (int32_t epoch = 0; epoch < o->n_epochs; epoch++) {
         CPT_TRY(cpt_check_stop(ctx, e));
-        s->rate = (float)(1 - (double)s->epoch / o->n_epochs);
-        run_epoch(s, cpt_threads(ctx));
-        cpt_progress(ctx, "layout", s->epoch + 1, o->n_epochs, NULL);
+        s->moves.epoch = (uint32_t)epoch + 1;
+        s->moves.rate = (float)(1 - (double)epoch / o->n_epochs);
+        run_epoch(s, ends, n_threads);
+        cpt_progress(ctx, "layout", epoch + 1, o->n_epochs, NULL);
     }
-    memcpy(y, s->at[0], (size_t)graph->n * sizeof *s->at[0]);
+    memcpy(y, s->at + s->moves.before, (size_t)graph->n * sizeof *s->at);
 done:
-    for (int i = 0; i < 2; i++) free(memory[i]);
     if (s) {
+        free(s->at);
         free(s->starts);
         free(s->edges);
     }
     free(s);
+    free(ends);
     return status;
 }
