@@ -3,6 +3,7 @@
 
 #include "base/random.h"
 #include "math/layout.h"
+#include "math/moves.h"
 #include "math/neighbours.h"
 #include "math/umap.h"
 
@@ -81,6 +82,47 @@ static void keeps_neighbours_together(void **state)
     for (int i = 0; i < N * K; i++) same += nb[i] % CLUSTERS == i / K % CLUSTERS;
     assert_true(same > 0.999 * N * K);
     free(x), free(y), free(d), free(nb);
+}
+
+/* Lanes of any level against one vertex after the other: the same bytes, far and near, with and
+ * without events. */
+static void lanes_as_plainly(void **state)
+{
+    enum { N = 1000, MOST = 9 };
+    static cpt_moves m;
+    static cpt_plane at[2 * N];
+    cpt_stream s;
+    cpt_stream_init(&s, 4, CPT_RANDOM_TEST, 0);
+    for (int i = 0; i < 2 * N; i++) {
+        double far = i % 3 ? 1 : i % 7 ? 1e-3 : 100;
+        at[i] = (cpt_plane){(float)(far * cpt_stream_normal(&s)), (float)(far * cpt_stream_normal(&s))};
+    }
+    for (int i = 0; i <= CPT_TABLE_SIZE; i++) {
+        m.pull[i] = (cpt_table_cell){-(float)cpt_stream_uniform(&s), 1e-7f};
+        m.push[i] = (cpt_table_cell){(float)cpt_stream_uniform(&s), -1e-7f};
+    }
+    m.at = at, m.n = N, m.before = N, m.group = 3, m.rate = 0.7f, m.negatives = 5;
+    m.key[0] = 12, m.key[1] = 34, m.purpose = 56, m.epoch = 78;
+    for (int trial = 0; trial < 50; trial++) {
+        uint32_t vertices[CPT_MOVES_LANES];
+        int32_t n_events[CPT_MOVES_LANES], ends[MOST * CPT_MOVES_LANES];
+        float x[CPT_MOVES_LANES], y[CPT_MOVES_LANES], a[2][CPT_MOVES_LANES], b[2][CPT_MOVES_LANES];
+        for (int l = 0; l < CPT_MOVES_LANES; l++) {
+            vertices[l] = (uint32_t)cpt_stream_below(&s, N);
+            n_events[l] = (int32_t)cpt_stream_below(&s, MOST + 1);
+            x[l] = at[vertices[l]].x, y[l] = at[vertices[l]].y;
+        }
+        for (int i = 0; i < MOST * CPT_MOVES_LANES; i++) ends[i] = (int32_t)cpt_stream_below(&s, 2 * N);
+        memcpy(a[0], x, sizeof x), memcpy(a[1], y, sizeof y);
+        cpt_moves_plain(&m, vertices, n_events, ends, a[0], a[1]);
+        for (int level = 0; level < 3; level++) {
+            const cpt_moves_kernels *k = cpt_moves_kernels_at(level);
+            if (!k) continue;
+            memcpy(b[0], x, sizeof x), memcpy(b[1], y, sizeof y);
+            k->move(&m, vertices, n_events, ends, b[0], b[1]);
+            assert_memory_equal(a, b, sizeof a);
+        }
+    }
 }
 
 /* Enough points that threads are really used. */
@@ -175,6 +217,7 @@ int main(void)
         cmocka_unit_test(curve),
         cmocka_unit_test(graph_by_hand),
         cmocka_unit_test(keeps_neighbours_together),
+        cmocka_unit_test(lanes_as_plainly),
         cmocka_unit_test(same_for_any_thread_count),
         cmocka_unit_test(few_points),
         cmocka_unit_test(duplicate_points),

@@ -42,8 +42,8 @@ typedef struct edge {
 
 typedef struct descent {
     int64_t n;
-    int64_t *starts; /* [n + 1] */
-    edge *edges;
+    int64_t *starts; /* [n + 1] by slot: group after group, as the turns come */
+    edge *edges;     /* likewise, so that each turn reads on */
     cpt_plane *at;   /* [2 n] before and after this epoch's turn */
     int64_t most_edges; /* of a vertex */
     cpt_moves moves;
@@ -136,12 +136,25 @@ void cpt_moves_plain(const cpt_moves *m, const uint32_t *vertices, const int32_t
 
 /* ---- an epoch ---- */
 
+static int64_t members_of(int64_t n, int64_t group)
+{
+    return (n - group + CPT_MOVES_GROUPS - 1) / CPT_MOVES_GROUPS;
+}
+
+/* Of the group's first member. */
+static int64_t slot_of(int64_t n, int64_t group)
+{
+    int64_t slot = 0;
+    for (int64_t g = 0; g < group; g++) slot += members_of(n, g);
+    return slot;
+}
+
 /* Events that are due, into column l of `ends`. Steps are at least 1: an edge has at most one. */
-static int32_t due_events(descent *s, uint32_t vertex, int32_t *ends, int l)
+static int32_t due_events(descent *s, int64_t slot, int32_t *ends, int l)
 {
     const float now = (float)(s->moves.epoch);
     int32_t n = 0;
-    for (int64_t i = s->starts[vertex]; i < s->starts[vertex + 1]; i++) {
+    for (int64_t i = s->starts[slot]; i < s->starts[slot + 1]; i++) {
         edge *to = &s->edges[i];
         const int due = to->next <= now;
         ends[n * CPT_MOVES_LANES + l] = cpt_moves_place(&s->moves, (uint32_t)to->end);
@@ -154,6 +167,7 @@ static int32_t due_events(descent *s, uint32_t vertex, int32_t *ends, int l)
 /* Members [first, first + CPT_MOVES_LANES) of the group whose turn it is. */
 static void move_lanes(descent *s, int64_t first, int64_t members, int32_t *ends)
 {
+    const int64_t first_slot = slot_of(s->n, s->moves.group);
     const cpt_moves *m = &s->moves;
     uint32_t vertices[CPT_MOVES_LANES];
     int32_t n_events[CPT_MOVES_LANES] = {0};
@@ -163,7 +177,7 @@ static void move_lanes(descent *s, int64_t first, int64_t members, int32_t *ends
         const int64_t member = first + (l < n ? l : 0);
         vertices[l] = m->group + (uint32_t)member * CPT_MOVES_GROUPS;
         if (l >= n) continue;
-        n_events[l] = due_events(s, vertices[l], ends, l);
+        n_events[l] = due_events(s, first_slot + member, ends, l);
         x[l] = s->at[m->before + vertices[l]].x;
         y[l] = s->at[m->before + vertices[l]].y;
     }
@@ -175,7 +189,7 @@ static void run_epoch(descent *s, int32_t *all_ends, int n_threads)
 {
     const int64_t room = (s->most_edges + 1) * CPT_MOVES_LANES;
     for (uint32_t group = 0; group < CPT_MOVES_GROUPS; group++) {
-        const int64_t members = (s->n - group + CPT_MOVES_GROUPS - 1) / CPT_MOVES_GROUPS;
+        const int64_t members = members_of(s->n, group);
         s->moves.group = group;
 #pragma omp parallel for schedule(dynamic, CHUNK) num_threads(n_threads) if (s->n >= PARALLEL_FROM)
         for (int64_t i = 0; i < members; i += CPT_MOVES_LANES)
@@ -206,16 +220,17 @@ static cpt_status take_edges(descent *s, const cpt_umap_graph *g, int32_t n_epoc
     for (int64_t i = 0; i < g->starts[g->n]; i++)
         if (g->weights[i] > heaviest) heaviest = g->weights[i];
     float lightest = heaviest / (float)n_epochs;
-    int64_t n = 0;
-    for (int64_t v = 0; v < g->n; v++) {
-        for (int64_t i = g->starts[v]; i < g->starts[v + 1]; i++) {
-            if (!(g->weights[i] > 0) || g->weights[i] < lightest) continue;
-            float step = heaviest / g->weights[i];
-            s->edges[n++] = (edge){g->ends[i], step, step * phase((int32_t)v, g->ends[i])};
+    int64_t n = 0, slot = 0;
+    for (int32_t group = 0; group < CPT_MOVES_GROUPS; group++)
+        for (int64_t v = group; v < g->n; v += CPT_MOVES_GROUPS, slot++) {
+            for (int64_t i = g->starts[v]; i < g->starts[v + 1]; i++) {
+                if (!(g->weights[i] > 0) || g->weights[i] < lightest) continue;
+                float step = heaviest / g->weights[i];
+                s->edges[n++] = (edge){g->ends[i], step, step * phase((int32_t)v, g->ends[i])};
+            }
+            s->starts[slot + 1] = n;
+            if (n - s->starts[slot] > s->most_edges) s->most_edges = n - s->starts[slot];
         }
-        s->starts[v + 1] = n;
-        if (n - s->starts[v] > s->most_edges) s->most_edges = n - s->starts[v];
-    }
 done:
     return status;
 }

@@ -10,6 +10,9 @@
 #include "base/cpu.h"
 
 #include <string.h>
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
 
 enum { LANES = CPT_MOVES_LANES };
 
@@ -19,10 +22,28 @@ typedef struct randoms {
     int used;       /* words of `word` already given out */
 } randoms;
 
+/* Both halves of the products of 32-bit numbers with a constant. */
+static inline void multiply(const uint32_t *restrict w, uint32_t by, uint32_t *restrict low,
+                            uint32_t *restrict high)
+{
+#if defined(__AVX512F__)
+    const __m512i x = _mm512_loadu_si512(w), y = _mm512_set1_epi32((int)by);
+    const __m512i even = _mm512_mul_epu32(x, y), odd = _mm512_mul_epu32(_mm512_srli_epi64(x, 32), y);
+    _mm512_storeu_si512(low, _mm512_mask_blend_epi32(0xAAAA, even, _mm512_slli_epi64(odd, 32)));
+    _mm512_storeu_si512(high, _mm512_mask_blend_epi32(0xAAAA, _mm512_srli_epi64(even, 32), odd));
+#else
+#pragma omp simd
+    for (int l = 0; l < LANES; l++) {
+        uint64_t p = (uint64_t)w[l] * by;
+        low[l] = (uint32_t)p;
+        high[l] = (uint32_t)(p >> 32);
+    }
+#endif
+}
+
 static void next_block(const cpt_moves *m, const uint32_t *restrict vertices, randoms *restrict r)
 {
-    uint32_t *restrict w0 = r->word[0], *restrict w1 = r->word[1], *restrict w2 = r->word[2],
-                       *restrict w3 = r->word[3];
+    uint32_t w0[LANES], w1[LANES], w2[LANES], w3[LANES];
     uint32_t k0 = m->key[0], k1 = m->key[1];
 #pragma omp simd
     for (int l = 0; l < LANES; l++) {
@@ -32,18 +53,23 @@ static void next_block(const cpt_moves *m, const uint32_t *restrict vertices, ra
         w3[l] = m->epoch;
     }
     for (int round = 0; round < 10; round++) {
+        uint32_t low0[LANES], high0[LANES], low2[LANES], high2[LANES];
+        multiply(w0, 0xD2511F53u, low0, high0);
+        multiply(w2, 0xCD9E8D57u, low2, high2);
 #pragma omp simd
         for (int l = 0; l < LANES; l++) {
-            uint64_t p0 = (uint64_t)0xD2511F53u * w0[l], p1 = (uint64_t)0xCD9E8D57u * w2[l];
-            uint32_t n0 = (uint32_t)(p1 >> 32) ^ w1[l] ^ k0, n2 = (uint32_t)(p0 >> 32) ^ w3[l] ^ k1;
-            w1[l] = (uint32_t)p1;
-            w3[l] = (uint32_t)p0;
-            w0[l] = n0;
-            w2[l] = n2;
+            w0[l] = high2[l] ^ w1[l] ^ k0;
+            w1[l] = low2[l];
+            w2[l] = high0[l] ^ w3[l] ^ k1;
+            w3[l] = low0[l];
         }
         k0 += 0x9E3779B9u;
         k1 += 0xBB67AE85u;
     }
+    memcpy(r->word[0], w0, sizeof w0);
+    memcpy(r->word[1], w1, sizeof w1);
+    memcpy(r->word[2], w2, sizeof w2);
+    memcpy(r->word[3], w3, sizeof w3);
     r->block++;
     r->used = 0;
 }
