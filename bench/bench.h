@@ -12,11 +12,12 @@
  *     path  what  amount  GFLOP  peak        peak: f32, bf16, amx (see bench_peak.c)
  *     path  what  amount  GB     peak        peak: read, triad, inflate ...
  *
- * from which run.sh prints the share of the machine's peak. Lines with fewer fields are notes for
+ * from which run.sh prints the share of the machine's peak (of several peaks the first is the one judged). Lines with fewer fields are notes for
  * readers. Times are medians of at least three repetitions after a warm-up. */
 #ifndef CPT_BENCH_BENCH_H
 #define CPT_BENCH_BENCH_H
 
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -38,6 +39,22 @@ static inline double bench_median(double *x, int n) /* sorts x */
 {
     qsort(x, (size_t)n, sizeof *x, bench_by_value);
     return n % 2 ? x[n / 2] : 0.5 * (x[n / 2 - 1] + x[n / 2]);
+}
+
+/* Numbers that a peer can make as well (peers/problem.py): "lowbias32" of a counter. */
+static inline uint32_t bench_hash(uint32_t key, uint32_t i)
+{
+    uint32_t x = i + key * 0x9e3779b9u;
+    x ^= x >> 16;
+    x *= 0x7feb352du;
+    x ^= x >> 15;
+    x *= 0x846ca68bu;
+    return x ^ x >> 16;
+}
+
+static inline float bench_uniform(uint32_t key, uint32_t i) /* in [0, 1) */
+{
+    return (float)(bench_hash(key, i) >> 8) * 0x1p-24f;
 }
 
 static inline void bench_line(const char *path, const char *what, double value, const char *unit)

@@ -2,6 +2,8 @@
  *
  * usage: bench_gsea [problem.tsv]    writes the problem for bench/peers/gsea_peer.py when a path is given:
  * one line "gene <TAB> statistic" per gene, then one line "SET <TAB> genes ..." per set. */
+#include "bench.h"
+
 #include "base/random.h"
 #include "enrich/enrich.h"
 #include "enrich/rank_null.h"
@@ -83,8 +85,8 @@ static void report(const char *what, double seconds, const cpt_gsea *g)
         multilevel += g->rows[i].multilevel;
         significant += g->rows[i].q < 0.05;
     }
-    printf("%-42s %9.1f ms %9.0f sets/s   multilevel %d, q < 0.05: %d\n", what, 1e3 * seconds,
-           g->n_rows / seconds, multilevel, significant);
+    bench_line("gsea", what, seconds, "s");
+    printf("%.0f sets/s, multilevel %d, q < 0.05: %d\n", g->n_rows / seconds, multilevel, significant);
 }
 
 /* Order of the genes apart from the scores of the sets. */
@@ -107,7 +109,7 @@ static void time_scores(const cpt_genesets *sets, const double *statistic)
         if (cpt_set_walks_make(&index, &ranking, CPT_SCORE_STD, &walks, &err)) exit(1);
         cpt_set_walks_free(&walks);
     }
-    printf("%-42s %9.3f ms\n", "scores of all sets", 1e3 * (now() - start) / REPEATS);
+    bench_line("gsea", "scores of all sets", 1e3 * (now() - start) / REPEATS, "ms");
     cpt_ranking_free(&ranking);
     cpt_set_index_free(&index);
 }
@@ -134,7 +136,7 @@ static void time_shared_null(const cpt_genesets *sets, const cpt_context *ctx)
         cpt_gsea_engine_ask(engine, statistic[0], null, reason, sizeof reason, &err) ||
         cpt_rank_null_grow(null, &changed, ctx, &err))
         exit(1);
-    printf("%-42s %9.1f ms\n", "weights by rank: the null, to 1e-50", 1e3 * (now() - start));
+    bench_line("gsea", "shared null to 1e-50", now() - start, "s");
     cpt_gsea_engine_use(engine, null);
     start = now();
     for (int i = 0; i < RANKINGS; i++) {
@@ -142,7 +144,7 @@ static void time_shared_null(const cpt_genesets *sets, const cpt_context *ctx)
         if (cpt_gsea_engine_run(engine, statistic[i], &g, &err)) exit(1);
         cpt_gsea_free(g);
     }
-    printf("%-42s %9.3f ms per ranking\n", "weights by rank: a further ranking", 1e3 * (now() - start) / RANKINGS);
+    bench_line("gsea", "further concept, shared null", 1e3 * (now() - start) / RANKINGS, "ms");
     cpt_gsea_engine_free(engine);
     cpt_rank_null_free(null);
 }
@@ -164,21 +166,27 @@ int main(int argc, char **argv)
     cpt_context_init(&ctx);
     ctx.n_threads = 1;
     time_shared_null(sets, &ctx);
-    for (int multilevel = 0; multilevel < 2; multilevel++) {
+    static const struct {
+        const char *what;
+        int permutations;
+        bool multilevel;
+    } runs[] = {{"1,000 permutations", 1000, false}, {"10,000 permutations", 10000, false}, {"multilevel", 1000, true}};
+    for (size_t i = 0; i < sizeof runs / sizeof *runs; i++) {
         cpt_gsea *g;
-        o.multilevel = multilevel;
+        o.multilevel = runs[i].multilevel;
+        o.n_permutations = runs[i].permutations;
         double start = now();
         if (cpt_gsea_run(sets, statistic, &o, &g, &ctx, &err)) {
             fprintf(stderr, "%s\n", err.text);
             return 1;
         }
-        report(multilevel ? "multilevel, eps 1e-50, 1 thread" : "1,000 permutations, 1 thread", now() - start,
-               g);
+        report(runs[i].what, now() - start, g);
         cpt_gsea_free(g);
     }
 
     enum { RANKINGS = 10 };
     o.multilevel = false;
+    o.n_permutations = 1000;
     cpt_gsea_engine *engine = cpt_gsea_engine_new(sets, &o, &err);
     double start = now();
     for (int i = 0; engine && i < RANKINGS; i++) {
@@ -187,7 +195,7 @@ int main(int argc, char **argv)
         if (cpt_gsea_engine_run(engine, statistic, &g, &err)) return 1;
         cpt_gsea_free(g);
     }
-    printf("%-42s %9.1f ms per ranking\n", "1,000 permutations, engine kept", 1e3 * (now() - start) / RANKINGS);
+    bench_line("gsea", "1,000 permutations, further ranking", 1e3 * (now() - start) / RANKINGS, "ms");
     cpt_gsea_engine_free(engine);
     free(sets->first);
     free(sets->genes);

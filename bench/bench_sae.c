@@ -8,7 +8,6 @@
  * nothing is dead before ten million samples). */
 #include <math.h>
 #include <omp.h>
-#include <stdint.h>
 
 #include "bench.h"
 #include "dictionary/sae_step.h"
@@ -25,22 +24,6 @@ static void need(cpt_status status, const cpt_err *e)
     exit(1);
 }
 
-/* "lowbias32" of a counter: the peer makes the same numbers. */
-static uint32_t hash(uint32_t key, uint32_t i)
-{
-    uint32_t x = i + key * 0x9e3779b9u;
-    x ^= x >> 16;
-    x *= 0x7feb352du;
-    x ^= x >> 15;
-    x *= 0x846ca68bu;
-    return x ^ x >> 16;
-}
-
-static float uniform(uint32_t key, uint32_t i) /* in [0, 1) */
-{
-    return (float)(hash(key, i) >> 8) * 0x1p-24f;
-}
-
 /* [rows][DIM] of unit norm, uniform in a cube before that. */
 static void unit_rows(uint32_t key, int32_t rows, int64_t stride, float *out)
 {
@@ -49,7 +32,7 @@ static void unit_rows(uint32_t key, int32_t rows, int64_t stride, float *out)
         float *row = out + r * stride;
         double squares = 0;
         for (int32_t j = 0; j < DIM; j++) {
-            row[j] = 2 * uniform(key, (uint32_t)(r * DIM + j)) - 1;
+            row[j] = 2 * bench_uniform(key, (uint32_t)(r * DIM + j)) - 1;
             squares += (double)row[j] * (double)row[j];
         }
         for (int32_t j = 0; j < DIM; j++) row[j] = (float)(row[j] / sqrt(squares));
@@ -66,11 +49,11 @@ static float *make_rows(void)
     for (int32_t r = 0; r < ROWS; r++) {
         float *row = x + (int64_t)r * DIM;
         for (int32_t j = 0; j < DIM; j++)
-            row[j] = 0.1f * (2 * uniform(KEY_NOISE, (uint32_t)r * DIM + (uint32_t)j) - 1);
+            row[j] = 0.1f * (2 * bench_uniform(KEY_NOISE, (uint32_t)r * DIM + (uint32_t)j) - 1);
         for (uint32_t a = 0; a < PER_ROW; a++) {
             const uint32_t i = (uint32_t)r * PER_ROW + a;
-            const float *atom = atoms + (int64_t)(hash(KEY_CHOICE, i) % ATOMS) * DIM;
-            const float factor = 1 + 2 * uniform(KEY_FACTOR, i);
+            const float *atom = atoms + (int64_t)(bench_hash(KEY_CHOICE, i) % ATOMS) * DIM;
+            const float factor = 1 + 2 * bench_uniform(KEY_FACTOR, i);
             for (int32_t j = 0; j < DIM; j++) row[j] += factor * atom[j];
         }
     }

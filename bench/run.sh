@@ -2,9 +2,10 @@
 # `make bench`: our hot paths beside the established tools, in turn (ours, peer, ours, peer ...) and each in a
 # process of its own, on all cores; one table at the end, also in BUILD/bench.tsv.
 #
-#   sh bench/run.sh BUILD [--ours] [PATH ...]      make bench WHAT="sae scvi" PEERS=no
+#   sh bench/run.sh BUILD [--ours] [--keep] [PATH ...]      make bench WHAT="sae scvi" PEERS=no
 #
 #   --ours  without the peers: no Python, no download
+#   --keep  what earlier runs measured of other paths stays in the table
 #   PATH    which of the paths; default all of $paths
 #
 # What a program prints: bench.h. What is asked of it: targets.tsv. The peers are installed from PyPI into
@@ -13,9 +14,17 @@ set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 build=$1
 shift
-paths="sae scgpt scvi gsea knn h5ad umap de server"
+paths="sae scgpt scvi gsea read knn umap de"
 peers=yes
-[ "${1:-}" = --ours ] && { peers=no; shift; }
+keep=no
+while :; do
+    case ${1:-} in
+    --ours) peers=no ;;
+    --keep) keep=yes ;;
+    *) break ;;
+    esac
+    shift
+done
 [ $# -gt 0 ] && paths=$*
 unset OPENBLAS_CORETYPE OPENBLAS_L2_SIZE 2>/dev/null || true
 threads=$(nproc)
@@ -25,7 +34,7 @@ data=${BENCH_DATA:-${TMPDIR:-/tmp}/conceptome-bench}
 raw=$build/bench/raw.tsv
 log=$build/bench/log
 mkdir -p "$data" "$build/bench"
-: >"$raw"
+[ $keep = yes ] && [ -e "$raw" ] || : >"$raw"
 : >"$log"
 
 if [ $peers = yes ] && [ ! -e "$here/venv/complete" ]; then
@@ -39,9 +48,8 @@ fi
 # How many pairs: short paths three or more, long ones one.
 rounds() {
     case $1 in
-    h5ad) echo 3 ;;
-    knn | umap | gsea) echo 2 ;;
-    server) echo 1 ;;
+    knn | umap | server) echo 1 ;;
+    sae | gsea) echo 2 ;;
     *) echo 3 ;;
     esac
 }
@@ -49,16 +57,22 @@ rounds() {
 # What the programs of a path work on, made once.
 prepare() {
     case $1 in
-    scgpt) [ -e "$data/scgpt/args.json" ] || "$build/bench/bench_scgpt" --make "$data/scgpt" ;;
-    gsea) [ -e "$data/gsea.tsv" ] || "$build/bench/bench_gsea" --make "$data/gsea.tsv" ;;
+    gsea) [ -e "$data/gsea.tsv" ] || "$build/bench/bench_gsea" "$data/gsea.tsv" ;;
+    read) [ -e "$data/gzip.h5ad" ] || "$python" "$here/peers/make_h5ad.py" "$data" ;;
     esac
 }
 
 ours() {
     case $1 in
     scgpt) "$build/bench/bench_scgpt" "$threads" 1200 "$data/scgpt" ;;
-    h5ad) "$build/bench/bench_h5ad" "$threads" "$data" ;;
-    server) python3 "$here/serve_clicks.py" "$build" ;;
+    read)
+        for kind in plain gzip; do
+            cat "$data/$kind.h5ad" >/dev/null
+            "$build/bench/bench_read" "$data/$kind.h5ad" "$threads" 3 $kind
+        done
+        ;;
+    umap) "$build/bench/bench_umap" "$data" 50000 50 "$threads" ;;
+    server) python3 "$here/serve_clicks.py" "$build/conceptome" "${BENCH_STUDY:?a study to serve}" ;;
     *) "$build/bench/bench_$1" "$threads" ;;
     esac
 }
@@ -66,8 +80,13 @@ ours() {
 peer() {
     case $1 in
     scgpt) "$python" "$here/peers/scgpt_peer.py" "$data/scgpt" "$threads" 1200 ;;
-    gsea) "$python" "$here/peers/gsea_peer.py" "$data/gsea.tsv" "$threads" ;;
-    h5ad) "$python" "$here/peers/h5ad_peer.py" "$data" ;;
+    gsea) "$python" "$here/peers/gsea_peer.py" "$data/gsea.tsv" ;;
+    read)
+        for kind in plain gzip; do
+            "$python" "$here/peers/read_peer.py" "$data/$kind.h5ad" 3 $kind
+        done
+        ;;
+    umap) "$python" "$here/peers/umap_peer.py" "$data" "$threads" ;;
     *) "$python" "$here/peers/$1_peer.py" "$threads" ;;
     esac
 }
@@ -83,6 +102,12 @@ measure() {
         "$build/bench/out" >>"$raw"
 }
 
+forget() { # PATH: of it what an earlier run measured
+    awk -F '\t' -v path="$1" '$3 != path' "$raw" >"$raw.tmp"
+    mv "$raw.tmp" "$raw"
+}
+
+forget peak
 "$build/bench/bench_peak" "$threads" | awk -v OFS='\t' '{ print "ours", 1, $0 }' >>"$raw"
 for path in $paths; do
     if [ ! -x "$build/bench/bench_$path" ] && [ "$path" != server ]; then
@@ -90,6 +115,7 @@ for path in $paths; do
         exit 2
     fi
     echo "bench: $path" >&2
+    forget "$path"
     prepare "$path" >>"$log" 2>&1
     round=1
     while [ $round -le "$(rounds "$path")" ]; do

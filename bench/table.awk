@@ -45,9 +45,8 @@ side == "ours" && path == "peak" {
     next
 }
 side == "ours" && (unit == "GFLOP" || unit == "GB") && name != "" {
-    work[key] = value
-    work_unit[key] = unit
-    work_peak[key] = name
+    if (!((key, name) in work)) work_peaks[key] = work_peaks[key] (work_peaks[key] ? " " : "") name
+    work[key, name] = value
     next
 }
 side == "ours" {
@@ -95,11 +94,13 @@ END {
         split(key, part, SUBSEP)
         value = median(ours[key])
         unit = units[key]
-        share = ""
-        if ((key in work) && is_time(unit) && peak[work_peak[key]] > 0)
-            share = work[key] / peak[work_peak[key]] / seconds(value, unit)
-        if (work_peak[key] && is_rate(unit) && peak[work_peak[key]] > 0) share = value / peak[work_peak[key]]
-        shown = share == "" ? "" : sprintf("%.0f %% %s", 100 * share, work_peak[key])
+        share = shown = ""
+        n = split(work_peaks[key], one, " ")
+        for (j = n; j >= 1; j--) { # the first is the one that is judged
+            if (!(peak[one[j]] > 0)) continue
+            share = is_rate(unit) ? value / peak[one[j]] : work[key, one[j]] / peak[one[j]] / seconds(value, unit)
+            shown = sprintf("%.0f %% %s", 100 * share, one[j]) (shown ? ", " shown : "")
+        }
         judge(key, "", value, "", share)
         own_asked = asked
         own_reached = reached

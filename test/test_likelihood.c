@@ -243,6 +243,25 @@ static void test_products(void **state)
         }
 }
 
+static void test_turn(void **state)
+{
+    (void)state;
+    static const int32_t sizes[][2] = {{1, 1}, {4, 4}, {3, 9}, {17, 35}, {128, 66}, {33, 4}};
+    static float in[128 * 70], out[66 * 130];
+    for (int i = 0; i < 128 * 70; i++) in[i] = (float)i;
+    for (int level = 0; level <= 2; level++) {
+        const cpt_network_kernels *k = cpt_network_kernels_at(level);
+        for (size_t s = 0; k && s < sizeof sizes / sizeof *sizes; s++) {
+            const int32_t rows = sizes[s][0], columns = sizes[s][1];
+            for (int i = 0; i < 66 * 130; i++) out[i] = -1;
+            k->turn(rows, columns, in, 70, out, 130);
+            for (int32_t c = 0; c < 66; c++)
+                for (int32_t r = 0; r < 130; r++)
+                    assert_true(out[c * 130 + r] == (c < columns && r < rows ? in[r * 70 + c] : -1));
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -251,6 +270,7 @@ int main(void)
         cmocka_unit_test(test_kernels),
         cmocka_unit_test(test_special_functions),
         cmocka_unit_test(test_log1p_and_adam),
+        cmocka_unit_test(test_turn),
         cmocka_unit_test(test_products),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,8 +1,8 @@
 """GSEApy on the problem that bench_gsea wrote: same genes, sets, permutations, eps, one thread.
 
-usage: bench_gsea problem.tsv && python gsea_peer.py problem.tsv [results]
-Prints the CPU seconds of the compiled core with permutations, and with multilevel splitting (its port of
-fgsea); with a second argument writes
+    python bench/peers/gsea_peer.py problem.tsv [results]
+
+Its compiled core with permutations, and with multilevel splitting (its port of fgsea). With a second argument writes
 results.METHOD.tsv.
 """
 import sys
@@ -10,12 +10,13 @@ import time
 
 import gseapy
 import pandas as pd
+from problem import line
 
 
 def read(path):
     genes, sets = {}, {}
-    for line in open(path):
-        fields = line.rstrip("\n").split("\t")
+    for text in open(path):
+        fields = text.rstrip("\n").split("\t")
         if fields[0] == "SET":
             sets[f"s{len(sets)}"] = fields[1:]
         else:
@@ -25,15 +26,14 @@ def read(path):
 
 def main():
     ranking, sets = read(sys.argv[1])
-    for method in ("multilevel", "permutation"):
-        start = time.process_time()
-        result = gseapy.prerank(ranking, sets, outdir=None, min_size=1, max_size=5000, permutation_num=1000,
+    for what, method, n in (("1,000 permutations", "permutation", 1000), ("10,000 permutations", "permutation", 10000),
+                            ("multilevel", "multilevel", 1000)):
+        start = time.perf_counter()
+        result = gseapy.prerank(ranking, sets, outdir=None, min_size=1, max_size=5000, permutation_num=n,
                                 threads=1, no_plot=True, seed=1, method=method, eps=1e-50)
-        seconds = time.process_time() - start
-        print(f"GSEApy {gseapy.__version__} {method:12s} {1e3 * seconds:9.1f} ms {len(sets) / seconds:9.0f} sets/s",
-              flush=True)
+        line("gsea", what, time.perf_counter() - start, "s", f"GSEApy {gseapy.__version__}")
         if len(sys.argv) > 2:
-            result.res2d.to_csv(f"{sys.argv[2]}.{method}.tsv", sep="\t", index=False)
+            result.res2d.to_csv(f"{sys.argv[2]}.{method}{n}.tsv", sep="\t", index=False)
 
 
 main()

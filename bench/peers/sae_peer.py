@@ -12,29 +12,13 @@ import time
 
 import numpy as np
 import torch
+from problem import hashes, line, uniform
 from torch import nn
 
 ROWS, DIM, LATENTS, K, BATCH, ATOMS, PER_ROW = 98304, 512, 4096, 32, 4096, 1024, 16
 KEY_ATOM, KEY_CHOICE, KEY_FACTOR, KEY_NOISE, KEY_WEIGHT = range(1, 6)
 threads = int(sys.argv[1]) if len(sys.argv) > 1 else torch.get_num_threads()
 torch.set_num_threads(threads)
-
-
-def line(what, value, unit, name):
-    print("sae", what, f"{value:.6g}", unit, name, sep="\t", flush=True)
-
-
-def hashes(key, first, n):
-    x = (np.arange(first, first + n, dtype=np.uint32) + np.uint32(key * 0x9E3779B9 & 0xFFFFFFFF)).astype(np.uint32)
-    x ^= x >> np.uint32(16)
-    x *= np.uint32(0x7FEB352D)
-    x ^= x >> np.uint32(15)
-    x *= np.uint32(0x846CA68B)
-    return x ^ x >> np.uint32(16)
-
-
-def uniform(key, first, n):
-    return (hashes(key, first, n) >> np.uint32(8)).astype(np.float32) * np.float32(2**-24)
 
 
 def unit_rows(key, rows):
@@ -101,9 +85,9 @@ def train(x, weight, name, sparse, bf16, epochs=2):
                 losses.append(loss)
         times.append(time.perf_counter() - start)
     precision = "bf16" if bf16 else "f32"
-    line(f"epoch {precision}", float(np.median(times[1:])), "s", name)
+    line("sae", f"epoch {precision}", float(np.median(times[1:])), "s", name)
     for i in (0, 11, 23):
-        line(f"loss at step {i + 1}, {precision}", losses[i], "", name)
+        line("sae", f"loss at step {i + 1}, {precision}", losses[i], "", name)
 
 
 rows, weight = make_rows(), torch.from_numpy(unit_rows(KEY_WEIGHT, LATENTS))

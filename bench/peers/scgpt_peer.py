@@ -2,9 +2,11 @@
 
     python bench/peers/scgpt_peer.py FOLDER [threads] [tokens]
 
-FOLDER is what bench_scgpt has written. Prints the processor time of one forward pass in the style of
-embed_data on a CPU (f32, no gradients) and the first numbers of the embedding, which must be those of
-bench_scgpt to five digits.
+FOLDER is what bench_scgpt has written. nn.TransformerEncoder without gradients, one cell (embed_data on a CPU), in f32
+and in bf16 (weights and activations converted, the fastest PyTorch has), each with its fused layer ("fast path")
+and without (scaled_dot_product_attention); the faster of the two counts. Backward: the gradient of one number of the
+embedding with respect to the summed token embeddings, forward included, as gradient attribution needs it.
+The first numbers of the embedding must be those of bench_scgpt to five digits.
 """
 import json
 import sys
@@ -14,6 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
+RUNS = 5
 folder = sys.argv[1]
 threads = int(sys.argv[2]) if len(sys.argv) > 2 else 1
 tokens = int(sys.argv[3]) if len(sys.argv) > 3 else 1200
@@ -23,6 +26,11 @@ vocabulary = json.load(open(f"{folder}/vocab.json"))
 state = torch.load(f"{folder}/best_model.pt", map_location="cpu")
 d, genes = args["embsize"], len(vocabulary) - 3
 
+
+def line(what, value, unit):
+    print("scgpt", what, f"{value:.6g}", unit, "PyTorch", sep="\t", flush=True)
+
+
 layer = nn.TransformerEncoderLayer(d, args["nheads"], args["d_hid"], 0.2, batch_first=True)
 encoder = nn.TransformerEncoder(layer, args["nlayers"], enable_nested_tensor=False).eval()
 prefix = "transformer_encoder."
@@ -30,7 +38,7 @@ weights = {k[len(prefix):].replace("Wqkv.", "in_proj_"): v for k, v in state.ite
 encoder.load_state_dict(weights)
 
 
-def embed(ids, values):
+def sums(ids, values):
     norm = nn.functional.layer_norm
     linear = nn.functional.linear
     e = norm(state["encoder.embedding.weight"][ids], (d,), state["encoder.enc_norm.weight"],
@@ -39,20 +47,46 @@ def embed(ids, values):
                           state["value_encoder.linear1.bias"]))
     v = linear(v, state["value_encoder.linear2.weight"], state["value_encoder.linear2.bias"])
     v = norm(v, (d,), state["value_encoder.norm.weight"], state["value_encoder.norm.bias"])
-    cell = encoder((e + v)[None])[0, 0].numpy()
+    return (e + v)[None]
+
+
+def embed(dtype):
+    cell = encoder(sums(ids, values).to(dtype))[0, 0].float().numpy()
     return cell / np.linalg.norm(cell)
+
+
+def median(run):
+    times = []
+    for _ in range(RUNS):
+        start = time.perf_counter()
+        result = run()
+        times.append(time.perf_counter() - start)
+    return 1e3 * sorted(times[1:])[(RUNS - 1) // 2], result
+
+
+def gradient():
+    x = sums(ids, values).requires_grad_()
+    encoder(x)[0, 0, 0].backward()
+    return x.grad
 
 
 counts = np.array([1 + i % 37 for i in range(tokens - 1)], dtype=np.float32)
 bins = np.digitize(counts, np.quantile(counts, np.linspace(0, 1, 50)))
 ids = torch.tensor([vocabulary["<cls>"]] + [i * (genes // tokens) for i in range(tokens - 1)])
 values = torch.tensor([args["pad_value"], *bins], dtype=torch.float32)
-with torch.no_grad():
-    times = []
-    for _ in range(3):
-        start = time.process_time()
-        cell = embed(ids, values)
-        times.append(time.process_time() - start)
-print(f"PyTorch {torch.__version__}, {tokens} tokens, {threads} threads: "
-      f"CPU {1e3 * sorted(times)[1] / threads:.1f} ms per thread")
-print("embedding starts", *(f"{x:.6f}" for x in cell[:4]))
+for name, dtype in (("f32", torch.float32), ("bf16", torch.bfloat16)):
+    encoder.to(dtype)
+    best = float("inf")
+    for fused in (True, False):
+        torch.backends.mha.set_fastpath_enabled(fused)
+        with torch.no_grad():
+            took, cell = median(lambda: embed(dtype))
+        best = min(best, took)
+        print(f"{name}, {'fast path' if fused else 'layer by layer'}: {took:.1f} ms; embedding starts",
+              *(f"{x:.6f}" for x in cell[:4]))
+    line(f"forward {name}", best, "ms")
+    encoder.to(torch.float32)
+encoder.load_state_dict(weights)
+for parameter in encoder.parameters():
+    parameter.requires_grad_(False)
+line("forward and gradient f32", median(gradient)[0], "ms")

@@ -12,6 +12,7 @@ import time
 
 import numpy as np
 import torch
+from problem import line
 from scvi.module import VAE
 
 GENES, BATCH, STEPS, WARM = 4000, 128, 40, 10
@@ -19,10 +20,6 @@ threads = int(sys.argv[1]) if len(sys.argv) > 1 else torch.get_num_threads()
 torch.set_num_threads(threads)
 torch.manual_seed(1)
 rng = np.random.default_rng(1)
-
-
-def line(what, value, unit, name):
-    print("scvi", what, f"{value:.6g}", unit, name, sep="\t", flush=True)
 
 
 def counts(cells, density):
@@ -51,7 +48,7 @@ def step(likelihood):
         loss.loss.backward()
         optimiser.step()
         times.append(time.perf_counter() - start)
-    line(f"step {likelihood.upper()}", 1e3 * np.median(times[WARM:]), "ms", "scvi-tools")
+    line("scvi", f"step {likelihood.upper()}", 1e3 * np.median(times[WARM:]), "ms", "scvi-tools")
 
 
 @torch.no_grad()
@@ -71,7 +68,7 @@ def attribution(density):
                 net.z_encoder.mean_encoder(net.z_encoder.encoder(torch.log1p(x)))
             times.append(time.perf_counter() - start)
         best = min(best, np.median(times[1:]))
-    line(f"attribution of a pair, {100 * density:.0f}% present", 1e3 * best, "ms", "PyTorch batched loop")
+    line("scvi", f"attribution of a pair, {100 * density:.0f}% present", 1e3 * best, "ms", "PyTorch batched loop")
 
 
 for likelihood in ("nb", "zinb"):

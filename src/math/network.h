@@ -33,6 +33,9 @@ typedef struct cpt_network_kernels {
     void (*activate)(int32_t n, int32_t width, const float *scale, const float *shift, float *rows);
     void (*adam)(int64_t n, const cpt_adam_step *step, float *p, const float *gradient, float *m,
                  float *v);
+    /* out [columns][rows] = in [rows][columns] turned; strides between rows of each */
+    void (*turn)(int32_t rows, int32_t columns, const float *in, int64_t in_stride, float *out,
+                 int64_t out_stride);
 } cpt_network_kernels;
 
 const cpt_network_kernels *cpt_network_kernels_get(void);

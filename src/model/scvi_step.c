@@ -24,7 +24,7 @@
 #include "math/blas.h"
 #include "math/gemm.h"
 
-enum { CHUNK = 32, GENE_BLOCK = 64, HEAD_BLOCK = 256, TURN = 16, ADAM_BLOCK = 16384 };
+enum { CHUNK = 32, GENE_BLOCK = 64, HEAD_BLOCK = 256, ADAM_BLOCK = 16384 };
 
 /* Scratch of a block of genes, of each its own, as threads take blocks as they come. */
 typedef struct head_block {
@@ -537,16 +537,6 @@ static void add_chunks(const scvi_stepper *s, int which, const float *factor, fl
     }
 }
 
-/* out [n][rows] = in [rows][width], columns [first, first + n) */
-static void turn(int32_t rows, int32_t width, int32_t first, int32_t n, const float *in, float *out)
-{
-    for (int32_t i = 0; i < rows; i += TURN)
-        for (int32_t j = 0; j < n; j += TURN)
-            for (int32_t c = j; c < shorter(j + TURN, n); c++)
-                for (int32_t r = i; r < shorter(i + TURN, rows); r++)
-                    out[at(c, rows) + (size_t)r] = in[at(r, width) + (size_t)(first + c)];
-}
-
 /* Of one head and the genes of a block: the block's share of d / d last decoder layer (added to what is
  * there if `add`), and the gradient of the block's weights. `slopes` = d / d the head's values. */
 static void head_back(scvi_stepper *s, const cpt_packed *hidden, int32_t first, int32_t n, const float *weight,
@@ -558,7 +548,7 @@ static void head_back(scvi_stepper *s, const cpt_packed *hidden, int32_t first, 
     cpt_pack(CPT_GEMM_F32, h, n, weight + at(first, h), 1, h, b->packed, &packed);
     cpt_multiply(&packed, cells, slopes + first, genes, b->share, h,
                  add ? &(cpt_epilogue){.add = b->share, .add_stride = h} : NULL);
-    turn(cells, genes, first, n, slopes, b->turned);
+    cpt_network_kernels_get()->turn(cells, n, slopes + first, genes, b->turned, cells);
     cpt_multiply(hidden, n, b->turned, cells, gradient_of(s, weight) + at(first, h), h, NULL);
 }
 

@@ -149,6 +149,47 @@ static void adam(int64_t n, const cpt_adam_step *step, float *restrict p,
     }
 }
 
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_shufflevector)
+#define HAVE_SHUFFLE
+#endif
+#endif
+
+/* 4 x 4: in with row stride in_stride, out with out_stride. */
+static inline void turn_four(const float *in, int64_t in_stride, float *out, int64_t out_stride)
+{
+#ifdef HAVE_SHUFFLE
+    typedef float four __attribute__((vector_size(16)));
+    four r[4];
+    for (int i = 0; i < 4; i++) memcpy(&r[i], in + i * in_stride, sizeof r[i]);
+    const four a = __builtin_shufflevector(r[0], r[1], 0, 4, 1, 5), b = __builtin_shufflevector(r[2], r[3], 0, 4, 1, 5);
+    const four c = __builtin_shufflevector(r[0], r[1], 2, 6, 3, 7), d = __builtin_shufflevector(r[2], r[3], 2, 6, 3, 7);
+    r[0] = __builtin_shufflevector(a, b, 0, 1, 4, 5);
+    r[1] = __builtin_shufflevector(a, b, 2, 3, 6, 7);
+    r[2] = __builtin_shufflevector(c, d, 0, 1, 4, 5);
+    r[3] = __builtin_shufflevector(c, d, 2, 3, 6, 7);
+    for (int i = 0; i < 4; i++) memcpy(out + i * out_stride, &r[i], sizeof r[i]);
+#else
+    for (int i = 0; i < 4; i++)
+        for (int j = 0; j < 4; j++) out[j * out_stride + i] = in[i * in_stride + j];
+#endif
+}
+
+/* By squares of TURN, so that the lines of both sides stay in the first-level cache. */
+static void turn(int32_t rows, int32_t columns, const float *in, int64_t in_stride, float *out, int64_t out_stride)
+{
+    enum { TURN = 16 };
+    const int32_t whole_rows = rows / 4 * 4, whole_columns = columns / 4 * 4;
+    for (int32_t i = 0; i < whole_rows; i += TURN)
+        for (int32_t j = 0; j < whole_columns; j += TURN)
+            for (int32_t c = j; c < whole_columns && c < j + TURN; c += 4)
+                for (int32_t r = i; r < whole_rows && r < i + TURN; r += 4)
+                    turn_four(in + r * in_stride + c, in_stride, out + c * out_stride + r, out_stride);
+    for (int32_t r = 0; r < rows; r++)
+        for (int32_t c = r < whole_rows ? whole_columns : 0; c < columns; c++)
+            out[c * out_stride + r] = in[r * in_stride + c];
+}
+
 const cpt_network_kernels CPT_LEVEL_NAME(cpt_network_kernels) = {
     .log1p = many_log1p,
     .accumulate = accumulate,
@@ -156,5 +197,6 @@ const cpt_network_kernels CPT_LEVEL_NAME(cpt_network_kernels) = {
     .perturb = perturb,
     .activate = activate,
     .adam = adam,
+    .turn = turn,
 };
 CPT_KERNEL_DISPATCH(cpt_network_kernels)
