@@ -28,16 +28,6 @@ static int read_port(const cli *c, int *port)
     return CLI_OK;
 }
 
-/* Where the folder cannot be written, or somebody works on it, what is there is served. */
-static void bring_up_to_date(const cli *c, const char *study)
-{
-    cpt_err err;
-    cpt_context ctx = c->ctx;
-    if (cpt_study_index(study, &ctx, &err) != CPT_OK && !c->quiet)
-        fprintf(stderr, "warning: %s is served without its index, some pages stay empty: %s\n",
-                study, err.text);
-}
-
 static void open_browser(const char *address)
 {
     const char *display = getenv("DISPLAY"), *wayland = getenv("WAYLAND_DISPLAY");
@@ -91,7 +81,6 @@ int cli_serve(cli *c)
     mallopt(M_ARENA_MAX,
             4); /* a thread per connection: an arena each would keep what it once needed */
 #endif
-    for (int i = 0; i < c->n_operands; i++) bring_up_to_date(c, c->operands[i]);
     block_signals();
     if (cpt_server_start(&o, &c->ctx, &server, &err) != CPT_OK) return cli_fail(&err);
     if (o.listen && !c->quiet)

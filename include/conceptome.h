@@ -218,6 +218,8 @@ void cpt_view_close(cpt_view *v);
 const char *cpt_view_generation(const cpt_view *v);
 cpt_status cpt_study_generation(const char *study, char generation[33], char running[32], cpt_err *e);
 
+/* False when cpt_study_index has something to do: genes, terms and neighbours are missing until then. */
+bool cpt_view_indexed(const cpt_view *v);
 int64_t cpt_view_n_cells(const cpt_view *v);
 int32_t cpt_view_n_concepts(const cpt_view *v); /* 0 before the stage "concepts" */
 int32_t cpt_view_n_genes(const cpt_view *v);    /* of the universe */

@@ -19,7 +19,6 @@ typedef struct exchange {
     cpt_lease *lease;
     int uri_status; /* 0 or the status that cpt_uri_parse gave */
     bool begun;     /* headers have been looked at */
-    const cpt_route *route;
     unsigned char *body;
     size_t body_size, body_capacity;
     cpt_answer early; /* decided before the body was read */
@@ -249,7 +248,7 @@ static void make_etag(const exchange *x, const char *variant, char etag[64])
 
 static bool cached(const exchange *x)
 {
-    return x->route && x->route->cache == CPT_CACHE_GENERATION && x->request.view;
+    return x->request.route && x->request.route->cache == CPT_CACHE_GENERATION && x->request.view;
 }
 
 static enum MHD_Result send_answer(exchange *x, cpt_answer *a)
@@ -257,7 +256,7 @@ static enum MHD_Result send_answer(exchange *x, cpt_answer *a)
     char etag[64] = "", disposition[160] = "";
     bool good = a->status == 200, vector = a->vector_type[0] != '\0';
     const char *format = cpt_request_text(&x->request, "format");
-    if (good && x->route && x->route->table && format && strcmp(format, "tsv") == 0) {
+    if (good && x->request.route && x->request.route->table && format && strcmp(format, "tsv") == 0) {
         char *tsv = cpt_table_tsv(a->bytes, cpt_request_text(&x->request, "table"));
         if (tsv) {
             free(a->bytes);
@@ -377,7 +376,7 @@ static int refuse(const exchange *x, const char *method, const char **why)
 static int find_route(exchange *x, const char *method, const char **why)
 {
     x->request.method = strcmp(method, "HEAD") == 0 ? "GET" : method;
-    switch (cpt_route_find(&x->request, &x->route)) {
+    switch (cpt_route_find(&x->request)) {
     case CPT_NO_PATH:
         *why = "there is nothing at this address; /api/v1/info lists the studies";
         return 404;
@@ -385,7 +384,7 @@ static int find_route(exchange *x, const char *method, const char **why)
     case CPT_NO_STUDY: *why = "there is no such study here; /api/v1/info lists them"; return 404;
     case CPT_MATCH: break;
     }
-    if (x->route->writes &&
+    if (x->request.route->writes &&
         !cpt_guard_token(x->request.server, header(x->request.connection, "X-Conceptome-Token"))) {
         *why = "writing takes the token of this run (X-Conceptome-Token); reload the page";
         return 403;
@@ -416,7 +415,7 @@ static enum MHD_Result begin(exchange *x, const char *method, bool *answered)
     }
     if (!status) status = find_route(x, method, &why);
     const char *length = header(c, MHD_HTTP_HEADER_CONTENT_LENGTH);
-    if (!status && post && length && strtoull(length, NULL, 10) > x->route->max_body) {
+    if (!status && post && length && strtoull(length, NULL, 10) > x->request.route->max_body) {
         status = 413;
         why = "the body is larger than this address takes";
     }
@@ -431,7 +430,7 @@ static enum MHD_Result begin(exchange *x, const char *method, bool *answered)
 static bool collect(exchange *x, const char *bytes, size_t n)
 {
     size_t need = x->body_size + n;
-    if (need > x->route->max_body) return false;
+    if (need > x->request.route->max_body) return false;
     if (need > x->body_capacity) {
         size_t capacity = x->body_capacity ? x->body_capacity : BODY_FIRST;
         while (capacity < need) capacity *= 2;
@@ -475,7 +474,8 @@ static enum MHD_Result run(exchange *x)
         if (has_etag(list, gzip)) return send_not_modified(x, gzip);
         if (has_etag(list, plain)) return send_not_modified(x, plain);
     }
-    x->route->handle(r, &a);
+    if (x->request.route->handle) x->request.route->handle(r, &a);
+    else cpt_route_answer(r, r->view, cpt_request_unit(r), &a);
     if (!a.bytes && a.status == 200) cpt_answer_error(&a, 500, "the handler gave no answer");
     return send_answer(x, &a);
 }

@@ -13,13 +13,16 @@
 
 enum { NOTE_BODY = 512 << 10, IMPORT_BODY = 65 << 20 };
 
-static cpt_notes *open_notes(const cpt_request *r, cpt_answer *a)
+static cpt_status open_notes(const cpt_request *r, cpt_notes **n, cpt_err *e)
+{
+    return cpt_desk_notes(cpt_hosted_desk(r->study), cpt_view_generation(r->view), &r->ctx, n, e);
+}
+
+static cpt_notes *need_notes(const cpt_request *r, cpt_answer *a)
 {
     cpt_err e;
     cpt_notes *n;
-    if (cpt_desk_notes(cpt_hosted_desk(r->study), cpt_view_generation(r->view), &r->ctx, &n, &e) ==
-        CPT_OK)
-        return n;
+    if (open_notes(r, &n, &e) == CPT_OK) return n;
     cpt_answer_failure(a, &e);
     return NULL;
 }
@@ -68,28 +71,28 @@ static bool number_field(const json_t *body, const char *name, double low, doubl
 
 /* ---- notes ---- */
 
-static void list(const cpt_request *r, cpt_answer *a)
+static cpt_status list(const cpt_request *r, const cpt_view *v, int32_t unit, char **json,
+                       cpt_err *e)
 {
-    cpt_err e;
-    char *json = NULL;
-    cpt_notes *n = open_notes(r, a);
-    if (n) answer(a, cpt_notes_list(n, cpt_request_text(r, "author"), &json, &e), &json, &e);
+    cpt_notes *n;
+    cpt_status status = open_notes(r, &n, e);
+    return status ? status : cpt_notes_list(n, cpt_request_text(r, "author"), json, e);
 }
 
-static void keys(const cpt_request *r, cpt_answer *a)
+static cpt_status keys(const cpt_request *r, const cpt_view *v, int32_t unit, char **json,
+                       cpt_err *e)
 {
-    cpt_err e;
-    char *json = NULL;
-    cpt_notes *n = open_notes(r, a);
-    if (n) answer(a, cpt_notes_keys(n, &json, &e), &json, &e);
+    cpt_notes *n;
+    cpt_status status = open_notes(r, &n, e);
+    return status ? status : cpt_notes_keys(n, json, e);
 }
 
-static void history(const cpt_request *r, cpt_answer *a)
+static cpt_status history(const cpt_request *r, const cpt_view *v, int32_t unit, char **json,
+                          cpt_err *e)
 {
-    cpt_err e;
-    char *json = NULL;
-    cpt_notes *n = open_notes(r, a);
-    if (n) answer(a, cpt_notes_history(n, cpt_request_text(r, "key"), &json, &e), &json, &e);
+    cpt_notes *n;
+    cpt_status status = open_notes(r, &n, e);
+    return status ? status : cpt_notes_history(n, cpt_request_text(r, "key"), json, e);
 }
 
 static void save(const cpt_request *r, cpt_answer *a)
@@ -106,7 +109,7 @@ static void save(const cpt_request *r, cpt_answer *a)
         (c.value = text_field(body, "value", NULL, a)) &&
         number_field(body, "base", -1, 9007199254740992.0, -1, &base, a)) {
         c.base = (int64_t)base;
-        cpt_notes *n = open_notes(r, a);
+        cpt_notes *n = need_notes(r, a);
         if (n) answer(a, cpt_notes_save(n, &c, &conflict, &json, &e), &json, &e);
         if (conflict) a->status = 409;
     }
@@ -120,7 +123,7 @@ static void take_back(const cpt_request *r, cpt_answer *a,
     char *json = NULL;
     json_t *body = read_body(r, a);
     const char *author = body ? text_field(body, "author", NULL, a) : NULL;
-    cpt_notes *n = author ? open_notes(r, a) : NULL;
+    cpt_notes *n = author ? need_notes(r, a) : NULL;
     if (n) answer(a, act(n, author, &json, &e), &json, &e);
     json_decref(body);
 }
@@ -141,7 +144,7 @@ static void export(const cpt_request *r, cpt_answer *a)
     cpt_err e;
     char *json = NULL;
     const char *format = cpt_request_text(r, "format");
-    cpt_notes *n = open_notes(r, a);
+    cpt_notes *n = need_notes(r, a);
     if (!n) return;
     bool tsv = format && strcmp(format, "tsv") == 0;
     answer(a, tsv ? cpt_notes_list(n, NULL, &json, &e) : cpt_notes_export(n, &json, &e), &json, &e);
@@ -152,18 +155,26 @@ static void import(const cpt_request *r, cpt_answer *a)
 {
     cpt_err e;
     char *json = NULL;
-    cpt_notes *n = open_notes(r, a);
+    cpt_notes *n = need_notes(r, a);
     if (n) answer(a, cpt_notes_merge(n, "the file", r->body, r->body_size, &json, &e), &json, &e);
 }
 
 /* ---- review ---- */
 
-static void sessions(const cpt_request *r, cpt_answer *a)
+static cpt_status sessions(const cpt_request *r, const cpt_view *v, int32_t unit, char **json,
+                           cpt_err *e)
 {
-    cpt_err e;
-    char *json = NULL;
-    cpt_notes *n = open_notes(r, a);
-    if (n) answer(a, cpt_review_sessions(n, &json, &e), &json, &e);
+    cpt_notes *n;
+    cpt_status status = open_notes(r, &n, e);
+    return status ? status : cpt_review_sessions(n, json, e);
+}
+
+static cpt_status agreement(const cpt_request *r, const cpt_view *v, int32_t unit, char **json,
+                            cpt_err *e)
+{
+    cpt_notes *n;
+    cpt_status status = open_notes(r, &n, e);
+    return status ? status : cpt_review_agreement(n, json, e);
 }
 
 static void begin(const cpt_request *r, cpt_answer *a)
@@ -175,7 +186,7 @@ static void begin(const cpt_request *r, cpt_answer *a)
     const char *author = body ? text_field(body, "author", NULL, a) : NULL;
     if (author && number_field(body, "items", 1, 100000, 50, &items, a) &&
         number_field(body, "seed", 0, 9007199254740992.0, 0, &seed, a)) {
-        cpt_notes *n = open_notes(r, a);
+        cpt_notes *n = need_notes(r, a);
         if (n)
             answer(a, cpt_review_start(n, author, (int32_t)items, (uint64_t)seed, &json, &e), &json,
                    &e);
@@ -183,20 +194,12 @@ static void begin(const cpt_request *r, cpt_answer *a)
     json_decref(body);
 }
 
-static void agreement(const cpt_request *r, cpt_answer *a)
-{
-    cpt_err e;
-    char *json = NULL;
-    cpt_notes *n = open_notes(r, a);
-    if (n) answer(a, cpt_review_agreement(n, &json, &e), &json, &e);
-}
-
 /* The view and number of the item named by the path. */
 static cpt_lease *evidence(const cpt_request *r, const char *item, int32_t *unit, cpt_answer *a)
 {
     cpt_err e;
     cpt_lease *lease = NULL;
-    cpt_notes *n = open_notes(r, a);
+    cpt_notes *n = need_notes(r, a);
     if (n && cpt_desk_evidence(cpt_hosted_desk(r->study), r->study, n, r->texts[0], item, &r->ctx,
                                &lease, unit, &e))
         cpt_answer_failure(a, &e);
@@ -222,7 +225,7 @@ static void next_item(const cpt_request *r, cpt_answer *a)
     cpt_err e;
     char *json = NULL;
     int32_t unit;
-    cpt_notes *n = open_notes(r, a);
+    cpt_notes *n = need_notes(r, a);
     if (!n) return;
     if (cpt_review_next(n, r->texts[0], cpt_request_number(r, "after", -1), &json, &e) != CPT_OK) {
         cpt_answer_failure(a, &e);
@@ -238,59 +241,12 @@ static void next_item(const cpt_request *r, cpt_answer *a)
     free(json);
 }
 
-static void item_genes(const cpt_request *r, cpt_answer *a)
+/* The route's call about the unit behind an item. */
+static void item(const cpt_request *r, cpt_answer *a)
 {
-    cpt_err e;
-    char *json = NULL;
-    int32_t unit;
-    const cpt_gene_query q = {.order = cpt_request_text(r, "order"),
-                              .text = cpt_request_text(r, "q"),
-                              .limit = cpt_request_number(r, "limit", 0),
-                              .offset = cpt_request_number(r, "offset", 0)};
-    cpt_lease *lease = evidence(r, r->texts[1], &unit, a);
-    if (lease) answer(a, cpt_view_genes(cpt_lease_view(lease), unit, &q, &json, &e), &json, &e);
-    cpt_lease_return(lease);
-}
-
-static void item_terms(const cpt_request *r, cpt_answer *a)
-{
-    cpt_err e;
-    char *json = NULL;
-    int32_t unit;
-    const cpt_term_query q = {.ranking = cpt_request_text(r, "ranking"),
-                              .method = cpt_request_text(r, "method"),
-                              .collection = cpt_request_text(r, "collection"),
-                              .all = cpt_request_number(r, "all", 0) != 0};
-    cpt_lease *lease = evidence(r, r->texts[1], &unit, a);
-    if (lease) answer(a, cpt_view_terms(cpt_lease_view(lease), unit, &q, &json, &e), &json, &e);
-    cpt_lease_return(lease);
-}
-
-static void item_cells(const cpt_request *r, cpt_answer *a)
-{
-    cpt_err e;
-    char *json = NULL;
     int32_t unit;
     cpt_lease *lease = evidence(r, r->texts[1], &unit, a);
-    if (lease)
-        answer(a,
-               cpt_view_cells(cpt_lease_view(lease), unit, cpt_request_text(r, "band"),
-                              cpt_request_number(r, "limit", 0), &json, &e),
-               &json, &e);
-    cpt_lease_return(lease);
-}
-
-static void item_composition(const cpt_request *r, cpt_answer *a)
-{
-    cpt_err e;
-    char *json = NULL;
-    int32_t unit;
-    cpt_lease *lease = evidence(r, r->texts[1], &unit, a);
-    if (lease)
-        answer(a,
-               cpt_view_composition(cpt_lease_view(lease), unit, cpt_request_text(r, "column"),
-                                    &json, &e),
-               &json, &e);
+    if (lease) cpt_route_answer(r, cpt_lease_view(lease), unit, a);
     cpt_lease_return(lease);
 }
 
@@ -303,17 +259,6 @@ static void item_header(const cpt_request *r, cpt_answer *a)
     add_header(header, cpt_lease_view(lease), unit);
     cpt_answer_json(a, json_dumps(header, JSON_COMPACT | JSON_REAL_PRECISION(9)));
     json_decref(header);
-    cpt_lease_return(lease);
-}
-
-static void item_activation(const cpt_request *r, cpt_answer *a)
-{
-    cpt_err e;
-    cpt_vector v;
-    int32_t unit;
-    cpt_lease *lease = evidence(r, r->texts[1], &unit, a);
-    if (lease)
-        cpt_answer_vector(a, cpt_view_activation(cpt_lease_view(lease), unit, &v, &e), &v, &e);
     cpt_lease_return(lease);
 }
 
@@ -331,7 +276,7 @@ static void reply(const cpt_request *r, cpt_answer *a)
         (said.note = text_field(body, "note", "", a))) {
         said.rating = rating == (int32_t)rating ? (int32_t)rating : 0; /* 3.5 is none */
         said.confidence = (int32_t)confidence;
-        cpt_notes *n = open_notes(r, a);
+        cpt_notes *n = need_notes(r, a);
         if (n)
             answer(a, cpt_review_reply(n, r->texts[0], r->texts[1], &said, &json, &e), &json, &e);
     }
@@ -339,36 +284,45 @@ static void reply(const cpt_request *r, cpt_answer *a)
 }
 
 #define S "/api/v1/s/{study}"
-#define GET(path, handler, table)                                                                  \
+#define GET(path, call)                                                                            \
     {                                                                                              \
-        "GET", path, handler, 0, false, CPT_CACHE_NONE, table                                      \
+        .method = "GET", .pattern = path, .json = call, .table = true                              \
+    }
+#define ITEM(path, call)                                                                           \
+    {                                                                                              \
+        .method = "GET", .pattern = S "/review/{text}/{text}/" path, .handle = item, .json = call, \
+        .table = true                                                                              \
     }
 #define POST(path, handler, limit)                                                                 \
     {                                                                                              \
-        "POST", path, handler, limit, true, CPT_CACHE_NONE, false                                  \
+        .method = "POST", .pattern = path, .handle = handler, .max_body = limit, .writes = true    \
     }
 const cpt_route cpt_notes_routes[] = {
-    GET(S "/notes", list, true),
-    GET(S "/notes/keys", keys, false),
-    GET(S "/notes/history", history, true),
-    GET(S "/notes/export", export, true),
+    GET(S "/notes", list),
+    {.method = "GET", .pattern = S "/notes/keys", .json = keys},
+    GET(S "/notes/history", history),
+    {.method = "GET", .pattern = S "/notes/export", .handle = export, .table = true},
     POST(S "/notes", save, NOTE_BODY),
     POST(S "/notes/undo", undo, NOTE_BODY),
     POST(S "/notes/redo", redo, NOTE_BODY),
     POST(S "/notes/import", import, IMPORT_BODY),
-    GET(S "/review/sessions", sessions, true),
+    GET(S "/review/sessions", sessions),
     POST(S "/review/sessions", begin, NOTE_BODY),
-    GET(S "/review/agreement", agreement, true),
-    GET(S "/review/{text}/next", next_item, false),
-    GET(S "/review/{text}/{text}/genes", item_genes, true),
-    GET(S "/review/{text}/{text}/terms", item_terms, true),
-    GET(S "/review/{text}/{text}/cells", item_cells, true),
-    GET(S "/review/{text}/{text}/composition", item_composition, true),
-    GET(S "/review/{text}/{text}/histogram", item_header, false),
-    GET(S "/review/{text}/{text}/activation", item_activation, false),
+    GET(S "/review/agreement", agreement),
+    {.method = "GET", .pattern = S "/review/{text}/next", .handle = next_item},
+    ITEM("genes", cpt_ask_genes),
+    ITEM("terms", cpt_ask_terms),
+    ITEM("cells", cpt_ask_cells),
+    ITEM("composition", cpt_ask_composition),
+    {.method = "GET", .pattern = S "/review/{text}/{text}/histogram", .handle = item_header},
+    {.method = "GET",
+     .pattern = S "/review/{text}/{text}/activation",
+     .handle = item,
+     .vector = cpt_ask_activation},
     POST(S "/review/{text}/{text}", reply, NOTE_BODY),
 };
 #undef GET
+#undef ITEM
 #undef POST
 #undef S
 const size_t cpt_n_notes_routes = sizeof cpt_notes_routes / sizeof *cpt_notes_routes;

@@ -8,15 +8,9 @@
 #include <string.h>
 
 /* The routes of ui/src/api.ts that read a study: each turns a request into one call of the public
- * API. */
+ * API. Most are that call and nothing else (cpt_json_call, cpt_vector_call in http.h). */
 
 enum { ROUTE_BODY = 64 << 20 };
-
-/* Number k of the path as an int32; what does not fit is larger than any concept there is. */
-static int32_t path_number(const cpt_request *r, int k)
-{
-    return r->numbers[k] > INT32_MAX ? INT32_MAX : (int32_t)r->numbers[k];
-}
 
 /* ---- the server ---- */
 
@@ -57,14 +51,16 @@ static void state(const cpt_request *r, cpt_answer *a)
     cpt_notes *notes;
     cpt_err e;
     int64_t revision = 0;
-    cpt_hosted_running(r->study, running);
+    bool indexing;
+    cpt_hosted_running(r->study, running, &indexing);
     /* Notes that cannot be opened say so where they are asked for; the page must go on. */
     if (cpt_desk_notes(cpt_hosted_desk(r->study), cpt_view_generation(r->view), &r->ctx, &notes,
                        &e) == CPT_OK)
         cpt_notes_revision(notes, &revision, &e);
     json_t *root =
-        json_pack("{s:s, s:I, s:o}", "generation", cpt_view_generation(r->view), "notes_revision",
-                  (json_int_t)revision, "running", *running ? json_string(running) : json_null());
+        json_pack("{s:s, s:I, s:o, s:b}", "generation", cpt_view_generation(r->view),
+                  "notes_revision", (json_int_t)revision, "running",
+                  *running ? json_string(running) : json_null(), "indexing", (int)indexing);
     cpt_answer_json(a, json_dumps(root, JSON_COMPACT));
     json_decref(root);
 }
@@ -88,44 +84,36 @@ static void study(const cpt_request *r, cpt_answer *a)
 
 /* ---- concepts ---- */
 
-static void concepts(const cpt_request *r, cpt_answer *a)
+static cpt_status concepts(const cpt_request *r, const cpt_view *v, int32_t unit, char **json,
+                           cpt_err *e)
 {
-    cpt_err e;
-    char *json = NULL;
-    cpt_status status = cpt_view_concepts(r->view, &json, &e);
-    cpt_answer_result(a, status, json, &e);
+    return cpt_view_concepts(v, json, e);
 }
 
-static void concept(const cpt_request *r, cpt_answer *a)
+static cpt_status concept(const cpt_request *r, const cpt_view *v, int32_t unit, char **json,
+                          cpt_err *e)
 {
-    cpt_err e;
-    char *json = NULL;
-    cpt_status status = cpt_view_concept(r->view, path_number(r, 0), &json, &e);
-    cpt_answer_result(a, status, json, &e);
+    return cpt_view_concept(v, unit, json, e);
 }
 
-static void genes(const cpt_request *r, cpt_answer *a)
+cpt_status cpt_ask_genes(const cpt_request *r, const cpt_view *v, int32_t unit, char **json,
+                         cpt_err *e)
 {
-    cpt_err e;
-    char *json = NULL;
     const cpt_gene_query q = {.order = cpt_request_text(r, "order"),
                               .text = cpt_request_text(r, "q"),
                               .limit = cpt_request_number(r, "limit", 0),
                               .offset = cpt_request_number(r, "offset", 0)};
-    cpt_status status = cpt_view_genes(r->view, path_number(r, 0), &q, &json, &e);
-    cpt_answer_result(a, status, json, &e);
+    return cpt_view_genes(v, unit, &q, json, e);
 }
 
-static void terms(const cpt_request *r, cpt_answer *a)
+cpt_status cpt_ask_terms(const cpt_request *r, const cpt_view *v, int32_t unit, char **json,
+                         cpt_err *e)
 {
-    cpt_err e;
-    char *json = NULL;
     const cpt_term_query q = {.ranking = cpt_request_text(r, "ranking"),
                               .method = cpt_request_text(r, "method"),
                               .collection = cpt_request_text(r, "collection"),
                               .all = cpt_request_number(r, "all", 0) != 0};
-    cpt_status status = cpt_view_terms(r->view, path_number(r, 0), &q, &json, &e);
-    cpt_answer_result(a, status, json, &e);
+    return cpt_view_terms(v, unit, &q, json, e);
 }
 
 static void running(const cpt_request *r, cpt_answer *a)
@@ -137,87 +125,67 @@ static void running(const cpt_request *r, cpt_answer *a)
         cpt_answer_error(a, 400, "the parameter 'term' is missing");
         return;
     }
-    cpt_status status = cpt_view_running(r->view, path_number(r, 0), term,
+    cpt_status status = cpt_view_running(r->view, cpt_request_unit(r), term,
                                          cpt_request_text(r, "ranking"), &json, &e);
     cpt_answer_result(a, status, json, &e);
 }
 
-static void cells(const cpt_request *r, cpt_answer *a)
+cpt_status cpt_ask_cells(const cpt_request *r, const cpt_view *v, int32_t unit, char **json,
+                         cpt_err *e)
 {
-    cpt_err e;
-    char *json = NULL;
-    cpt_status status = cpt_view_cells(r->view, path_number(r, 0), cpt_request_text(r, "band"),
-                                       cpt_request_number(r, "limit", 0), &json, &e);
-    cpt_answer_result(a, status, json, &e);
+    return cpt_view_cells(v, unit, cpt_request_text(r, "band"), cpt_request_number(r, "limit", 0), json,
+                          e);
 }
 
-static void composition(const cpt_request *r, cpt_answer *a)
+cpt_status cpt_ask_composition(const cpt_request *r, const cpt_view *v, int32_t unit, char **json,
+                               cpt_err *e)
 {
-    cpt_err e;
-    char *json = NULL;
-    cpt_status status =
-        cpt_view_composition(r->view, path_number(r, 0), cpt_request_text(r, "column"), &json, &e);
-    cpt_answer_result(a, status, json, &e);
+    return cpt_view_composition(v, unit, cpt_request_text(r, "column"), json, e);
 }
 
-static void similar(const cpt_request *r, cpt_answer *a)
+static cpt_status similar(const cpt_request *r, const cpt_view *v, int32_t unit, char **json,
+                          cpt_err *e)
 {
-    cpt_err e;
-    char *json = NULL;
-    cpt_status status = cpt_view_similar(r->view, path_number(r, 0), &json, &e);
-    cpt_answer_result(a, status, json, &e);
+    return cpt_view_similar(v, unit, json, e);
 }
 
-static void trust(const cpt_request *r, cpt_answer *a)
+static cpt_status trust(const cpt_request *r, const cpt_view *v, int32_t unit, char **json,
+                        cpt_err *e)
 {
-    cpt_err e;
-    char *json = NULL;
-    cpt_status status = cpt_view_trust(r->view, path_number(r, 0), &json, &e);
-    cpt_answer_result(a, status, json, &e);
+    return cpt_view_trust(v, unit, json, e);
 }
 
 /* ---- cells, genes, terms ---- */
 
-static void cell(const cpt_request *r, cpt_answer *a)
+static cpt_status cell(const cpt_request *r, const cpt_view *v, int32_t unit, char **json,
+                       cpt_err *e)
 {
-    cpt_err e;
-    char *json = NULL;
-    cpt_status status = cpt_view_cell(r->view, r->numbers[0], &json, &e);
-    cpt_answer_result(a, status, json, &e);
+    return cpt_view_cell(v, r->numbers[0], json, e);
 }
 
-static void gene(const cpt_request *r, cpt_answer *a)
+static cpt_status gene(const cpt_request *r, const cpt_view *v, int32_t unit, char **json,
+                       cpt_err *e)
 {
-    cpt_err e;
-    char *json = NULL;
-    cpt_status status = cpt_view_gene(r->view, path_number(r, 0), &json, &e);
-    cpt_answer_result(a, status, json, &e);
+    return cpt_view_gene(v, unit, json, e);
 }
 
-static void term(const cpt_request *r, cpt_answer *a)
+static cpt_status term(const cpt_request *r, const cpt_view *v, int32_t unit, char **json,
+                       cpt_err *e)
 {
-    cpt_err e;
-    char *json = NULL;
-    cpt_status status = cpt_view_term(r->view, r->texts[0], &json, &e);
-    cpt_answer_result(a, status, json, &e);
+    return cpt_view_term(v, r->texts[0], json, e);
 }
 
-static void search(const cpt_request *r, cpt_answer *a)
+static cpt_status search(const cpt_request *r, const cpt_view *v, int32_t unit, char **json,
+                         cpt_err *e)
 {
-    cpt_err e;
-    char *json = NULL;
     const char *text = cpt_request_text(r, "q");
-    cpt_status status =
-        cpt_view_search(r->view, text ? text : "", cpt_request_number(r, "limit", 0), &json, &e);
-    cpt_answer_result(a, status, json, &e);
+    return cpt_view_search(v, text ? text : "", cpt_request_number(r, "limit", 0), json, e);
 }
 
-static void comparison(const cpt_request *r, cpt_answer *a)
+static cpt_status comparison(const cpt_request *r, const cpt_view *v, int32_t unit, char **json,
+                             cpt_err *e)
 {
-    cpt_err e;
-    char *json = NULL;
-    cpt_status status = cpt_view_comparison(r->view, r->texts[0], &json, &e);
-    cpt_answer_result(a, status, json, &e);
+    return cpt_view_comparison(v, r->texts[0], json, e);
 }
 
 /* "study:12" -> the study's lease and the concept; NULL when it is not that. */
@@ -260,52 +228,40 @@ static void compare(const cpt_request *r, cpt_answer *answer)
 
 /* ---- vectors ---- */
 
-static void vec_umap(const cpt_request *r, cpt_answer *a)
+static cpt_status vec_umap(const cpt_request *r, const cpt_view *v, int32_t unit,
+                           cpt_vector *out, cpt_err *e)
 {
-    cpt_err e;
-    cpt_vector v;
-    cpt_status status = cpt_view_umap(r->view, &v, &e);
-    cpt_answer_vector(a, status, &v, &e);
+    return cpt_view_umap(v, out, e);
 }
 
-static void vec_concept_map(const cpt_request *r, cpt_answer *a)
+static cpt_status vec_concept_map(const cpt_request *r, const cpt_view *v, int32_t unit,
+                                  cpt_vector *out, cpt_err *e)
 {
-    cpt_err e;
-    cpt_vector v;
-    cpt_status status = cpt_view_concept_map(r->view, &v, &e);
-    cpt_answer_vector(a, status, &v, &e);
+    return cpt_view_concept_map(v, out, e);
 }
 
-static void vec_activation(const cpt_request *r, cpt_answer *a)
+cpt_status cpt_ask_activation(const cpt_request *r, const cpt_view *v, int32_t unit,
+                              cpt_vector *out, cpt_err *e)
 {
-    cpt_err e;
-    cpt_vector v;
-    cpt_status status = cpt_view_activation(r->view, path_number(r, 0), &v, &e);
-    cpt_answer_vector(a, status, &v, &e);
+    return cpt_view_activation(v, unit, out, e);
 }
 
-static void vec_gene(const cpt_request *r, cpt_answer *a)
+static cpt_status vec_gene(const cpt_request *r, const cpt_view *v, int32_t unit,
+                           cpt_vector *out, cpt_err *e)
 {
-    cpt_err e;
-    cpt_vector v;
-    cpt_status status = cpt_view_expression(r->view, path_number(r, 0), &v, &e);
-    cpt_answer_vector(a, status, &v, &e);
+    return cpt_view_expression(v, unit, out, e);
 }
 
-static void vec_neuron(const cpt_request *r, cpt_answer *a)
+static cpt_status vec_neuron(const cpt_request *r, const cpt_view *v, int32_t unit,
+                             cpt_vector *out, cpt_err *e)
 {
-    cpt_err e;
-    cpt_vector v;
-    cpt_status status = cpt_view_neuron(r->view, path_number(r, 0), &v, &e);
-    cpt_answer_vector(a, status, &v, &e);
+    return cpt_view_neuron(v, unit, out, e);
 }
 
-static void vec_column(const cpt_request *r, cpt_answer *a)
+static cpt_status vec_column(const cpt_request *r, const cpt_view *v, int32_t unit,
+                             cpt_vector *out, cpt_err *e)
 {
-    cpt_err e;
-    cpt_vector v;
-    cpt_status status = cpt_view_column(r->view, r->texts[0], &v, &e);
-    cpt_answer_vector(a, status, &v, &e);
+    return cpt_view_column(v, r->texts[0], out, e);
 }
 
 /* ---- selections ---- */
@@ -352,38 +308,58 @@ static void selection_genes(const cpt_request *r, cpt_answer *a)
 }
 
 #define S "/api/v1/s/{study}"
-#define GET(path, handler, table)                                                                  \
+#define JSON(path, call)                                                                           \
     {                                                                                              \
-        "GET", path, handler, 0, false, CPT_CACHE_GENERATION, table                                \
+        .method = "GET", .pattern = path, .json = call, .cache = CPT_CACHE_GENERATION              \
+    }
+#define TABLE(path, call)                                                                          \
+    {                                                                                              \
+        .method = "GET", .pattern = path, .json = call, .cache = CPT_CACHE_GENERATION,             \
+        .table = true                                                                              \
+    }
+#define VECTOR(path, call)                                                                         \
+    {                                                                                              \
+        .method = "GET", .pattern = path, .vector = call, .cache = CPT_CACHE_GENERATION            \
+    }
+#define SELECTION(path, handler)                                                                   \
+    {                                                                                              \
+        .method = "POST", .pattern = path, .handle = handler, .max_body = ROUTE_BODY,              \
+        .table = true                                                                              \
     }
 const cpt_route cpt_study_routes[] = {
-    {"GET", "/api/v1/info", info, 0, false, CPT_CACHE_NONE, false},
-    {"GET", S "/state", state, 0, false, CPT_CACHE_NONE, false},
-    GET(S "/study", study, false),
-    GET(S "/concepts", concepts, true),
-    GET(S "/concept/{n}", concept, false),
-    GET(S "/concept/{n}/genes", genes, true),
-    GET(S "/concept/{n}/terms", terms, true),
-    GET(S "/concept/{n}/running", running, false),
-    GET(S "/concept/{n}/cells", cells, true),
-    GET(S "/concept/{n}/composition", composition, true),
-    GET(S "/concept/{n}/similar", similar, true),
-    GET(S "/concept/{n}/trust", trust, false),
-    GET(S "/cell/{n}", cell, true),
-    GET(S "/gene/{n}", gene, true),
-    GET(S "/term/{text}", term, true),
-    GET(S "/search", search, true),
-    GET(S "/comparison/{text}", comparison, true),
-    GET(S "/vec/umap", vec_umap, false),
-    GET(S "/vec/conceptmap", vec_concept_map, false),
-    GET(S "/vec/activation/{n}", vec_activation, false),
-    GET(S "/vec/gene/{n}", vec_gene, false),
-    GET(S "/vec/column/{text}", vec_column, false),
-    GET(S "/vec/neuron/{n}", vec_neuron, false),
-    {"POST", S "/selection/concepts", selection_concepts, ROUTE_BODY, false, CPT_CACHE_NONE, true},
-    {"POST", S "/selection/genes", selection_genes, ROUTE_BODY, false, CPT_CACHE_NONE, true},
-    {"GET", "/api/v1/compare", compare, 0, false, CPT_CACHE_NONE, true},
+    {.method = "GET", .pattern = "/api/v1/info", .handle = info},
+    {.method = "GET", .pattern = S "/state", .handle = state},
+    {.method = "GET", .pattern = S "/study", .handle = study, .cache = CPT_CACHE_GENERATION},
+    TABLE(S "/concepts", concepts),
+    JSON(S "/concept/{n}", concept),
+    TABLE(S "/concept/{n}/genes", cpt_ask_genes),
+    TABLE(S "/concept/{n}/terms", cpt_ask_terms),
+    {.method = "GET",
+     .pattern = S "/concept/{n}/running",
+     .handle = running,
+     .cache = CPT_CACHE_GENERATION},
+    TABLE(S "/concept/{n}/cells", cpt_ask_cells),
+    TABLE(S "/concept/{n}/composition", cpt_ask_composition),
+    TABLE(S "/concept/{n}/similar", similar),
+    JSON(S "/concept/{n}/trust", trust),
+    TABLE(S "/cell/{n}", cell),
+    TABLE(S "/gene/{n}", gene),
+    TABLE(S "/term/{text}", term),
+    TABLE(S "/search", search),
+    TABLE(S "/comparison/{text}", comparison),
+    VECTOR(S "/vec/umap", vec_umap),
+    VECTOR(S "/vec/conceptmap", vec_concept_map),
+    VECTOR(S "/vec/activation/{n}", cpt_ask_activation),
+    VECTOR(S "/vec/gene/{n}", vec_gene),
+    VECTOR(S "/vec/column/{text}", vec_column),
+    VECTOR(S "/vec/neuron/{n}", vec_neuron),
+    SELECTION(S "/selection/concepts", selection_concepts),
+    SELECTION(S "/selection/genes", selection_genes),
+    {.method = "GET", .pattern = "/api/v1/compare", .handle = compare, .table = true},
 };
-#undef GET
+#undef JSON
+#undef TABLE
+#undef VECTOR
+#undef SELECTION
 #undef S
 const size_t cpt_n_study_routes = sizeof cpt_study_routes / sizeof *cpt_study_routes;

@@ -25,7 +25,8 @@ cpt_lease *cpt_hosted_lease(cpt_hosted *h, const cpt_context *ctx, cpt_err *e);
 const cpt_view *cpt_lease_view(const cpt_lease *l);
 void cpt_lease_return(cpt_lease *l); /* accepts NULL */
 
-/* The stage that another process computes now; "" = none. */
-void cpt_hosted_running(cpt_hosted *h, char running[32]);
+/* What is being computed now, "" = nothing: the index, by this server (how far it is), or a stage, by
+ * another process (its name). */
+void cpt_hosted_running(cpt_hosted *h, char running[32], bool *indexing);
 
 #endif

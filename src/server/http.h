@@ -19,6 +19,7 @@ typedef struct cpt_request {
     const char *method;        /* "GET" (also for HEAD), "POST" */
     cpt_hosted *study;         /* of {study}; NULL when the route has none */
     const cpt_view *view;      /* of that study, kept alive for the request */
+    const struct cpt_route *route; /* that fits its path and method */
     long long numbers[4];      /* of {n}, in order */
     const char *texts[4];      /* of {text}, in order, decoded */
     const unsigned char *body; /* POST; never NULL then */
@@ -58,20 +59,35 @@ void cpt_answer_result(cpt_answer *a, cpt_status status, char *json, const cpt_e
 void cpt_answer_vector(cpt_answer *a, cpt_status status, cpt_vector *v, const cpt_err *e);
 
 typedef void cpt_handler(const cpt_request *r, cpt_answer *a);
+/* One call of the public API about `unit` of `v`: what most routes are. */
+typedef cpt_status cpt_json_call(const cpt_request *r, const cpt_view *v, int32_t unit, char **json,
+                                 cpt_err *e);
+typedef cpt_status cpt_vector_call(const cpt_request *r, const cpt_view *v, int32_t unit,
+                                   cpt_vector *out, cpt_err *e);
 
 typedef struct cpt_route {
     const char *method;  /* "GET" or "POST" */
     const char *pattern; /* "/api/v1/s/{study}/concept/{n}/genes"; {text} = any segment */
-    cpt_handler *handle;
+    cpt_handler *handle; /* NULL: cpt_route_answer about the study's view and the first {n} */
+    cpt_json_call *json; /* or: */
+    cpt_vector_call *vector;
     size_t max_body; /* bytes; 0 for GET */
     bool writes;     /* the token is demanded */
     cpt_cache cache; /* GENERATION: answered by 304 without the handler when the client has it */
     bool table;
 } cpt_route;
 
+/* Answers by the route's json or vector call. */
+void cpt_route_answer(const cpt_request *r, const cpt_view *v, int32_t unit, cpt_answer *a);
+int32_t cpt_request_unit(const cpt_request *r); /* the first {n}; too large ones: INT32_MAX */
+
+/* What blind review asks as well, of units whose number the page does not know: handlers_study.c. */
+cpt_json_call cpt_ask_genes, cpt_ask_terms, cpt_ask_cells, cpt_ask_composition;
+cpt_vector_call cpt_ask_activation;
+
 typedef enum cpt_match { CPT_MATCH, CPT_NO_PATH, CPT_NO_METHOD, CPT_NO_STUDY } cpt_match;
-/* Fills study, numbers and texts of the request. */
-cpt_match cpt_route_find(cpt_request *r, const cpt_route **out);
+/* Fills route, study, numbers and texts of the request. */
+cpt_match cpt_route_find(cpt_request *r);
 
 extern const cpt_route cpt_study_routes[];
 extern const size_t cpt_n_study_routes;

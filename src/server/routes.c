@@ -46,7 +46,7 @@ static bool path_fits(const char *pattern, cpt_request *r, const char **study)
     return next_segment(&pattern, &start) == 0;
 }
 
-cpt_match cpt_route_find(cpt_request *r, const cpt_route **out)
+cpt_match cpt_route_find(cpt_request *r)
 {
     cpt_match found = CPT_NO_PATH;
     for (size_t t = 0; t < sizeof tables / sizeof *tables; t++)
@@ -58,10 +58,28 @@ cpt_match cpt_route_find(cpt_request *r, const cpt_route **out)
                 found = CPT_NO_METHOD;
                 continue;
             }
-            *out = route;
+            r->route = route;
             if (!study) return CPT_MATCH;
             r->study = cpt_server_study(r->server, study);
             return r->study ? CPT_MATCH : CPT_NO_STUDY;
         }
     return found;
+}
+
+int32_t cpt_request_unit(const cpt_request *r)
+{
+    return r->numbers[0] > INT32_MAX ? INT32_MAX : (int32_t)r->numbers[0];
+}
+
+void cpt_route_answer(const cpt_request *r, const cpt_view *v, int32_t unit, cpt_answer *a)
+{
+    cpt_err e;
+    cpt_vector vector;
+    char *json = NULL;
+    if (r->route->vector)
+        cpt_answer_vector(a, r->route->vector(r, v, unit, &vector, &e), &vector, &e);
+    else {
+        cpt_status status = r->route->json(r, v, unit, &json, &e);
+        cpt_answer_result(a, status, json, &e);
+    }
 }

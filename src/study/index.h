@@ -7,7 +7,7 @@
  *   gene_sums           f64 [G][3]   over usable cells: sum and sum of squares of log1p(count /
  * total * 1e4), cells with a count ranked.{cells,values}  i32, f32 [nnz]  cells of a concept by
  * falling activation, equal ones by number; rows start where those of activations_by_concept do
- *   facts               f64 [F][8]   see CPT_FACT_*
+ *   facts               f64 [F][14]  see CPT_FACT_*
  *   top_genes           i32 [F][10]  -1 = none
  *   best_row            i64 [F]      row of the enrichment that names the concept, -1 = none
  *   coactive.concepts   i32 [F][20], coactive.numbers f64 [F][60] (Jaccard index, correlation,
@@ -33,7 +33,7 @@
 #include "study/study.h"
 #include "study/view_array.h"
 
-enum { CPT_INDEX_VERSION = 2, CPT_TOP_GENES = 10, CPT_SIMILAR = 20, CPT_GENE_CONCEPTS = 200 };
+enum { CPT_INDEX_VERSION = 3, CPT_TOP_GENES = 10, CPT_SIMILAR = 20, CPT_GENE_CONCEPTS = 200 };
 enum {
     CPT_FACT_MAX,
     CPT_FACT_MEAN,
@@ -45,6 +45,10 @@ enum {
     CPT_FACT_DISTANCE,
     CPT_FACT_TERMS_ATTRIBUTION,
     CPT_FACT_TERMS_EXPRESSION,
+    CPT_FACT_DONOR, /* the category with the most active cells ... */
+    CPT_FACT_DONOR_SHARE, /* ... and its share of those that have one */
+    CPT_FACT_BATCH,
+    CPT_FACT_BATCH_SHARE,
     CPT_N_FACTS
 };
 enum {

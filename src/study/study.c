@@ -740,8 +740,12 @@ static cpt_status index_one(const char *study, const cpt_context *ctx, cpt_err *
     bool done = cpt_study_stage_done(s, cpt_stage_find("index"));
     cpt_study_close(s);
     if (done) return CPT_OK;
+    char path[PATH_LIMIT];
     status = cpt_study_begin(study, NULL, NULL, NULL, ctx, &s, e);
     if (status) return status;
+    /* Counts are read piece by piece, and checked there: not all of them here, which would take minutes. */
+    if (!s->cells && cpt_study_path(s, "cache/cells", path, sizeof path, e) == CPT_OK)
+        cpt_cells_open_shallow(path, &s->cells, NULL);
     status = cpt_study_advance_one(s, "index", e);
     cpt_study_close(s);
     return status;

@@ -403,6 +403,11 @@ const char *cpt_view_generation(const cpt_view *v)
     return v->generation;
 }
 
+bool cpt_view_indexed(const cpt_view *v)
+{
+    return v->have_index || !v->have_activations;
+}
+
 int64_t cpt_view_n_cells(const cpt_view *v)
 {
     return v->cells->n_cells;

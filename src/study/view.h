@@ -102,7 +102,7 @@ typedef struct cpt_concept_facts {
     int n_flags;
     cpt_flag flags[CPT_MAX_FLAGS];
 } cpt_concept_facts;
-cpt_status cpt_view_facts(const cpt_view *v, int32_t concept, cpt_concept_facts *f, cpt_err *e);
+void cpt_view_facts(const cpt_view *v, int32_t concept, cpt_concept_facts *f);
 void cpt_view_put_flags(cpt_jot *j, const cpt_concept_facts *f);
 void cpt_view_put_histogram(cpt_jot *j, int64_t n, const float *values, double max);
 

@@ -35,6 +35,12 @@ static double faithfulness(const cpt_view *v, int32_t concept)
     return json_is_number(x) ? json_number_value(x) : NAN;
 }
 
+/* What the index holds of a concept; it must be there. */
+static const double *indexed(const cpt_view *v, int32_t concept)
+{
+    return (const double *)v->index.facts.data + (int64_t) concept * CPT_N_FACTS;
+}
+
 /* ---- flags ---- */
 
 static cpt_flag *new_flag(cpt_concept_facts *f, const char *name)
@@ -51,28 +57,20 @@ static cpt_flag *new_flag(cpt_concept_facts *f, const char *name)
         if (flag_) snprintf(flag_->text, sizeof flag_->text, __VA_ARGS__);                         \
     } while (0)
 
-/* Does one category of a column hold most active cells without holding as many of all? cells [n]:
- * the active ones; total: usable cells per category. */
-static cpt_status flag_concentrated(const cpt_column *c, const int64_t *total, int64_t n,
-                                    const int32_t *cells, cpt_concept_facts *f, cpt_err *e)
+/* Does one category of a column hold most active cells without holding as many of all? total:
+ * usable cells per category. */
+static void flag_concentrated(const cpt_column *c, const int64_t *total, const double fact[2],
+                              cpt_concept_facts *f)
 {
-    int64_t *inside, n_in = 0, n_all = 0;
-    if (!c || !total || n < RARE) return CPT_OK;
-    cpt_status status = cpt_alloc(&inside, (size_t)c->categories.n, sizeof *inside, e);
-    if (status) return status;
+    int64_t n_all = 0;
+    if (!c || !total || !(fact[0] >= 0 && fact[0] < (double)c->categories.n)) return;
     for (int64_t k = 0; k < c->categories.n; k++) n_all += total[k];
-    for (int64_t k = 0; k < n; k++)
-        if (c->codes[cells[k]] >= 0) inside[c->codes[cells[k]]]++, n_in++;
-    for (int64_t k = 0; k < c->categories.n && n_in > 0; k++) {
-        double share = (double)inside[k] / (double)n_in,
-               background = (double)total[k] / (double)n_all;
-        if (share > CONCENTRATED && background < CONCENTRATED_BACKGROUND)
-            ADD_FLAG(f, "concentrated",
-                     "%.0f %% of the active cells are of %s %s, which has %.0f %% of all cells",
-                     100 * share, c->name, cpt_strings_get(&c->categories, k), 100 * background);
-    }
-    free(inside);
-    return CPT_OK;
+    double share = fact[1], background = (double)total[(int64_t)fact[0]] / (double)n_all;
+    if (share > CONCENTRATED && background < CONCENTRATED_BACKGROUND)
+        ADD_FLAG(f, "concentrated",
+                 "%.0f %% of the active cells are of %s %s, which has %.0f %% of all cells",
+                 100 * share, c->name, cpt_strings_get(&c->categories, (int64_t)fact[0]),
+                 100 * background);
 }
 
 /* What takes an evaluation to know; what this file measures itself is passed over. */
@@ -98,7 +96,7 @@ static void flag_evaluated(const cpt_view *v, int32_t concept, cpt_concept_facts
     }
 }
 
-static cpt_status add_flags(const cpt_view *v, int32_t concept, cpt_concept_facts *f, cpt_err *e)
+static void add_flags(const cpt_view *v, int32_t concept, cpt_concept_facts *f)
 {
     if (f->active == 0) ADD_FLAG(f, "dead", "no cell activates it");
     else if (f->frequency > DENSE)
@@ -107,17 +105,10 @@ static cpt_status add_flags(const cpt_view *v, int32_t concept, cpt_concept_fact
     else if (f->active < RARE)
         ADD_FLAG(f, "rare", "active in %lld cells (limit %d)", (long long)f->active, RARE);
     flag_evaluated(v, concept, f);
-    if (f->active < RARE || (!v->donor && !v->batch)) return CPT_OK;
-    int32_t *cells;
-    float *values;
-    int64_t n;
-    cpt_status status = cpt_rows_read(&v->by_concept, concept, &cells, &values, &n, e);
-    if (status) return status;
-    status = flag_concentrated(v->donor, v->donor_cells, n, cells, f, e);
-    if (status == CPT_OK) status = flag_concentrated(v->batch, v->batch_cells, n, cells, f, e);
-    free(cells);
-    free(values);
-    return status;
+    if (f->active < RARE || !v->have_index) return;
+    const double *x = indexed(v, concept);
+    flag_concentrated(v->donor, v->donor_cells, x + CPT_FACT_DONOR, f);
+    flag_concentrated(v->batch, v->batch_cells, x + CPT_FACT_BATCH, f);
 }
 
 static bool flagged(const cpt_concept_facts *f, const char *name)
@@ -145,7 +136,7 @@ static double quality(const cpt_view *v, int32_t concept, const cpt_concept_fact
     return n ? sum / n : 0;
 }
 
-cpt_status cpt_view_facts(const cpt_view *v, int32_t concept, cpt_concept_facts *f, cpt_err *e)
+void cpt_view_facts(const cpt_view *v, int32_t concept, cpt_concept_facts *f)
 {
     *f = (cpt_concept_facts){.label = -1,
                              .attributed = -1,
@@ -161,7 +152,7 @@ cpt_status cpt_view_facts(const cpt_view *v, int32_t concept, cpt_concept_facts 
     f->faithfulness = faithfulness(v, concept);
     if (v->have_pairs) f->n_pairs = ((const int32_t *)v->n_pairs.data)[concept];
     if (v->have_index) {
-        const double *x = (const double *)v->index.facts.data + (int64_t) concept * CPT_N_FACTS;
+        const double *x = indexed(v, concept);
         f->max = x[CPT_FACT_MAX];
         f->mean = x[CPT_FACT_MEAN];
         f->attributed = isnan(x[CPT_FACT_ATTRIBUTED]) ? -1 : (int32_t)x[CPT_FACT_ATTRIBUTED];
@@ -174,9 +165,8 @@ cpt_status cpt_view_facts(const cpt_view *v, int32_t concept, cpt_concept_facts 
             f->label_auroc = x[CPT_FACT_AUROC];
         }
     }
-    cpt_status status = add_flags(v, concept, f, e);
+    add_flags(v, concept, f);
     f->quality = quality(v, concept, f);
-    return status;
 }
 
 void cpt_view_put_flags(cpt_jot *j, const cpt_concept_facts *f)
@@ -230,7 +220,7 @@ cpt_status cpt_view_concept(const cpt_view *v, int32_t concept, char **json, cpt
     cpt_jot j = {0};
     cpt_status status;
     CPT_TRY(cpt_view_need_concept(v, concept, e));
-    CPT_TRY(cpt_view_facts(v, concept, &f, e));
+    cpt_view_facts(v, concept, &f);
     CPT_TRY(cpt_rows_read(&v->by_concept, concept, &cells, &values, &n, e));
     double max = 0;
     for (int64_t i = 0; i < n; i++) max = fmax(max, (double)values[i]);
@@ -318,9 +308,7 @@ static void put_term(const cpt_view *v, cpt_jot *j, int32_t c, const cpt_concept
 }
 static void put_fact(const cpt_view *v, cpt_jot *j, int32_t c, int fact)
 {
-    double x = v->have_index
-                   ? ((const double *)v->index.facts.data)[(int64_t)c * CPT_N_FACTS + fact]
-                   : NAN;
+    double x = v->have_index ? indexed(v, c)[fact] : NAN;
     cpt_jot_integer(j, isnan(x) ? 0 : (int64_t)x);
 }
 static void put_terms_attribution(const cpt_view *v, cpt_jot *j, int32_t c,
@@ -389,25 +377,35 @@ static const struct {
               {"flags", put_flag_names},
               {"quality", put_quality}};
 
+enum { N_FIELDS = sizeof fields / sizeof *fields };
+
+/* Concept by concept, so that the facts of one are held at a time; each field into a text of its own. */
 static cpt_status make_landscape(const cpt_view *v, char **json, cpt_err *e)
 {
-    cpt_concept_facts *facts = NULL;
-    cpt_jot j = {0};
-    cpt_status status;
-    CPT_TRY(cpt_alloc(&facts, (size_t)v->n_concepts, sizeof *facts, e));
-    for (int32_t c = 0; c < v->n_concepts; c++) CPT_TRY(cpt_view_facts(v, c, &facts[c], e));
-    cpt_jot_open(&j, '{');
-    cpt_jot_put_integer(&j, "n", v->n_concepts);
-    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
-        cpt_jot_key(&j, fields[i].name);
-        cpt_jot_open(&j, '[');
-        for (int32_t c = 0; c < v->n_concepts; c++) fields[i].put(v, &j, c, &facts[c]);
-        cpt_jot_close(&j, ']');
+    cpt_jot parts[N_FIELDS] = {0}, all = {0};
+    cpt_concept_facts facts;
+    for (size_t i = 0; i < N_FIELDS; i++) cpt_jot_open(&parts[i], '[');
+    for (int32_t c = 0; c < v->n_concepts; c++) {
+        cpt_view_facts(v, c, &facts);
+        for (size_t i = 0; i < N_FIELDS; i++) fields[i].put(v, &parts[i], c, &facts);
     }
-    cpt_jot_close(&j, '}');
-done:
-    free(facts);
-    return status ? status : cpt_jot_take(&j, json, e);
+    cpt_status status = CPT_OK;
+    cpt_jot_open(&all, '{');
+    cpt_jot_put_integer(&all, "n", v->n_concepts);
+    for (size_t i = 0; i < N_FIELDS; i++) {
+        char *part = NULL;
+        cpt_jot_close(&parts[i], ']');
+        cpt_status taken = cpt_jot_take(&parts[i], &part, e);
+        if (status == CPT_OK) status = taken;
+        if (taken) continue;
+        cpt_jot_key(&all, fields[i].name);
+        cpt_jot_raw(&all, part);
+        free(part);
+    }
+    cpt_jot_close(&all, '}');
+    if (status == CPT_OK) return cpt_jot_take(&all, json, e);
+    cpt_jot_drop(&all);
+    return status;
 }
 
 cpt_status cpt_view_concepts(const cpt_view *v, char **json, cpt_err *e)

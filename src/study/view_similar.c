@@ -236,7 +236,7 @@ cpt_status cpt_view_trust(const cpt_view *v, int32_t concept, char **json, cpt_e
     cpt_jot j = {0};
     cpt_status status;
     CPT_TRY(cpt_view_need_concept(v, concept, e));
-    CPT_TRY(cpt_view_facts(v, concept, &f, e));
+    cpt_view_facts(v, concept, &f);
     cpt_jot_open(&j, '{');
     cpt_jot_key(&j, "flags");
     cpt_view_put_flags(&j, &f);
