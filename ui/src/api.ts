@@ -33,7 +33,8 @@ export interface StudyHead {
 export interface State {
   generation: string;
   notes_revision: number; // grows with every note written
-  running: string | null; // the stage that another process is computing right now
+  running: string | null; // the stage that another process is computing right now, or how far the index is
+  indexing: boolean; // this server makes the index: genes, terms and neighbours are missing until the generation changes
 }
 
 // ---- GET S/study -----------------------------------------------------------------------------------------------

@@ -48,7 +48,8 @@ function Banners() {
       {connected.value && changedOnDisk.value && (
         <div class="banner" role="status">The study has changed on disk. <button type="button" onClick={reload}>Reload the results</button></div>
       )}
-      {state.value?.running && <div class="banner" role="status">Another process is computing: {state.value.running}.</div>}
+      {state.value?.indexing ? <div class="banner" role="status">Genes, terms and similar concepts appear when the study's index is made: {state.value.running}.</div>
+        : state.value?.running && <div class="banner" role="status">Another process is computing: {state.value.running}.</div>}
     </>
   );
 }

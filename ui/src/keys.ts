@@ -1,7 +1,7 @@
 // Keys. A part of the page claims keys while it is shown; the newest claim wins; `?` lists them all.
 // No key works while a reader types, and none together with Ctrl, Alt or Meta.
 import { signal } from "@preact/signals";
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 
 export interface Key {
   key: string;
@@ -21,7 +21,7 @@ export function useKeys(keys: Key[]): void {
   const latest = useRef(keys);
   latest.current = keys;
   const names = keys.map((k) => `${k.key}=${k.does}`).join("\n");
-  useEffect(() => {
+  useLayoutEffect(() => { // before anything is painted: what can be seen can be pressed
     const mine = latest.current.map((k) => ({
       ...k,
       run: (e: KeyboardEvent) => latest.current.find((l) => l.key === k.key)?.run(e),

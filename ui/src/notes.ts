@@ -32,6 +32,12 @@ export const drafts = signal<ReadonlyMap<string, Draft>>(new Map());
 /** Why notes cannot be written now; "" = they can. */
 export const closed = signal("");
 
+/** Said before it was known what has been said: a key pressed as the page appears. */
+interface Early { concept: number; field: NoteField; value: string }
+const early = signal<ReadonlyMap<string, Early>>(new Map());
+const earlySlot = (concept: number, field: NoteField) => `${concept} ${field}`;
+const known = () => notes.value !== null && keys.value.length > 0;
+
 export function setAuthor(name: string): void {
   author.value = name.trim().replace(/\s+/g, " ");
   localStorage.setItem(AUTHOR, author.value);
@@ -134,7 +140,9 @@ export function start(): void {
       void load();
     }
     if (s.id + s.generation !== generation) {
+      if (generation && early.peek().size) say("The study has changed: what you have just said is not kept.");
       generation = s.id + s.generation;
+      early.value = new Map(); // numbers of other concepts
       keys.value = [];
       void loadKeys();
     }
@@ -150,6 +158,12 @@ export function start(): void {
       if (!keys.peek().length) void loadKeys();
       flushAll();
     }
+  });
+  effect(() => {
+    if (!known() || !early.value.size) return;
+    const said = [...early.peek().values()];
+    early.value = new Map();
+    for (const e of said) write(e.concept, e.field, e.value, true);
   });
   // The name a table shows: one's own, else the latest of the others.
   effect(() => {
@@ -167,7 +181,7 @@ export function start(): void {
   }, RETRY_MS);
   addEventListener("pagehide", keep);
   addEventListener("beforeunload", (e) => {
-    if (drafts.peek().size) e.preventDefault(); // the browser asks; the drafts are kept either way
+    if (drafts.peek().size || early.peek().size) e.preventDefault(); // the browser asks; the drafts are kept either way
   });
 }
 
@@ -187,7 +201,12 @@ export function draftOf(concept: number, field: NoteField): Draft | undefined {
 
 /** What the expert sees: the draft, else what is saved. */
 export function valueOf(concept: number, field: NoteField): string {
-  return draftOf(concept, field)?.value ?? own(concept, field)?.value ?? "";
+  return early.value.get(earlySlot(concept, field))?.value ?? draftOf(concept, field)?.value ?? own(concept, field)?.value ?? "";
+}
+
+/** Said, but not even a draft yet. */
+export function isEarly(concept: number, field: NoteField): boolean {
+  return early.value.has(earlySlot(concept, field));
 }
 
 export const earlier = computed<EarlierNote[]>(() => notes.value?.earlier ?? []);
@@ -199,7 +218,11 @@ const timers = new Map<string, number>();
 /** Notes a value down; it is sent after a pause in typing, or at once. */
 export function write(concept: number, field: NoteField, value: string, now = false): void {
   const key = keys.peek()[concept], who = author.peek();
-  if (!key || !who) return;
+  if (!who) return;
+  if (!key || !notes.peek()) {
+    if (!closed.peek()) early.value = new Map(early.peek()).set(earlySlot(concept, field), { concept, field, value });
+    return;
+  }
   const before = drafts.peek().get(slot({ author: who, key, field }));
   if (!before && value === (own(concept, field)?.value ?? "")) return;
   const base = before ? before.base : own(concept, field)?.revision ?? 0;

@@ -68,7 +68,7 @@ export function reload(): void {
   forget();
 }
 
-const POLL_MS = 4000;
+const POLL_MS = 4000, INDEXING_MS = 1000;
 const RETRY_MS = 1000;
 
 async function poll(): Promise<void> {
@@ -77,8 +77,12 @@ async function poll(): Promise<void> {
     try {
       const now = await getFresh<State>(studyUrl(wanted, "state"));
       if (id.peek() === wanted) {
+        const indexed = state.peek()?.indexing && !now.indexing; // nothing that was shown has become wrong
         state.value = now;
-        if (now.generation !== study.peek()?.generation) changedOnDisk.value = true;
+        if (now.generation !== study.peek()?.generation) {
+          if (indexed) reload();
+          else changedOnDisk.value = true;
+        }
       }
     } catch {
       // the banner tells; the next round asks again
@@ -86,7 +90,7 @@ async function poll(): Promise<void> {
   } else if (!connected.peek()) {
     await getFresh<Info>(`${API}/info`).catch(() => undefined);
   }
-  setTimeout(() => void poll(), connected.peek() ? POLL_MS : RETRY_MS);
+  setTimeout(() => void poll(), !connected.peek() ? RETRY_MS : state.peek()?.indexing ? INDEXING_MS : POLL_MS);
 }
 
 export function start(): void {

@@ -151,9 +151,12 @@ function ConceptPage({ study }: PageProps) {
   if (c < 0 || c >= study.concepts)
     return <Empty>This study has no concept “{place.value.id}”; they are numbered from 0 to {study.concepts - 1}. <a href={href({ page: "landscape" })}>Landscape</a></Empty>;
   return (
-    <Await from={from} what="concept">
-      {(head) => <><Head head={head} study={study} /><Body head={head} study={study} /></>}
-    </Await>
+    <>
+      {tabs.map((t) => t.Keys && <t.Keys key={t.id} concept={c} />)}
+      <Await from={from} what="concept">
+        {(head) => <><Head head={head} study={study} /><Body head={head} study={study} /></>}
+      </Await>
+    </>
   );
 }
 

@@ -1,7 +1,7 @@
 // What an expert says about a concept: name, label, rating, confidence, note; saved by itself.
 import { useState } from "preact/hooks";
 import type { NoteField } from "../api";
-import { author, closed, draftOf, flushNow, own, setAuthor, settle, valueOf, write } from "../notes";
+import { author, closed, draftOf, flushNow, isEarly, own, setAuthor, settle, valueOf, write } from "../notes";
 import { connected } from "../data";
 
 import { explain } from "./tooltip";
@@ -32,6 +32,7 @@ export function time(text: string): string {
 /** Saved only after the server has said so. */
 export function SaveState({ concept, field }: { concept: number; field: NoteField }) {
   const d = draftOf(concept, field), saved = own(concept, field);
+  if (!d && isEarly(concept, field)) return <span class="save" data-save="waiting">not saved yet</span>;
   if (!d) return saved ? <span class="save ok" data-save="saved" data-tip={`Saved ${time(saved.time)}`}>saved</span> : null;
   if (d.status === "conflict")
     return (

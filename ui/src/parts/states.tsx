@@ -2,6 +2,7 @@
 import type { ComponentChildren } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { attempt, type Failure, type Resource } from "../data";
+import { state } from "../study";
 
 /** Appears only when the wait can be felt. */
 export function Loading({ what }: { what: string }) {
@@ -18,6 +19,8 @@ export function Empty({ children }: { children: ComponentChildren }) {
 }
 
 export function Failed({ error, what }: { error: Failure; what: string }) {
+  if (error.status === 404 && state.value?.indexing)
+    return <div class="state" role="status"><span class="spinner" aria-hidden="true" />The {what} will be here when the index is made: {state.value.running}.</div>;
   return (
     <div class="state failed" role="alert">
       <p><strong>{error.status === 404 ? `No ${what} here.` : `The ${what} could not be loaded.`}</strong></p>

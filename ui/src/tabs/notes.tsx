@@ -61,9 +61,7 @@ function NotesTab({ concept }: TabProps) {
   );
 }
 
-/** The rating beside the concept's name, whatever the tab; and its keys. */
-function Header({ concept }: TabProps) {
-  const mine = own(concept, "rating"), all = about(concept).filter((r) => r.field === "rating");
+function Keys({ concept }: { concept: number }) {
   const rate = (value: string) => {
     if (!author.value || closed.value) {
       go({ tab: "notes" });
@@ -74,6 +72,12 @@ function Header({ concept }: TabProps) {
     ...["1", "2", "3", "4", "5"].map((v) => ({ key: v, does: `rate ${v} of 5`, run: () => rate(v) })),
     { key: "n", does: "write a note", run: () => { go({ tab: "notes" }); focusNote(); } },
   ]);
+  return null;
+}
+
+/** The rating beside the concept's name, whatever the tab. */
+function Header({ concept }: TabProps) {
+  const mine = own(concept, "rating"), all = about(concept).filter((r) => r.field === "rating");
   if (!all.length) return null;
   const mean = all.reduce((a, r) => a + Number(r.value), 0) / all.length;
   return (
@@ -83,4 +87,4 @@ function Header({ concept }: TabProps) {
   );
 }
 
-export const tab: Tab = { id: "notes", title: "Notes", order: 70, View: NotesTab, Header };
+export const tab: Tab = { id: "notes", title: "Notes", order: 70, View: NotesTab, Header, Keys };

@@ -15,4 +15,6 @@ export interface Tab {
   View: ComponentType<TabProps>;
   /** Shown in the head of the concept page whatever the tab (an expert's name, a rating). */
   Header?: ComponentType<TabProps>;
+  /** Keys that hold on the concept page whatever the tab, from its first moment on: nothing of the concept is known yet. */
+  Keys?: ComponentType<{ concept: number }>;
 }
