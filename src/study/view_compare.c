@@ -159,11 +159,55 @@ static void put_match(cpt_jot *j, const json_t *m, bool a)
     cpt_jot_put_number(j, "cosine", number(json_object_get(m, "decoder_cosine")));
     cpt_jot_put_number(j, "correlation", number(json_object_get(m, "activation_r")));
     cpt_jot_put_number(j, "jaccard", number(json_object_get(m, "jaccard")));
-    cpt_jot_put_integer(j, "genes", n_listed(text(m, "shared_genes")));
+    cpt_jot_put_number(j, "attribution", number(json_object_get(m, "attribution_r")));
+    cpt_jot_put_number(j, "expression", number(json_object_get(m, "expression_r")));
+    cpt_jot_put_number(j, "likeness", number(json_object_get(m, "likeness")));
+    cpt_jot_put_number(j, "q", number(json_object_get(m, "q")));
+    cpt_jot_put_number(j, "q_within_labels", number(json_object_get(m, "q_within_labels")));
+    cpt_jot_key(j, "mutual");
+    cpt_jot_bool(j, json_is_true(json_object_get(m, "mutual_best")));
+    cpt_jot_put_integer(j, "shared", n_listed(text(m, "shared_genes")));
+    cpt_jot_put_text(j, "b_label", text(m, field(key, "label", !a)));
     cpt_jot_key(j, "b_genes");
     put_split(j, text(m, field(key, "genes", !a)));
     cpt_jot_put_text(j, "b_term", text(m, field(key, "term", !a)));
     cpt_jot_close(j, '}');
+}
+
+/* What each way of matching found over all pairs, and what chance finds. */
+static void put_measures(cpt_jot *j, const json_t *pair)
+{
+    static const char *const numbers[] = {"n", "mean", "sd", "above_07", "n_significant", "p"};
+    const char *name;
+    json_t *m;
+    cpt_jot_key(j, "measures");
+    cpt_jot_open(j, '[');
+    json_object_foreach(json_object_get(pair, "measures"), name, m)
+    {
+        const json_t *chance = json_object_get(m, "null");
+        cpt_jot_open(j, '{');
+        cpt_jot_put_text(j, "name", name);
+        cpt_jot_put_text(j, "absent", json_string_value(json_object_get(m, "absent")));
+        for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+            cpt_jot_put_number(j, numbers[i], number(json_object_get(m, numbers[i])));
+        cpt_jot_put_number(j, "null_mean", number(json_object_get(chance, "mean")));
+        cpt_jot_put_number(j, "null_sd", number(json_object_get(chance, "sd")));
+        cpt_jot_put_number(j, "draws", number(json_object_get(chance, "n")));
+        cpt_jot_close(j, '}');
+    }
+    cpt_jot_close(j, ']');
+}
+
+/* Names of the concepts that found no partner. */
+static void put_unmatched(cpt_jot *j, const char *key, const json_t *list)
+{
+    size_t i;
+    json_t *name;
+    cpt_jot_key(j, key);
+    cpt_jot_open(j, '[');
+    json_array_foreach((json_t *)(uintptr_t)list, i, name)
+        cpt_jot_text(j, json_string_value(name));
+    cpt_jot_close(j, ']');
 }
 
 cpt_status cpt_view_comparison(const cpt_view *v, const char *id, char **json, cpt_err *e)
@@ -182,6 +226,15 @@ cpt_status cpt_view_comparison(const cpt_view *v, const char *id, char **json, c
     cpt_jot_put_text(&j, "name", text(c, "other"));
     cpt_jot_put_text(&j, "other", other_folder(c));
     cpt_jot_put_number(&j, "cells", number(json_object_get(cells, "n")));
+    cpt_jot_put_text(&j, "matched_by", text(pair, "matched_by"));
+    cpt_jot_put_text(&j, "model",
+                     text(json_object_get(pair, self_is_a(c) ? "a" : "b"), "model"));
+    cpt_jot_put_text(&j, "other_model",
+                     text(json_object_get(pair, self_is_a(c) ? "b" : "a"), "model"));
+    put_measures(&j, pair);
+    put_unmatched(&j, "unmatched", json_object_get(pair, self_is_a(c) ? "unmatched_a" : "unmatched_b"));
+    put_unmatched(&j, "other_unmatched",
+                  json_object_get(pair, self_is_a(c) ? "unmatched_b" : "unmatched_a"));
     cpt_jot_key(&j, "rows");
     cpt_jot_open(&j, '[');
     json_array_foreach((json_t *)(uintptr_t)matches_of(c), i, m) put_match(&j, m, self_is_a(c));

@@ -206,7 +206,14 @@ export interface Pair {
 // ---- GET S/comparison/{id} : rows of a saved `conceptome compare` ----
 export interface Matches {
   name: string; other: string; cells: number | null;
-  rows: { a: number; b: string; cosine: number | null; correlation: number | null; jaccard: number | null; genes: number | null; b_genes: string[]; b_term: string }[];
+  matched_by: string; model: string; other_model: string;
+  // absent: why it was not measured. above_07: share of the n pairs; null_*: the mean over the pairs that chance matches, over `draws`
+  measures: { name: "decoder" | "activation" | "attribution" | "expression"; absent: string | null; n: number | null; mean: number | null; sd: number | null;
+    above_07: number | null; n_significant: number | null; p: number | null; null_mean: number | null; null_sd: number | null; draws: number | null }[];
+  unmatched: string[]; other_unmatched: string[];
+  // shared: genes that are top in both; mutual: no other concept of either side is more alike
+  rows: { a: number; b: string; cosine: number | null; correlation: number | null; jaccard: number | null; attribution: number | null; expression: number | null;
+    likeness: number | null; q: number | null; q_within_labels: number | null; mutual: boolean; shared: number; b_label: string; b_genes: string[]; b_term: string }[];
 }
 
 // ---- genes and terms --------------------------------------------------------------------------------------------------

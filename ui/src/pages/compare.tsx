@@ -3,7 +3,8 @@ import { useMemo } from "preact/hooks";
 import type { Concepts, Matches, Pair, Study } from "../api";
 import { API, dense, studyUrl, useJson, useVector } from "../data";
 import { type Colouring, positiveQuantile } from "../colour";
-import { count, fixed, probability, signed } from "../format";
+import { count, fixed, percent, probability, signed } from "../format";
+import type { Word } from "../glossary";
 import { useKeys } from "../keys";
 import { pointsFromVector } from "../map/points";
 import { MapView } from "../map/view";
@@ -143,25 +144,65 @@ function Facts({ pair }: { pair: Pair }) {
   );
 }
 
+const MEASURES: Record<Matches["measures"][number]["name"], string> = {
+  activation: "activation over the same cells", decoder: "direction", attribution: "attribution", expression: "expression",
+};
+
+/** Each way of comparing: what the matched pairs reach, and what chance reaches. */
+function Measures({ of: m }: { of: Matches }) {
+  return (
+    <table class="small measures"><caption class="hidden">Likeness of the matched pairs, and what chance reaches</caption>
+      <thead><tr><th scope="col">Compared by</th><th scope="col" class="figure" {...explain("matched_mean")}>mean</th><th scope="col" class="figure">chance</th>
+        <th scope="col" class="figure">p</th><th scope="col" class="figure" {...explain("match_q")}>pairs with q &lt; 0.05</th><th scope="col" class="figure">above 0.7</th></tr></thead>
+      <tbody>{m.measures.map((x) => (
+        <tr key={x.name}><th scope="row">{MEASURES[x.name]}{x.name === m.matched_by && <span class="unit"> (pairs were matched by it)</span>}</th>
+          {x.absent ? <td colSpan={5} class="unit">{x.absent}</td> : <>
+            <td class="figure" {...explain("matched_mean", x.mean, x.n)}>{fixed(x.mean, 3)} <span class="unit">± {fixed(x.sd, 3)}</span></td>
+            <td class="figure" {...explain("matched_mean", x.null_mean, x.draws)}>{fixed(x.null_mean, 3)} <span class="unit">± {fixed(x.null_sd, 3)}</span></td>
+            <td class="figure">{probability(x.p)}</td><td class="figure">{count(x.n_significant)} of {count(x.n)}</td><td class="figure">{percent(x.above_07)}</td></>}
+        </tr>))}</tbody>
+    </table>
+  );
+}
+
 function MatchTable({ id, study }: { id: string; study: Study }) {
   const from = useJson<Matches>(studyUrl(study.id, `comparison/${encodeURIComponent(id)}`));
-  const other = study.comparisons.find((c) => c.id === id)?.study ?? null;
+  const named = study.comparisons.find((c) => c.id === id)?.study ?? null;
+  const other = info.value?.studies.some((s) => s.id === named) ? named : null; // served here: can be opened
   type Row = Matches["rows"][number];
   const target = (r: Row): Record<string, string> => (other ? { a: `${study.id}:${r.a}`, b: `${other}:${r.b.replace(/^c/, "")}` } : { a: `${study.id}:${r.a}` });
-  const columns: Column<Row>[] = [
-    { key: "a", title: "Here", width: 70, value: (r) => r.a, cell: (r) => <a href={href({ page: "concept", id: String(r.a) })}>c{r.a}</a> },
-    { key: "a_genes", title: "its genes", width: 190, fixed: true, value: (r) => concepts.value?.genes[r.a]?.join(","), cell: (r) => concepts.value?.genes[r.a]?.join(" ") },
-    { key: "b", title: "There", width: 70, value: (r) => r.b, cell: (r) => (other ? <a href={href({ query: target(r) })}>{r.b}</a> : r.b) },
-    { key: "b_genes", title: "its genes", width: 190, fixed: true, value: (r) => r.b_genes.join(","), cell: (r) => r.b_genes.join(" ") },
-    { key: "correlation", title: "r", word: "correlation", width: 60, figure: true, value: (r) => r.correlation, cell: (r) => fixed(r.correlation, 3) },
-    { key: "jaccard", title: "Jaccard", word: "jaccard", width: 64, figure: true, value: (r) => r.jaccard, cell: (r) => fixed(r.jaccard, 3) },
-    { key: "genes", title: "genes", word: "cosine_genes", width: 64, figure: true, value: (r) => r.genes, cell: (r) => fixed(r.genes, 3) },
-    { key: "cosine", title: "direction", word: "cosine_decoder", width: 70, figure: true, value: (r) => r.cosine, cell: (r) => fixed(r.cosine, 3) },
+  const number = (key: "likeness" | "correlation" | "jaccard" | "attribution" | "expression" | "cosine", title: string, word: Word): Column<Row> =>
+    ({ key, title, word, width: 74, figure: true, value: (r) => r[key], cell: (r) => fixed(r[key], 3) });
+  const columns = (m: Matches): Column<Row>[] => [
+    { key: "a", title: "Here", width: 52, value: (r) => r.a, cell: (r) => <a href={href({ page: "concept", id: String(r.a) })}>c{r.a}</a> },
+    { key: "a_label", title: "fits best", word: "best_fit", width: 104, value: (r) => concepts.value?.label[r.a] },
+    { key: "a_genes", title: "its genes", width: 150, fixed: true, value: (r) => concepts.value?.genes[r.a]?.join(","), cell: (r) => <span class="genes">{concepts.value?.genes[r.a]?.join(" ")}</span> },
+    { key: "b", title: "There", width: 52, value: (r) => r.b, cell: (r) => (other ? <a href={href({ query: target(r) })} data-tip="Side by side">{r.b}</a> : r.b) },
+    { key: "b_label", title: "fits best", word: "best_fit", width: 104, value: (r) => r.b_label, cell: (r) => r.b_label.replace(/ \(.*/, "") },
+    { key: "b_genes", title: "its genes", width: 150, fixed: true, value: (r) => r.b_genes.join(","), cell: (r) => <span class="genes">{r.b_genes.join(" ")}</span> },
+    number("correlation", "activation", "correlation"),
+    number("jaccard", "Jaccard", "jaccard"),
+    number("attribution", "attribution", "attribution_r"),
+    number("expression", "expression", "expression_r"),
+    ...(m.rows.some((r) => r.cosine !== null) ? [number("cosine", "direction", "cosine_decoder")] : []),
+    { key: "q", title: "q", word: "match_q", width: 60, figure: true, value: (r) => r.q, cell: (r) => probability(r.q) },
+    ...(m.rows.some((r) => r.q_within_labels !== null)
+      ? [{ key: "q_within_labels", title: "q in labels", word: "match_q_labels", width: 76, figure: true, value: (r: Row) => r.q_within_labels, cell: (r: Row) => probability(r.q_within_labels) } satisfies Column<Row>] : []),
+    { key: "shared", title: "shared", word: "shared_top", width: 54, figure: true, value: (r) => r.shared },
     { key: "b_term", title: "its top term", word: "top_term", width: 200, grow: true, value: (r) => r.b_term },
   ];
-  return <Await from={from} what="comparison">{(m) =>
-    <LocalTable main name={`${study.id}_matches_${m.other}`} caption={`Matched concepts of ${m.other}`} columns={columns} rows={m.rows} id={(r) => `${r.a}-${r.b}`} first="-correlation"
-      onPick={(r) => go({ query: target(r) })} tools={<span class="unit">{m.name}: matched with {m.other}{m.cells !== null && <>, {count(m.cells)} cells</>}</span>} />}</Await>;
+  return <Await from={from} what="comparison">{(m) => (
+    <>
+      <div class="comparison">
+        <p><b>{study.name}</b> ({m.model}) against <b>{m.other}</b> ({m.other_model}){m.cells !== null && <>, on {count(m.cells)} cells of both</>}:{" "}
+          {count(m.rows.length)} pairs matched one to one{m.unmatched.length > 0 && <>, {count(m.unmatched.length)} concepts here without a partner</>}{m.other_unmatched.length > 0 && <>,{" "}
+          <span data-tip={m.other_unmatched.join(" ")}>{count(m.other_unmatched.length)} concepts there without one</span></>}.
+          {!other && <> To open pairs side by side, serve both: <code>conceptome serve {study.name} {m.other}</code>.</>}</p>
+        <Measures of={m} />
+      </div>
+      <LocalTable main name={`${study.id}_matches_${m.other}`} caption={`Matched concepts of ${m.other}`} columns={columns(m)} rows={m.rows} id={(r) => `${r.a}-${r.b}`} first="-correlation"
+        onPick={(r) => go({ query: target(r) })} />
+    </>)}</Await>;
 }
 
 function ComparePage({ study }: PageProps) {
@@ -179,6 +220,7 @@ function ComparePage({ study }: PageProps) {
           <Picker side="a" value={a} />
           <button type="button" class="icon" aria-label="Swap A and B (w)" data-tip="Swap A and B (w)" onClick={swap}>⇄</button>
           <Picker side="b" value={b} />
+        {both && study.comparisons.length > 0 && <a href={href({ query: { a: null, b: null } })}>all matches</a>}
         </div>
         {both && from.data && !from.stale && <Facts pair={from.data} />}
       </div>

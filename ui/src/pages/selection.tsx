@@ -95,10 +95,10 @@ function Panel({ side, cells, parts, study, drawing, draw }: {
 function ConceptsHigh({ data, study }: { data: SelectionConcepts; study: Study }) {
   const columns: Column<ConceptRow>[] = [
     { key: "concept", title: "Concept", width: 170, grow: true, value: (r) => r.concept, cell: (r) => <ConceptLink concept={r.concept} genes /> },
-    { key: "label", title: "fits best", word: "best_fit", width: 96, value: (r) => concepts.value?.label[r.concept] },
+    { key: "label", title: "fits best", word: "best_fit", width: 104, value: (r) => concepts.value?.label[r.concept] },
     { key: "auroc", title: "AUROC", word: "auroc", width: 62, figure: true, value: (r) => r.auroc, n: () => `${data.a} + ${data.b}`, cell: (r) => fixed(r.auroc, 3) },
-    { key: "share_a", title: "in A", word: "share_a", width: 52, figure: true, value: (r) => r.share_a, n: () => data.a, cell: (r) => percent(r.share_a) },
-    { key: "share_b", title: "in B", word: "share_b", width: 52, figure: true, value: (r) => r.share_b, n: () => data.b, cell: (r) => percent(r.share_b) },
+    { key: "share_a", title: "in A", word: "share_a", width: 60, figure: true, value: (r) => r.share_a, n: () => data.a, cell: (r) => percent(r.share_a) },
+    { key: "share_b", title: "in B", word: "share_b", width: 60, figure: true, value: (r) => r.share_b, n: () => data.b, cell: (r) => percent(r.share_b) },
     { key: "mean_a", title: "mean A", word: "mean_a", width: 60, figure: true, value: (r) => r.mean_a, n: () => data.a, cell: (r) => fixed(r.mean_a, 3) },
     { key: "mean_b", title: "mean B", word: "mean_b", width: 60, figure: true, value: (r) => r.mean_b, n: () => data.b, cell: (r) => fixed(r.mean_b, 3) },
     { key: "p", title: "p", word: "selection_p", width: 80, figure: true, value: (r) => r.p, cell: (r) => probability(r.p) },
@@ -118,8 +118,8 @@ function GenesHigh({ data, study }: { data: SelectionGenes; study: Study }) {
     { key: "fold", title: "Fold change", word: "logfc", width: 118, value: (r) => r.logfc, cell: (r) => <SignedBar value={r.logfc} most={most} /> },
     { key: "logfc", title: "log2", word: "logfc", width: 56, figure: true, value: (r) => r.logfc, n: () => `${data.a} + ${data.b}`, cell: (r) => signed(r.logfc, 2) },
     { key: "score", title: "score", word: "score", width: 66, figure: true, value: (r) => r.score, cell: (r) => signed(r.score, 1) },
-    { key: "share_a", title: "in A", word: "share_a", width: 52, figure: true, value: (r) => r.share_a, n: () => data.a, cell: (r) => percent(r.share_a) },
-    { key: "share_b", title: "in B", word: "share_b", width: 52, figure: true, value: (r) => r.share_b, n: () => data.b, cell: (r) => percent(r.share_b) },
+    { key: "share_a", title: "in A", word: "share_a", width: 60, figure: true, value: (r) => r.share_a, n: () => data.a, cell: (r) => percent(r.share_a) },
+    { key: "share_b", title: "in B", word: "share_b", width: 60, figure: true, value: (r) => r.share_b, n: () => data.b, cell: (r) => percent(r.share_b) },
     { key: "p", title: "p", word: "selection_p", width: 80, figure: true, value: (r) => r.p, cell: (r) => probability(r.p) },
     { key: "q", title: "q", word: "selection_q", width: 80, figure: true, value: (r) => r.q, cell: (r) => probability(r.q) },
   ];

@@ -56,7 +56,7 @@ function TermPage({ study }: PageProps) {
           <div class="concept-head">
             <div class="title-row"><h1>{term.name}</h1><span class="unit">{term.term} · {term.collection}</span></div>
             <div class="facts-row">
-              <span {...explain("size", term.size)}><b>{count(term.size)}</b> genes</span>
+              {term.size ? <span {...explain("size", term.size)}><b>{count(term.size)}</b> genes</span> : <span class="unit">not tested: with the genes of this study it lies outside the size limits</span>}
               <span {...explain("ic", term.ic)}>information content <b>{fixed(term.ic, 2)}</b></span>
             </div>
             {term.definition && <p class="definition">{term.definition}</p>}

@@ -10,11 +10,11 @@ const DASH = ["", "7 3", "2 3", "8 3 2 3", "4 4"];
 export function FaithfulnessCurve({ of: t, name }: { of: NonNullable<Trust["faithfulness"]>; name: string }) {
   const curves = Object.entries(t.curves);
   const values = curves.flatMap(([, v]) => v.filter((x): x is number => x !== null));
-  const most = Math.max(1, ...t.m), position = (m: number) => Math.log10(m + 1);
+  const most = Math.max(1, ...t.m), position = (m: number) => Math.log10(Math.max(1, m)); // m: 1, 2, 5, 10 ...
   return (
     <>
       <Plot name={name} height={230} label={`Drop of the activation over the number of replaced genes, ${t.pairs} pairs`}
-        x={{ low: 0, high: position(most), title: "genes replaced, log10(m + 1)" }}
+        x={{ low: 0, high: position(most), title: "genes replaced together", marks: t.m.map((m) => [position(m), String(m)] as const) }}
         y={{ low: Math.min(0, ...values), high: Math.max(1, ...values), title: "share of the drop" }}>
         {(f) => curves.map(([key, v], i) => {
           const d = v.map((y, k) => (y === null ? "" : `${f.x(position(t.m[k]!)).toFixed(1)},${f.y(y).toFixed(1)}`)).filter(Boolean).join("L");

@@ -4,7 +4,8 @@ import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { fileName, savePng, saveSvg, standalone } from "../export";
 import { number } from "../format";
 
-export interface Axis { low: number; high: number; title: string }
+/** `marks`: where to write what, instead of round numbers. */
+export interface Axis { low: number; high: number; title: string; marks?: (readonly [number, string])[] }
 
 /** Round numbers between low and high, about n of them. */
 export function ticks(low: number, high: number, n: number): number[] {
@@ -54,8 +55,8 @@ export function Plot({ name, label, height, x, y, foot = 0, children }: {
         {ticks(y.low, y.high, 4).map((v) => (
           <g key={v}><line class="grid" x1={left} x2={right} y1={f.y(v)} y2={f.y(v)} /><text x={left - 6} y={f.y(v) + 3.5} text-anchor="end">{number(v, 2)}</text></g>
         ))}
-        {ticks(x.low, x.high, Math.max(2, Math.floor(width / 110))).map((v) => (
-          <text key={v} x={f.x(v)} y={height - 19} text-anchor="middle">{number(v)}</text>
+        {(x.marks ?? ticks(x.low, x.high, Math.max(2, Math.floor(width / 110))).map((v) => [v, number(v)] as const)).map(([v, text]) => (
+          <text key={v} x={f.x(v)} y={height - 19} text-anchor="middle">{text}</text>
         ))}
         <line class="axis" x1={left} x2={right} y1={base} y2={base} />
         {children(f)}
