@@ -278,6 +278,9 @@ typedef struct cpt_vector {
 } cpt_vector;
 cpt_status cpt_view_umap(const cpt_view *v, cpt_vector *out, cpt_err *e);       /* u16 [cells][2], 65535 = not placed */
 cpt_status cpt_view_concept_map(const cpt_view *v, cpt_vector *out, cpt_err *e); /* f32 [concepts][2], NaN = dead */
+/* A concept of v on the cells of another study, by their ids: f32 [its cells], NaN = v does not have the cell. */
+cpt_status cpt_view_activation_on(const cpt_view *cells, const cpt_view *v, int32_t concept,
+                                  cpt_vector *out, cpt_err *e);
 cpt_status cpt_view_activation(const cpt_view *v, int32_t concept, cpt_vector *out, cpt_err *e);
 cpt_status cpt_view_expression(const cpt_view *v, int32_t gene, cpt_vector *out, cpt_err *e); /* log1p CP10k */
 cpt_status cpt_view_column(const cpt_view *v, const char *name, cpt_vector *out, cpt_err *e);

@@ -226,6 +226,21 @@ static void compare(const cpt_request *r, cpt_answer *answer)
     cpt_lease_return(right);
 }
 
+/* A concept of one study on the cells of another, a = any concept of that. */
+static void compare_activation(const cpt_request *r, cpt_answer *answer)
+{
+    int32_t a = 0, b = 0;
+    cpt_err e;
+    cpt_vector v;
+    cpt_lease *left = side(r, "a", &a, answer), *right = left ? side(r, "b", &b, answer) : NULL;
+    if (left && right)
+        cpt_answer_vector(
+            answer,
+            cpt_view_activation_on(cpt_lease_view(left), cpt_lease_view(right), b, &v, &e), &v, &e);
+    cpt_lease_return(left);
+    cpt_lease_return(right);
+}
+
 /* ---- vectors ---- */
 
 static cpt_status vec_umap(const cpt_request *r, const cpt_view *v, int32_t unit,
@@ -356,6 +371,7 @@ const cpt_route cpt_study_routes[] = {
     SELECTION(S "/selection/concepts", selection_concepts),
     SELECTION(S "/selection/genes", selection_genes),
     {.method = "GET", .pattern = "/api/v1/compare", .handle = compare, .table = true},
+    {.method = "GET", .pattern = "/api/v1/compare/activation", .handle = compare_activation},
 };
 #undef JSON
 #undef TABLE

@@ -280,30 +280,77 @@ static void count_cell(pair *p, double x, double y)
     }
 }
 
+/* For each cell of a the cell of b with its id, -1 when b does not have it or either is unusable. */
+static cpt_status match_cells(const cpt_view *a, const cpt_view *b, int64_t **out, cpt_err *e)
+{
+    int64_t n_a = a->cells->n_cells, n_b = b->cells->n_cells;
+    cpt_index *ids = NULL;
+    cpt_status status;
+    *out = NULL;
+    CPT_TRY(cpt_alloc(out, (size_t)n_a, sizeof **out, e));
+    if (a != b) {
+        ids = cpt_index_new((size_t)n_b, e);
+        status = ids ? CPT_OK : CPT_ERR_MEMORY;
+        for (int64_t i = 0; i < n_b && status == CPT_OK; i++)
+            status = cpt_index_add(ids, cpt_strings_get(&b->cells->cell_ids, i), i, NULL, e);
+        if (status) goto done;
+    }
+    for (int64_t i = 0; i < n_a; i++) {
+        int64_t k = ids ? cpt_index_get(ids, cpt_strings_get(&a->cells->cell_ids, i)) : i;
+        bool good = k >= 0 && cpt_view_is_usable(a, i) && cpt_view_is_usable(b, k);
+        (*out)[i] = good ? k : -1;
+    }
+done:
+    cpt_index_free(ids);
+    if (status) {
+        free(*out);
+        *out = NULL;
+    }
+    return status;
+}
+
 static cpt_status compare_cells(pair *p, cpt_err *e)
 {
     float *x = NULL, *y = NULL;
-    cpt_index *ids = NULL;
-    const cpt_cells *a = p->v[0]->cells, *b = p->v[1]->cells;
+    int64_t *partner = NULL;
     cpt_status status;
     CPT_TRY(dense(p->v[0], p->concept[0], &x, e));
     CPT_TRY(dense(p->v[1], p->concept[1], &y, e));
-    if (!p->same) {
-        ids = cpt_index_new((size_t)b->n_cells, e);
-        status = ids ? CPT_OK : CPT_ERR_MEMORY;
-        for (int64_t i = 0; i < b->n_cells && status == CPT_OK; i++)
-            status = cpt_index_add(ids, cpt_strings_get(&b->cell_ids, i), i, NULL, e);
-        if (status) goto done;
-    }
-    for (int64_t i = 0; i < a->n_cells; i++) {
-        int64_t k = p->same ? i : cpt_index_get(ids, cpt_strings_get(&a->cell_ids, i));
-        if (k >= 0 && cpt_view_is_usable(p->v[0], i) && cpt_view_is_usable(p->v[1], k))
-            count_cell(p, (double)x[i], (double)y[k]);
-    }
+    CPT_TRY(match_cells(p->v[0], p->same ? p->v[0] : p->v[1], &partner, e));
+    for (int64_t i = 0; i < p->v[0]->cells->n_cells; i++)
+        if (partner[i] >= 0) count_cell(p, (double)x[i], (double)y[partner[i]]);
 done:
     free(x);
     free(y);
-    cpt_index_free(ids);
+    free(partner);
+    return status;
+}
+
+cpt_status cpt_view_activation_on(const cpt_view *cells, const cpt_view *v, int32_t concept,
+                                  cpt_vector *out, cpt_err *e)
+{
+    float *y = NULL;
+    int64_t *partner = NULL, n = cells->cells->n_cells;
+    double high = 0;
+    cpt_status status;
+    *out = (cpt_vector){0};
+    CPT_TRY(cpt_view_need_concept(v, concept, e));
+    if (!cells->have_activations) CPT_TRY(cpt_view_need_index(cells, e));
+    CPT_TRY(dense(v, concept, &y, e));
+    CPT_TRY(match_cells(cells, v, &partner, e));
+    CPT_TRY(cpt_alloc(&out->bytes, (size_t)n, sizeof(float), e));
+    float *values = out->bytes;
+    for (int64_t i = 0; i < n; i++) {
+        values[i] = partner[i] < 0 ? NAN : y[partner[i]];
+        high = fmax(high, (double)values[i]); /* passes NaN over */
+    }
+    out->size = (size_t)n * sizeof(float);
+    snprintf(out->type, sizeof out->type, "f32");
+    snprintf(out->shape, sizeof out->shape, "%lld", (long long)n);
+    snprintf(out->range, sizeof out->range, "0,%.7g", high);
+done:
+    free(y);
+    free(partner);
     return status;
 }
 

@@ -195,6 +195,7 @@ export interface SelectionGenes {
   rows: { gene: number; symbol: string; logfc: number; score: number; p: number; q: number; share_a: number; share_b: number }[];
 }
 
+// GET /api/v1/compare/activation?a={study}:{c}&b={study}:{c}   f32 [cells of a's study]: B's activation there, NaN = B's study lacks the cell
 // ---- GET /api/v1/compare?a={study}:{c}&b={study}:{c} ------------------------------------------------------------------
 export interface Pair {
   same_cells: number; // cells both studies have, by id; 0 = activations cannot be compared

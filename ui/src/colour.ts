@@ -1,6 +1,7 @@
 // Colours of maps and bars. All three scales stay readable with the common colour-vision
 // deficiencies: a sequential one that changes steadily in lightness, blue-orange around 0, and the
-// Okabe-Ito categories extended by Paul Tol's muted set.
+// Okabe-Ito categories extended so that no two are closer than 7 in CIELAB for anybody (units.spec.ts
+// computes it); on dark ground their like, lifted.
 export type RGB = readonly [number, number, number];
 export type Theme = "light" | "dark";
 
@@ -23,11 +24,18 @@ const INACTIVE: Record<Theme, RGB> = { light: [219, 222, 226], dark: [54, 59, 67
 
 const GROUND: Record<Theme, RGB> = { light: [255, 255, 255], dark: [21, 24, 28] }; // --ground of the style sheet
 
-const CATEGORIES: RGB[] = [
-  [0, 114, 178], [230, 159, 0], [0, 158, 115], [204, 121, 167], [86, 180, 233], [213, 94, 0],
-  [136, 34, 85], [153, 153, 51], [68, 170, 153], [51, 34, 136], [221, 204, 119], [170, 68, 153],
-  [17, 119, 51], [204, 102, 119], [102, 102, 102], [240, 228, 66],
-];
+export const CATEGORIES: Record<Theme, RGB[]> = {
+  light: [
+    [0, 114, 178], [230, 159, 0], [0, 158, 115], [204, 121, 167], [86, 180, 233], [213, 94, 0],
+    [136, 34, 85], [153, 153, 51], [127, 220, 190], [51, 34, 136], [221, 204, 119], [180, 60, 160],
+    [17, 119, 51], [110, 100, 230], [102, 102, 102], [240, 228, 66],
+  ],
+  dark: [
+    [64, 120, 232], [230, 159, 0], [0, 165, 120], [226, 140, 190], [126, 206, 250], [222, 96, 16],
+    [196, 58, 116], [160, 160, 54], [160, 230, 214], [168, 140, 255], [226, 212, 140], [200, 84, 186],
+    [58, 140, 70], [236, 130, 140], [150, 152, 158], [240, 228, 66],
+  ],
+};
 
 function between(stops: readonly RGB[], t: number): RGB {
   const x = Math.max(0, Math.min(1, t)) * (stops.length - 1);
@@ -37,11 +45,8 @@ function between(stops: readonly RGB[], t: number): RGB {
 }
 
 export function categoryColour(code: number, theme: Theme): RGB {
-  const base = CATEGORIES[code % CATEGORIES.length]!;
-  // On dark ground the darkest of them are lifted.
-  const light = 0.3 * base[0] + 0.59 * base[1] + 0.11 * base[2];
-  if (theme === "light" || light > 90) return base;
-  return between([base, [255, 255, 255]], 0.4);
+  const list = CATEGORIES[theme];
+  return list[code % list.length]!;
 }
 
 export function css(c: RGB): string {

@@ -1,7 +1,7 @@
 // Numbers as a reader of a paper expects them: three significant digits, true minus, thin spaces
 // between thousands, powers of ten written as powers.
 const MINUS = "\u2212";
-const THIN = "\u2009";
+const THIN = "\u202f"; // narrow, and a line does not break at it
 const NONE = "\u2013";
 
 function minus(text: string): string {

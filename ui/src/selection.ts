@@ -56,7 +56,7 @@ export function describe(parts: Part[]): string {
     p.kind === "polygon" ? "lasso"
     : p.kind === "value" ? `${p.column} = ${p.value}`
     : `cells with c${p.concept}${p.low > 0 || p.high < Infinity
-        ? ` between ${p.low}\u2009 and ${p.high < Infinity ? p.high : "max"}` : " active"}`).join(" + ");
+        ? ` between ${p.low}\u202f and ${p.high < Infinity ? p.high : "max"}` : " active"}`).join(" + ");
 }
 
 function encodePolygon(polygon: Uint16Array): string {

@@ -70,13 +70,13 @@ for (const renderer of ["webgl", "pixels"]) {
     await page.goto("about:blank");
     const first = await busy(page, async () => {
       await page.goto(`${server.url}/?renderer=${renderer}#/big/landscape`);
-      await expect(rows).toContainText("10\u2009000");
+      await expect(rows).toContainText("10\u202f000");
       await expect(title).toBeVisible();
     });
     await page.waitForTimeout(1000);
     const filter = await busy(page, async () => {
       await page.locator("input.filter").fill("type 13 quality>0.3");
-      await expect(rows).not.toContainText("10\u2009000");
+      await expect(rows).not.toContainText("10\u202f000");
     });
     await page.keyboard.press("Escape");
     const box = (await page.locator(".map-frame").nth(1).boundingBox())!;

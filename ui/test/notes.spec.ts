@@ -63,6 +63,26 @@ test("rating by key, undo by key, and a hostile name stays text", async ({ page,
   await server.stop("SIGTERM");
 });
 
+test("a key is not lost that comes before anything is known of the concept, and is about the one just opened", async ({ page }) => {
+  const server = new Server(copyOfStudy());
+  await server.start();
+  await page.addInitScript(() => localStorage.setItem("conceptome:author", "Ada"));
+  let release = () => undefined as void;
+  const held = new Promise<void>((done) => (release = done));
+  await page.route(/\/(concept\/\d+|notes|notes\/keys)$/, async (route) => { await held; await route.continue(); });
+  await open(page, server, `${study}/concept/1`);
+  await page.keyboard.press("4");
+  await page.keyboard.press("j"); // to the next concept of the list
+  const c = Number(new URL(page.url()).hash.match(/concept\/(\d+)/)![1]);
+  expect(c).not.toBe(1);
+  await page.keyboard.press("2");
+  expect(await saved(server)).toEqual({});
+  release();
+  await expect.poll(() => saved(server)).toEqual({ "c1 rating Ada": "4", [`c${c} rating Ada`]: "2" });
+  await expect(page.locator(".rated")).toContainText("rated 2");
+  await server.stop("SIGTERM");
+});
+
 test("two experts, blind, to the agreement page", async ({ browser }) => {
   test.setTimeout(180_000);
   const folder = copyOfStudy("simulated"), study = "simulated";

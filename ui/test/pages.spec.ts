@@ -1,6 +1,7 @@
 // Every page, on every study at hand: it appears, holds what it should, and the console stays empty.
-import type { Concepts, Found, Study } from "../src/api";
-import { expect, open, studies, test } from "./server";
+import { execFileSync } from "node:child_process";
+import type { Concepts, Found, State, Study } from "../src/api";
+import { copyOfStudy, expect, open, program, Server, studies, test } from "./server";
 
 const rows = ".table-scroll tbody tr:not(.gap)";
 
@@ -76,6 +77,48 @@ test("two studies of other cells can be compared by their genes", async ({ page,
   await open(page, server, `${studies[0]}/compare?a=${studies[0]}:1&b=${studies[1]}:1`);
   await expect(page.locator(".facts-row")).toContainText("share no cell ids");
   await expect(page.locator(".map-frame canvas")).toHaveCount(2);
+});
+
+test("a saved comparison of two models: matches, chance, and a pair on one map", async ({ page }) => {
+  test.setTimeout(120_000);
+  const folder = copyOfStudy("simulated"), other = copyOfStudy("simulated", "other");
+  execFileSync(program, ["compare", folder, other, "--save", "--null", "20", "-q"], { stdio: "ignore" });
+  const server = new Server([folder, other]);
+  await server.start();
+  await open(page, server, "simulated/compare");
+  await expect(page.locator(".comparison")).toContainText("pairs matched one to one");
+  await expect(page.locator(".measures tbody tr")).toHaveCount(4);
+  await expect(page.locator(".measures")).toContainText("chance");
+  await page.locator(rows).first().locator("td").nth(3).locator("a").click();
+  await expect(page.locator(".facts-row")).toContainText("Jaccard 1.000");
+  await expect(page.locator(".legend-title").first()).toContainText("A (c");
+  await expect(page.locator(".map-frame canvas")).toHaveCount(2);
+  await page.getByText("all matches").click();
+  await expect(page.locator(".measures")).toBeVisible();
+  await server.stop("SIGTERM");
+  const alone = new Server(folder); // the other study is not served: its name stays, its links go
+  await alone.start();
+  await open(page, alone, "simulated/compare");
+  await expect(page.locator(".comparison")).toContainText("serve both");
+  await alone.stop("SIGTERM");
+});
+
+test("while the index is made the page says so, then shows it by itself", async ({ page }) => {
+  const folder = copyOfStudy("simulated");
+  const server = new Server(folder);
+  await server.start();
+  let made = false;
+  await page.route("**/state", async (route) => {
+    const now = (await (await route.fetch()).json()) as State;
+    return route.fulfill({ json: made ? { ...now, generation: "new" } : { ...now, running: "index of genes, 43 %", indexing: true } });
+  });
+  await page.route("**/conceptmap", (route) => (made ? route.continue() : route.fulfill({ status: 404, json: { error: "the index is not there yet" } })));
+  await open(page, server, "simulated/landscape");
+  await expect(page.locator(".banner")).toContainText("index of genes, 43 %");
+  await expect(page.locator(".maps")).toContainText("when the index is made");
+  made = true;
+  await expect(page.locator(".map-frame canvas")).toHaveCount(2);
+  await server.stop("SIGTERM");
 });
 
 test("the search box finds and opens", async ({ page, server, troubles }) => {

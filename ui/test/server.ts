@@ -4,7 +4,7 @@ import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { cpSync, existsSync, mkdtempSync } from "node:fs";
 import { join } from "node:path";
 
-const program = process.env["CONCEPTOME_PROGRAM"] ?? "";
+export const program = process.env["CONCEPTOME_PROGRAM"] ?? "";
 const work = process.env["CONCEPTOME_WORK"] ?? "";
 const pages = process.env["CONCEPTOME_PAGES"] ?? "dist";
 
@@ -16,11 +16,11 @@ export class Server {
   private child: ChildProcess | null = null;
   url = "";
 
-  /** `folder`: one study of its own instead of those that all tests read. */
-  constructor(private readonly folder: string | null = null) {}
+  /** `folders`: studies of its own instead of those that all tests read. */
+  constructor(private readonly folders: string | string[] | null = null) {}
 
   async start(port = 0): Promise<void> {
-    const child = spawn(program, ["serve", ...(this.folder ? [this.folder] : studies.map((s) => join(work, s))), "--port", String(port), "--no-browser", "--ui-dir", pages],
+    const child = spawn(program, ["serve", ...(this.folders === null ? studies.map((s) => join(work, s)) : [this.folders].flat()), "--port", String(port), "--no-browser", "--ui-dir", pages],
       { stdio: ["ignore", "pipe", "pipe"] });
     this.child = child;
     this.url = await new Promise((found, fail) => {
@@ -54,8 +54,8 @@ export class Server {
 }
 
 /** A copy to write notes into; its name in addresses is `study`. */
-export function copyOfStudy(of = study): string {
-  const folder = join(mkdtempSync(join(work, "notes-")), of);
+export function copyOfStudy(of = study, name = of): string {
+  const folder = join(mkdtempSync(join(work, "notes-")), name);
   cpSync(join(work, of), folder, { recursive: true, filter: (f) => !/notes\.sqlite|\.lock$/.test(f) });
   return folder;
 }

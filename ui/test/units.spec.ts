@@ -1,7 +1,7 @@
 // What needs no browser: addresses, filters, orders, sets of cells, numbers.
 import { expect, test } from "@playwright/test";
 import type { Concepts, TermRow } from "../src/api";
-import { looks, NO_CODE, palette, positiveQuantile } from "../src/colour";
+import { CATEGORIES, looks, NO_CODE, palette, positiveQuantile, type RGB } from "../src/colour";
 import { vector } from "../src/data";
 import { tsv } from "../src/export";
 import { filterConcepts, parseFilter, sortConcepts } from "../src/filter";
@@ -74,11 +74,11 @@ test("10,000 concepts are filtered and sorted in less than 100 ms", () => {
 
 test("numbers", () => {
   expect([number(1234567), number(12345.6), number(0.0123456), number(-2.5), number(null), number(0)]).toEqual(
-    ["1.2×10⁶", "12\u2009346", "0.0123", "−2.50", "–", "0"]);
-  expect([percent(0.0004), percent(0), percent(0.123), percent(1)]).toEqual(["<0.1\u2009%", "0.0\u2009%", "12\u2009%", "100\u2009%"]);
+    ["1.2×10⁶", "12\u202f346", "0.0123", "−2.50", "–", "0"]);
+  expect([percent(0.0004), percent(0), percent(0.123), percent(1)]).toEqual(["<0.1\u202f%", "0.0\u202f%", "12\u202f%", "100\u202f%"]);
   expect([signed(0.5), signed(-0.5), signed(0.00001), fixed(-0.0001, 2)]).toEqual(["+0.500", "−0.500", "0.000", "0.00"]);
   expect([probability(0.5), probability(1e-12), probability(0), probability(0, -412.3)]).toEqual(["0.500", "1.0×10⁻¹²", "<10⁻³⁰⁰", "5.0×10⁻⁴¹³"]);
-  expect(count(-1234567)).toBe("−1\u2009234\u2009567");
+  expect(count(-1234567)).toBe("−1\u202f234\u202f567");
 });
 
 test("picking and the lasso", () => {
@@ -147,4 +147,29 @@ test("near-duplicates lie under the term that stands for them", async () => {
   const rows = [row("a", ""), row("b", "a"), row("c", "gone"), row("d", "a")];
   expect(fold(rows, new Set()).map((l) => `${l.row.term}${l.folded}`)).toEqual(["a2", "c0"]);
   expect(fold(rows, new Set(["attribution|gsea|GO|a"])).map((l) => l.row.term)).toEqual(["a", "b", "d", "c"]);
+});
+
+// Distances in CIELAB, for full colour vision and for what people without red or green cones see (Machado,
+// Oliveira and Fernandes 2009, severity 1).
+const VISION = [
+  [1, 0, 0, 0, 1, 0, 0, 0, 1],
+  [0.367322, 0.860646, -0.227968, 0.280085, 0.672501, 0.047413, -0.01182, 0.04294, 0.968881],
+  [0.152286, 1.052583, -0.204868, 0.114503, 0.786281, 0.099216, -0.003882, -0.048116, 1.051998],
+];
+function lab(c: RGB, sees: number[]): number[] {
+  const times = (m: number[], v: number[]) => [0, 3, 6].map((r) => m[r]! * v[0]! + m[r + 1]! * v[1]! + m[r + 2]! * v[2]!);
+  const linear = c.map((x) => (x / 255 <= 0.04045 ? x / 255 / 12.92 : ((x / 255 + 0.055) / 1.055) ** 2.4));
+  const seen = times(sees, linear).map((x) => Math.min(1, Math.max(0, x)));
+  const [x, y, z] = times([0.4124, 0.3576, 0.1805, 0.2126, 0.7152, 0.0722, 0.0193, 0.1192, 0.9505], seen)
+    .map((v, i) => v / [0.95047, 1, 1.08883][i]!).map((v) => (v > 0.008856 ? Math.cbrt(v) : 7.787 * v + 16 / 116));
+  return [116 * y! - 16, 500 * (x! - y!), 200 * (y! - z!)];
+}
+
+test("categories can be told apart by everybody, on either ground", () => {
+  for (const theme of ["light", "dark"] as const)
+    for (const sees of VISION) {
+      const places = CATEGORIES[theme].map((c) => lab(c, sees));
+      places.forEach((p, i) => places.slice(0, i).forEach((q, j) =>
+        expect(Math.hypot(...p.map((v, k) => v - q[k]!)), `${theme}: ${i} and ${j}`).toBeGreaterThan(i < 10 ? 8.5 : 7)));
+    }
 });

@@ -74,11 +74,20 @@ function ForeignMap({ of: r, head }: { of: Ref; head: { name: string; cells: num
     <MapView points={points} colouring={colouring} name={`${r.study}_c${r.concept}`} label={`Map of ${head.name} by activation of c${r.concept}`} note="inactive" />}</Await>;
 }
 
-function Maps({ a, b, study }: { a: Ref; b: Ref; study: Study }) {
+/** A concept of another study on the cells of this one, where they are the same cells. */
+function useGuest(r: Ref | null, host: Ref, same: boolean) {
+  const from = useVector(r && same ? `${API}/compare/activation?a=${encodeURIComponent(written(host))}&b=${encodeURIComponent(written(r))}` : null);
+  return useMemo(() => (from.data && !from.stale ? Float32Array.from(from.data.values, (v) => (v === v ? v : 0)) : null), [from.data, from.stale]);
+}
+
+function Maps({ a, b, study, same }: { a: Ref; b: Ref; study: Study; same: boolean }) {
   const mine = (r: Ref) => r.study === study.id;
-  const va = useValues(mine(a) ? a : null, study.cells), vb = useValues(mine(b) ? b : null, study.cells);
+  const ownA = useValues(mine(a) ? a : null, study.cells), ownB = useValues(mine(b) ? b : null, study.cells);
+  const guest = useGuest(mine(a) ? (mine(b) ? null : b) : mine(b) ? a : null, mine(a) ? a : b, same);
+  const va = mine(a) ? ownA : guest, vb = mine(b) ? ownB : guest;
   const show = query.value.show ?? "difference";
-  const together = mine(a) && mine(b);
+  const together = (mine(a) || mine(b)) && (same || (mine(a) && mine(b)));
+  const foreign = !(mine(a) && mine(b));
   const colouring = useMemo(() => {
     if (!together) return va ? conceptColouring(va, a.concept) : vb ? conceptColouring(vb, b.concept) : null;
     if (show === "a") return va && conceptColouring(va, a.concept);
@@ -92,7 +101,7 @@ function Maps({ a, b, study }: { a: Ref; b: Ref; study: Study }) {
         <CellMap study={study} colouring={colouring} camera="view" label={`Map of cells: ${colouring?.title ?? ""}`} note="both inactive"
           tools={together && <Choice label="Show" value={show} options={[["difference", "A − B"], ["a", "A"], ["b", "B"]]} onChange={(v) => go({ query: { show: v } }, true)} />} />
       </div>}
-      {!together && head && <div class="map-slot"><ForeignMap of={other} head={head} /></div>}
+      {foreign && head && <div class="map-slot"><ForeignMap of={other} head={head} /></div>}
     </>
   );
 }
@@ -226,7 +235,7 @@ function ComparePage({ study }: PageProps) {
       </div>
       {both ? (
         <div class="columns">
-          <div class="column maps"><Maps a={a} b={b} study={study} /></div>
+          <div class="column maps"><Maps a={a} b={b} study={study} same={(from.data?.same_cells ?? 0) > 0} /></div>
           <div class="column"><Await from={from} what="comparison">{(p) => <PairTables pair={p} name={`${written(a)}_${written(b)}`} />}</Await></div>
         </div>
       ) : study.comparisons.length > 0 ? (

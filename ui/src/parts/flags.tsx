@@ -6,5 +6,6 @@ export function Flags({ flags }: { flags: Flag[] }) {
 }
 
 export function FlagNames({ names }: { names: string[] }) {
-  return <>{names.map((n) => <span key={n} class={`flag ${n}`}>{n}</span>)}</>;
+  if (names.length === 0) return null;
+  return <><span class={`flag ${names[0]}`}>{names[0]}</span>{names.length > 1 && <span class="flag-more" data-tip={names.join(", ")}>+{names.length - 1}</span>}</>;
 }
