@@ -22,15 +22,20 @@ enum { PATH_LIMIT = 4096, MAX_COLUMNS = 64, MAX_LINE = 1 << 24 };
 typedef struct terms {
     cpt_strings ids, names, definitions, collections;
     char **keys; /* [ids.n] "GO_BP\tGO:0006955": what `numbers` borrows */
-    size_t key_capacity, number_capacity;
+    char **titles; /* [ids.n] a name learned after the id alone had been met; NULL = as in names */
+    size_t key_capacity, title_capacity, number_capacity;
     cpt_index *numbers;
     double *facts; /* [ids.n][3] collection, size, information content */
 } terms;
 
 static void free_terms(terms *t)
 {
-    for (int64_t i = 0; i < t->ids.n; i++) free(t->keys[i]);
+    for (int64_t i = 0; i < t->ids.n; i++) {
+        free(t->keys[i]);
+        free(t->titles[i]);
+    }
     free(t->keys);
+    free(t->titles);
     free(t->facts);
     cpt_index_free(t->numbers);
     cpt_strings_free(&t->ids);
@@ -53,6 +58,16 @@ static cpt_status term_key(const char *collection, const char *id, cpt_text *key
     return cpt_text_status(key, e);
 }
 
+/* A row may name the term that stands for it before that term's own row has come. */
+static cpt_status learn_title(terms *t, int64_t n, const char *name, cpt_err *e)
+{
+    const char *id = cpt_strings_get(&t->ids, n);
+    if (t->titles[n] || strcmp(cpt_strings_get(&t->names, n), id) != 0 || strcmp(name, id) == 0)
+        return CPT_OK;
+    t->titles[n] = cpt_strdup(name);
+    return t->titles[n] ? CPT_OK : cpt_fail(e, CPT_ERR_MEMORY, "out of memory");
+}
+
 /* Number of a term; added when it is new. */
 static cpt_status term_number(terms *t, const char *collection, const char *id, const char *name,
                               const char *definition, int32_t *number, cpt_err *e)
@@ -64,15 +79,17 @@ static cpt_status term_number(terms *t, const char *collection, const char *id, 
     int64_t known = cpt_index_get(t->numbers, cpt_text_str(&key));
     if (known >= 0) {
         *number = (int32_t)known;
+        status = learn_title(t, known, name, e);
         goto done;
     }
     int64_t n = t->ids.n;
     CPT_TRY(name_number(&t->collections, collection, &family, e));
     CPT_TRY(cpt_grow(&t->keys, &t->key_capacity, (size_t)n + 1, sizeof *t->keys, e));
+    CPT_TRY(cpt_grow(&t->titles, &t->title_capacity, (size_t)n + 1, sizeof *t->titles, e));
     CPT_TRY(cpt_grow(&t->facts, &t->number_capacity, 3 * (size_t)n + 3, sizeof *t->facts, e));
     CPT_TRY(cpt_strings_add(&t->names, name, strlen(name), e));
     CPT_TRY(cpt_strings_add(&t->definitions, definition, strlen(definition), e));
-    t->keys[n] = NULL;
+    t->keys[n] = t->titles[n] = NULL;
     CPT_TRY(cpt_strings_add(&t->ids, id, strlen(id), e));
     t->facts[3 * n] = family;
     t->facts[3 * n + 1] = 0;
@@ -636,11 +653,24 @@ static json_t *names_json(const cpt_strings *s)
     return list;
 }
 
+static cpt_status put_names(cpt_index_job *job, const terms *t, cpt_err *e)
+{
+    cpt_strings names = {0};
+    cpt_status status = CPT_OK;
+    for (int64_t i = 0; i < t->ids.n && status == CPT_OK; i++) {
+        const char *name = t->titles[i] ? t->titles[i] : cpt_strings_get(&t->names, i);
+        status = cpt_strings_add(&names, name, strlen(name), e);
+    }
+    if (status == CPT_OK) status = cpt_index_put_strings(job, "terms.names", &names, e);
+    cpt_strings_free(&names);
+    return status;
+}
+
 static cpt_status put_terms(cpt_index_job *job, const terms *t, cpt_err *e)
 {
     cpt_status status;
     CPT_TRY(cpt_index_put_strings(job, "terms.ids", &t->ids, e));
-    CPT_TRY(cpt_index_put_strings(job, "terms.names", &t->names, e));
+    CPT_TRY(put_names(job, t, e));
     CPT_TRY(cpt_index_put_strings(job, "terms.definitions", &t->definitions, e));
     status = cpt_index_put(job, "terms.numbers", CPT_F64, t->ids.n, 3,
                            t->facts ? (const void *)t->facts : "", e);

@@ -26,7 +26,7 @@ function columns(t: Concepts, study: Study): Column<number>[] {
   const list: (Column<number> | false)[] = [
     { key: "concept", title: "Concept", word: "concept", width: names.value.size ? 150 : 68, value: (c) => c, cell: (c) => <ConceptLink concept={c} /> },
     { key: "quality", title: "quality", word: "quality", width: 60, figure: true, value: (c) => t.quality[c], cell: (c) => fixed(t.quality[c], 2) },
-    { key: "flags", title: "Flags", word: "flags", width: 94, fixed: true, value: (c) => t.flags[c]?.join(","), cell: (c) => <FlagNames names={t.flags[c] ?? []} /> },
+    { key: "flags", title: "Flags", word: "flags", width: 116, fixed: true, value: (c) => t.flags[c]?.join(","), cell: (c) => <FlagNames names={t.flags[c] ?? []} /> },
     labelled && { key: "label", title: "Best-fitting label", word: "best_fit", width: 128, value: (c) => t.label[c], n: (c) => t.active[c],
       cell: (c) => t.label[c] || <span class="unit">none</span> },
     labelled && { key: "share", title: "share", word: "label_share", width: 52, figure: true, value: (c) => t.label_share[c], n: (c) => t.active[c], cell: (c) => percent(t.label_share[c]) },
