@@ -123,7 +123,8 @@ static const cli_command commands[] = {
      cli_report, no_extras},
     {"serve", "a whole study", "STUDY [STUDY ...] [--port N]", "studies in a browser, on this machine",
      "Opens the pages on http://127.0.0.1:8765/ and prints the address; Ctrl-C ends. Only this machine can\n"
-     "reach them unless --listen says otherwise. From another one: ssh -L 8765:localhost:8765 HOST.",
+     "reach them unless --listen says otherwise. From another one: ssh -L 8765:localhost:8765 HOST.\n"
+     "An index that is missing is made meanwhile; the pages say how far it is.",
      "", cli_serve, serve_extras},
     {"export", "a whole study", "STUDY --what concepts|genes|terms|notes [--format tsv|json]",
      "tables on stdout",
