@@ -30,6 +30,12 @@ export function saveTsv(name: string, text: string): void {
   save(new Blob([text], { type: "text/tab-separated-values" }), `${name}.tsv`);
 }
 
+/** The same rows as objects, as a program wants them. */
+export function saveJson(name: string, head: string[], rows: Iterable<readonly (string | number | null | undefined)[]>): void {
+  const objects = Array.from(rows, (row) => Object.fromEntries(head.map((key, i) => [key, row[i] ?? null])));
+  save(new Blob([JSON.stringify(objects, null, 1), "\n"], { type: "application/json" }), `${name}.json`);
+}
+
 const LOOK = ["fill", "fill-opacity", "stroke", "stroke-width", "stroke-dasharray", "stroke-opacity", "opacity",
   "font-family", "font-size", "font-weight", "text-anchor", "dominant-baseline", "font-variant-numeric"];
 

@@ -142,7 +142,7 @@ test("zoom, sort and filter are in the link", async ({ page, server, context }) 
   expect(copy.url()).toBe(page.url());
 });
 
-test("tables leave as TSV, maps and plots as SVG and PNG", async ({ page, server }) => {
+test("tables leave as TSV and JSON, maps and plots as SVG and PNG", async ({ page, server }) => {
   await open(page, server, `${study}/concept/0/genes`);
   await expect(page.locator(rows).first()).toBeVisible();
   const save = async (act: () => Promise<unknown>) => {
@@ -154,6 +154,11 @@ test("tables leave as TSV, maps and plots as SVG and PNG", async ({ page, server
   const lines = table.bytes.toString().trimEnd().split("\n");
   expect(lines[0]).toContain("symbol\t");
   expect(new Set(lines.map((l) => l.split("\t").length)).size).toBe(1);
+  const json = await save(() => page.locator(".table-tools").getByRole("button", { name: "JSON" }).click());
+  expect(json.name).toMatch(/_c0_genes\.json$/);
+  expect(JSON.parse(json.bytes.toString())).toHaveLength(lines.length - 1);
+  const bars = await save(() => page.locator(".brush-row").getByRole("button", { name: "SVG" }).click());
+  expect(bars.bytes.toString()).toContain("active cells");
   const svg = await save(() => page.locator(".map-tools").getByRole("button", { name: "SVG" }).click());
   expect(svg.bytes.toString()).toContain("Activation of c0");
   expect(svg.bytes.toString()).not.toContain("<script");

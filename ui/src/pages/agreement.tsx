@@ -8,6 +8,7 @@ import { href } from "../router";
 import { url } from "../study";
 import { Failed, Loading } from "../parts/states";
 import { explain } from "../parts/tooltip";
+import { SaveDrawing } from "../parts/savedrawing";
 import { LocalTable, type Column } from "../parts/table";
 import type { Page, PageProps } from "./page";
 
@@ -112,6 +113,7 @@ function AgreementPage(props: PageProps) {
           <section>
             <h2>Concepts against controls</h2>
             <Means kinds={data.kinds} />
+            <SaveDrawing of={() => document.querySelector<SVGSVGElement>("svg.means")} name="ratings_by_kind" what="this drawing" />
             <Against name="neurons" of={data.concepts_against_neurons} />
             <Against name="random directions" of={data.concepts_against_random} />
           </section>

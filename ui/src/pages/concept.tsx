@@ -18,6 +18,7 @@ import { Flags } from "../parts/flags";
 import { Histogram, parseRange, type Range } from "../parts/histogram";
 import { TermLink } from "../parts/links";
 import { marked } from "../parts/marks";
+import { SaveDrawing } from "../parts/savedrawing";
 import { Await, Empty } from "../parts/states";
 import { explain } from "../parts/tooltip";
 import type { Page, PageProps } from "./page";
@@ -103,6 +104,7 @@ function Left({ head, study }: { head: Concept; study: Study }) {
           : <span class="unit">Drag over the histogram to keep a range of activations.</span>}
         <span class="spacer" />
         {range && <button type="button" class="quiet" onClick={() => brush(null)}>all</button>}
+        <SaveDrawing of={() => document.querySelector<SVGSVGElement>("svg.histogram")} name={`${study.id}_c${c}_histogram`} what="the histogram" />
         <a href={href({ page: "selection", query: { a: formatPart({ kind: "concept", concept: c, low: range?.low ?? 0, high: range?.high ?? Infinity }) } })}>select these cells</a>
       </div>
     </div>

@@ -1,8 +1,8 @@
 // A frame for line drawings: axes with round ticks, a title, and export as SVG and PNG.
 import type { ComponentChildren } from "preact";
 import { useLayoutEffect, useRef, useState } from "preact/hooks";
-import { fileName, savePng, saveSvg, standalone } from "../export";
 import { number } from "../format";
+import { SaveDrawing } from "./savedrawing";
 
 /** `marks`: where to write what, instead of round numbers. */
 export interface Axis { low: number; high: number; title: string; marks?: (readonly [number, string])[] }
@@ -64,8 +64,7 @@ export function Plot({ name, label, height, x, y, foot = 0, children }: {
         <text class="axis-title" text-anchor="middle" transform={`translate(12 ${(top + bottom) / 2}) rotate(-90)`}>{y.title}</text>
       </svg>
       <figcaption class="plot-tools">
-        <button type="button" class="quiet" data-tip="Save this drawing as SVG" onClick={() => saveSvg(standalone(svg.current!), fileName(name))}>SVG</button>
-        <button type="button" class="quiet" data-tip="Save this drawing as PNG" onClick={() => void savePng(standalone(svg.current!), fileName(name))}>PNG</button>
+        <SaveDrawing of={() => svg.current} name={name} what="this drawing" />
       </figcaption>
     </figure>
   );

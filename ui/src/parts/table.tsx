@@ -2,7 +2,7 @@
 // keys, saved as TSV. Rows have one height, so that row i lies at i * ROW pixels.
 import type { ComponentChildren } from "preact";
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
-import { fileName, saveTsv, tsv } from "../export";
+import { fileName, saveJson, saveTsv, tsv } from "../export";
 import { count } from "../format";
 import type { Word } from "../glossary";
 import { useKeys } from "../keys";
@@ -102,8 +102,9 @@ export function Table<R>(p: TableProps<R>) {
     else if (y > el.scrollTop + room) el.scrollTop = y - room;
   }, [at]);
 
-  const download = () =>
-    saveTsv(fileName(p.name), tsv(p.columns.map((c) => c.key), Array.from(rows, (r) => p.columns.map((c) => c.value(r)))));
+  const heads = p.columns.map((c) => c.key);
+  const values = () => Array.from(rows, (r) => p.columns.map((c) => c.value(r)));
+  const download = () => saveTsv(fileName(p.name), tsv(heads, values()));
   useKeys(p.main ? [{ key: "x", does: "export the table as TSV", run: download }] : []);
 
   function walk(event: KeyboardEvent): void {
@@ -132,6 +133,7 @@ export function Table<R>(p: TableProps<R>) {
         <span class="spacer" />
         <span class="rows">{count(n)} {n === 1 ? "row" : "rows"}</span>
         <button type="button" class="quiet" onClick={download} data-tip="Save all rows as TSV, in this order">TSV</button>
+        <button type="button" class="quiet" onClick={() => saveJson(fileName(p.name), heads, values())} data-tip="Save all rows as JSON, in this order">JSON</button>
       </div>
       <div class="table-scroll" ref={box} tabIndex={0} role="region" aria-label={p.caption}
         onScroll={(e) => setTop(e.currentTarget.scrollTop)} onKeyDown={walk}>
