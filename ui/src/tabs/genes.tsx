@@ -60,14 +60,14 @@ function Genes({ concept, head, study }: TabProps) {
     <Await from={from} what="genes">
       {(data) => (
         <LocalTable main name={`${study.id}_c${concept}_genes`} caption={`Genes of concept c${concept}`} columns={shown} rows={data.rows}
-          id={(g) => g.gene} current={coloured ? Number(coloured[1]) : null}
+          id={(g) => g.gene} rowClass={(g) => (attributed && order === "attribution" && !((g.q ?? 1) < 0.05) ? "weak" : "")} current={coloured ? Number(coloured[1]) : null}
           onCurrent={(g) => go({ query: { color: `gene:${g.gene}` } })} onPick={(g) => go({ page: "gene", id: String(g.gene) })}
           empty={<Empty>{filter ? `No gene contains “${filter}”.` : "No gene was tested."}</Empty>}
           tools={<>
             <Filter label="Filter genes" value={filter} onChange={(v) => go({ query: { gq: v } }, true)} />
             {attributed && <Choice label="Strongest by" value={order} options={[["attribution", "by attribution"], ["expression", "by expression"]]}
               onChange={(v) => go({ query: { order: v === "attribution" ? null : v } })} />}
-            <span class="unit" {...explain("pairs", data.pairs)}>{head.pairs} pairs</span>
+            <span class="unit" {...explain("pairs", data.pairs)}>{head.pairs} pairs{attributed && order === "attribution" && <>, q &lt; 0.05 first</>}</span>
             {data.n > data.rows.length && <span class="unit">strongest {count(data.rows.length)} of {count(data.n)},{" "}
               <a href={url(`concept/${concept}/genes?order=${order}&format=tsv`)} download>all as TSV</a></span>}
           </>} />
