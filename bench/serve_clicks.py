@@ -80,7 +80,7 @@ if not os.path.exists(os.path.join(folder, "notes.sqlite")):
     keys = json.loads(send(root + "/notes/keys", headers={"Accept-Encoding": ""})[1])["keys"]
     head = {"X-Conceptome-Token": token, "Content-Type": "application/json"}
     table("saving a note", [send(root + "/notes", json.dumps({"author": "bench", "key": k, "field": "name", "value": f"concept {i}"}), head)[0]
-                            for i, k in enumerate(keys)])
+                            for i, k in enumerate(keys)]) # the first row of a concept also keeps its genes and cells
     measure(f"all notes ({len(keys)})", ["/notes"] * 10)
     table("saving one more", [send(root + "/notes", json.dumps({"author": "bench", "key": k, "field": "note", "value": "what speaks for it"}), head)[0]
                               for k in keys[:200]])

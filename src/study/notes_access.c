@@ -14,8 +14,8 @@
 
 /* The notes of a study: notes.sqlite (src/notes) together with the study's concepts.
  *
- * The study is opened only to learn the keys, and when a concept gets its first row; between calls
- * nothing of it is held. */
+ * The study is opened only to learn the keys, and looked into (a view, kept until the results are
+ * others) when a concept gets its first row. */
 
 enum { REVIEW_ACTIVE = 10, ABOUT_GENES = 10, ABOUT_CELLS = 20 };
 
@@ -26,6 +26,7 @@ typedef struct origin {
     char generation[33];          /* of the results whose concepts are known */
     char dictionary[65];          /* key of the stage "concepts" whose concepts are known */
     cpt_text genes, label, cells; /* of the concept described last */
+    cpt_view *view;               /* that described it; NULL = none yet */
     pthread_mutex_t lock;         /* of the following */
     struct known_units {
         char made_by[65]; /* key of the stage "concepts" */
@@ -46,6 +47,7 @@ static void free_origin(void *data)
 {
     origin *o = data;
     free(o->folder);
+    cpt_view_close(o->view);
     cpt_text_free(&o->genes);
     cpt_text_free(&o->label);
     cpt_text_free(&o->cells);
@@ -115,20 +117,32 @@ static bool still_made_by(const origin *o)
     return same;
 }
 
+/* The view of the results that are there now, when they are still those of the dictionary known here. */
+static const cpt_view *look(origin *o)
+{
+    char now[33], running[32];
+    if (cpt_study_generation(o->folder, now, running, NULL) != CPT_OK) return NULL;
+    if (o->view && strcmp(cpt_view_generation(o->view), now) == 0) return o->view;
+    cpt_view_close(o->view);
+    o->view = NULL;
+    if (!still_made_by(o) || cpt_view_open(o->folder, &o->ctx, &o->view, NULL) != CPT_OK)
+        o->view = NULL;
+    return o->view;
+}
+
 /* What cannot be read (a later stage is being computed, or the study was run again meanwhile) is
  * left out: the words matter more. */
 static cpt_status describe(void *data, int32_t concept, cpt_notes_about *about, cpt_err *e)
 {
     origin *o = data;
-    cpt_view *v;
     cpt_text_free(&o->genes);
     cpt_text_free(&o->label);
     cpt_text_free(&o->cells);
-    if (still_made_by(o) && cpt_view_open(o->folder, &o->ctx, &v, NULL) == CPT_OK) {
+    const cpt_view *v = look(o);
+    if (v) {
         describe_label(v, concept, &o->label);
         describe_genes(v, concept, &o->genes);
         describe_cells(v, concept, &o->cells);
-        cpt_view_close(v);
     }
     *about = (cpt_notes_about){safe(&o->genes), safe(&o->label), safe(&o->cells)};
     return CPT_OK;
