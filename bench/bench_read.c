@@ -1,7 +1,9 @@
 /* Reading an .h5ad: the counts alone, streamed in blocks as the import streams them, and the whole
  * import with all checks into the flat cache by cell and by gene.
- *     bench_read FILE.h5ad THREADS [TIMES]
+ *     bench_read FILE.h5ad THREADS [TIMES [NAME]]      NAME: what the figures are called
  * bench/peers/read_peer.py measures anndata on the same file. */
+#include "bench.h"
+
 #include "base/file.h"
 #include "base/memory.h"
 #include "io/h5_util.h"
@@ -68,21 +70,32 @@ int main(int argc, char **argv)
     int64_t nnz = 0;
     if (argc < 3) return fprintf(stderr, "bench_read FILE.h5ad THREADS [TIMES]\n"), 2;
     int threads = atoi(argv[2]), times = argc > 3 ? atoi(argv[3]) : 3;
+    const char *name = argc > 4 ? argv[4] : "counts";
+    char what[64];
+    double seconds[64];
+    if (times < 1 || times > 64) return fprintf(stderr, "bench_read: 1 to 64 times\n"), 2;
     const cpt_context ctx = {.n_threads = threads};
     const cpt_import_options options = {.need_counts = true};
     snprintf(folder, sizeof folder, "%s.bench-%ld", argv[1], (long)getpid());
     for (int i = 0; i < times; i++) {
         double w = wall(), c = cpu();
         if (read_counts(argv[1], threads, &nnz, &err)) return fprintf(stderr, "%s\n", err.text), 1;
-        printf("read	%d threads	%.1f M counts	%.2f s (CPU %.2f)	%.2f GB/s\n", threads,
-               1e-6 * (double)nnz, wall() - w, cpu() - c, 8e-9 * (double)nnz / (wall() - w));
+        seconds[i] = wall() - w;
+        printf("read by %d threads, %.1f M counts: %.2f s (CPU %.2f), %.2f GB/s\n", threads,
+               1e-6 * (double)nnz, seconds[i], cpu() - c, 8e-9 * (double)nnz / seconds[i]);
     }
+    snprintf(what, sizeof what, "%s, counts in blocks", name);
+    bench_line("read", what, bench_median(seconds, times), "s");
+    bench_work("read", what, 8e-9 * (double)nnz, "GB", "read");
     for (int i = 0; i < times; i++) {
         double w = wall(), c = cpu();
         if (cpt_import(argv[1], folder, &options, &ctx, &err)) return fprintf(stderr, "%s\n", err.text), 1;
-        printf("import	%d threads	%.1f M counts	%.2f s (CPU %.2f)\n", threads, 1e-6 * (double)nnz,
-               wall() - w, cpu() - c);
+        seconds[i] = wall() - w;
+        printf("import by %d threads, %.1f M counts: %.2f s (CPU %.2f)\n", threads, 1e-6 * (double)nnz,
+               seconds[i], cpu() - c);
         cpt_remove_tree(folder, NULL);
     }
+    snprintf(what, sizeof what, "%s, checked, both orders", name);
+    bench_line("read", what, bench_median(seconds, times), "s");
     return 0;
 }

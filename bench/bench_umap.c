@@ -5,6 +5,8 @@
  *
  * Points: 25 Gaussian clusters of unequal size, spread and dimension, every third drawn out along a
  * curve into its neighbour. Trustworthiness (Venna and Kaski 2001; k = 15) over 2,000 points against all. */
+#include "bench.h"
+
 #include "base/memory.h"
 #include "base/random.h"
 #include "io/npy.h"
@@ -116,8 +118,10 @@ static int run(const char *folder, int64_t n, int32_t dim, int threads)
     double end = now();
     snprintf(path, sizeof path, "%s/ours.npy", folder);
     if (cpt_npy_write(path, CPT_F32, 2, (int64_t[]){n, 2}, y, &err)) return fprintf(stderr, "%s\n", err.text), 1;
-    printf("umap\t%lld x %d\t%d threads\t%.2f s: neighbours %.2f, graph and layout %.2f\ttrustworthiness %.4f\n",
-           (long long)n, dim, threads, end - start, found - start, end - found, trustworthiness(x, y, n, dim));
+    printf("%lld x %d, %d threads: neighbours %.2f s, graph and layout %.2f s\n", (long long)n, dim, threads,
+           found - start, end - found);
+    bench_line("umap", "50k x 50", end - start, "s");
+    bench_line("umap", "trustworthiness", trustworthiness(x, y, n, dim), "");
     free(x), free(y), free(neighbours), free(distances);
     return 0;
 }
@@ -131,8 +135,7 @@ static int check(const char *folder, const char *map)
     if (cpt_npy_open_as(path, CPT_F32, 2, (int64_t[]){-1, -1}, &x, &err) ||
         cpt_npy_open_as(map, CPT_F32, 2, (int64_t[]){x.shape[0], 2}, &y, &err))
         return fprintf(stderr, "%s\n", err.text), 1;
-    printf("%s\ttrustworthiness %.4f\n", map,
-           trustworthiness(x.data, y.data, x.shape[0], (int32_t)x.shape[1]));
+    printf("%.4f\n", trustworthiness(x.data, y.data, x.shape[0], (int32_t)x.shape[1]));
     cpt_npy_close(&x);
     cpt_npy_close(&y);
     return 0;

@@ -86,7 +86,7 @@ peer() {
             "$python" "$here/peers/read_peer.py" "$data/$kind.h5ad" 3 $kind
         done
         ;;
-    umap) "$python" "$here/peers/umap_peer.py" "$data" "$threads" ;;
+    umap) "$python" "$here/peers/umap_peer.py" "$data" "$threads" "$build/bench/bench_umap" ;;
     *) "$python" "$here/peers/$1_peer.py" "$threads" ;;
     esac
 }
