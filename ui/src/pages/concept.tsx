@@ -101,11 +101,11 @@ function Left({ head, study }: { head: Concept; study: Study }) {
       <Histogram of={head.histogram} scaleEnd={scaleEnd} range={range} onRange={brush} />
       <div class="brush-row">
         {range ? <span><b>{count(kept)}</b> of {count(head.active)} active cells between {number(range.low)} and {number(range.high)}</span>
-          : <span class="unit">Drag over the histogram to keep a range of activations.</span>}
+          : <span class="unit">Drag to keep a range of activations.</span>}
         <span class="spacer" />
         {range && <button type="button" class="quiet" onClick={() => brush(null)}>all</button>}
         <SaveDrawing of={() => document.querySelector<SVGSVGElement>("svg.histogram")} name={`${study.id}_c${c}_histogram`} what="the histogram" />
-        <a href={href({ page: "selection", query: { a: formatPart({ kind: "concept", concept: c, low: range?.low ?? 0, high: range?.high ?? Infinity }) } })}>select these cells</a>
+        <a class="one-line" href={href({ page: "selection", query: { a: formatPart({ kind: "concept", concept: c, low: range?.low ?? 0, high: range?.high ?? Infinity }) } })}>select these cells</a>
       </div>
     </div>
   );

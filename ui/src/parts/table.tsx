@@ -131,9 +131,11 @@ export function Table<R>(p: TableProps<R>) {
         {p.title && <h2>{p.title}</h2>}
         {p.tools}
         <span class="spacer" />
+        <span class="table-out">
         <span class="rows">{count(n)} {n === 1 ? "row" : "rows"}</span>
         <button type="button" class="quiet" onClick={download} data-tip="Save all rows as TSV, in this order">TSV</button>
         <button type="button" class="quiet" onClick={() => saveJson(fileName(p.name), heads, values())} data-tip="Save all rows as JSON, in this order">JSON</button>
+        </span>
       </div>
       <div class="table-scroll" ref={box} tabIndex={0} role="region" aria-label={p.caption}
         onScroll={(e) => setTop(e.currentTarget.scrollTop)} onKeyDown={walk}>

@@ -17,7 +17,7 @@ import type { Tab, TabProps } from "./tab";
 const LIMIT = 200;
 const BANDS = [["prototypes", "prototypes"], ["high", "high"], ["middle", "middle"], ["low", "low"]] as const;
 const SAYS: Record<string, string> = {
-  prototypes: "Highly active cells, each with its most similar cells in which the concept is inactive.",
+  prototypes: "Highly active cells, each beside its most similar inactive ones.",
   high: "The highest activations.", middle: "Around the median of the active cells.", low: "The lowest activations above 0.",
 };
 

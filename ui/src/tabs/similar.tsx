@@ -37,14 +37,15 @@ function SimilarTab({ concept, study }: TabProps) {
     { key: "cosine", title: "cosine", word, width: 64, figure: true, value: (r) => r.cosine, cell: (r) => fixed(r.cosine, 3) },
     against,
   ];
-  const matched: Column<Matched>[] = [
-    { key: "study", title: "Study", width: 120, value: (r) => r.study },
+  const matched = (rows: Matched[]): Column<Matched>[] => [
+    { key: "study", title: "Study", width: 100, value: (r) => r.study },
     { key: "concept", title: "Concept", width: 64, value: (r) => r.concept, cell: (r) => {
       const c = r.concept.replace(/^c/, "");
       return r.study ? <a href={href({ page: "compare", query: { a: `${study.id}:${concept}`, b: `${r.study}:${c}` } })}>{r.concept}</a> : r.concept;
     } },
     { key: "correlation", title: "r", word: "correlation", width: 56, figure: true, value: (r) => r.correlation, cell: (r) => fixed(r.correlation, 2) },
-    { key: "cosine", title: "cosine", word: "cosine_genes", width: 64, figure: true, value: (r) => r.cosine, cell: (r) => fixed(r.cosine, 2) },
+    ...(rows.some((r) => r.cosine !== null)
+      ? [{ key: "cosine", title: "cosine", word: "cosine_decoder", width: 64, figure: true, value: (r: Matched) => r.cosine, cell: (r: Matched) => fixed(r.cosine, 2) } satisfies Column<Matched>] : []),
     { key: "genes", title: "Genes", width: 160, grow: true, fixed: true, value: (r) => r.genes.join(","), cell: (r) => r.genes.join(" ") },
     { key: "term", title: "Top term", word: "top_term", width: 160, value: (r) => r.term },
   ];
@@ -59,7 +60,7 @@ function SimilarTab({ concept, study }: TabProps) {
               first="-cosine" onPick={(r) => go(compare(r))} empty="No attribution to compare." /></section>
           <section><LocalTable title="Same direction" name={`${table}_same_direction`} caption="Concepts with alike decoder rows" columns={near("cosine_decoder")} rows={data.decoder} id={name}
               first="-cosine" onPick={(r) => go(compare(r))} /></section>
-          <section><LocalTable title="Matched in other studies" name={`${table}_matched`} caption="Matched concepts of other studies" columns={matched} rows={data.matched} id={(r) => `${r.comparison}${r.concept}`}
+          <section><LocalTable title="Matched in other studies" name={`${table}_matched`} caption="Matched concepts of other studies" columns={matched(data.matched)} rows={data.matched} id={(r) => `${r.comparison}${r.concept}`}
               empty={<>No comparison with another study: <code>conceptome compare STUDY OTHER</code> makes one.</>} /></section>
         </div>
       )}
