@@ -14,7 +14,7 @@ set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 build=$1
 shift
-paths="sae scgpt scvi gsea read knn umap de"
+paths="kernels sae scgpt scvi gsea read knn umap de"
 peers=yes
 keep=no
 while :; do
@@ -48,7 +48,7 @@ fi
 # How many pairs: short paths three or more, long ones one.
 rounds() {
     case $1 in
-    knn | umap | server) echo 1 ;;
+    kernels | knn | umap | server) echo 1 ;;
     sae | gsea) echo 2 ;;
     *) echo 3 ;;
     esac

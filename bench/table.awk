@@ -50,6 +50,7 @@ side == "ours" && (unit == "GFLOP" || unit == "GB") && name != "" {
     next
 }
 side == "ours" {
+    if (name ~ /%$/) told[key] = name # the program knows the limit itself
     if (!(key in ours)) order[++n_rows] = key
     ours[key] = ours[key] " " value
     ours_at[key, round] = value
@@ -101,6 +102,7 @@ END {
             share = is_rate(unit) ? value / peak[one[j]] : work[key, one[j]] / peak[one[j]] / seconds(value, unit)
             shown = sprintf("%.0f %% %s", 100 * share, one[j]) (shown ? ", " shown : "")
         }
+        if (shown == "" && (key in told)) shown = told[key]
         judge(key, "", value, "", share)
         own_asked = asked
         own_reached = reached
