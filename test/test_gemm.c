@@ -214,7 +214,7 @@ static void pieces(void **state)
                 assert_memory_equal(whole, cut, (size_t)all * sizeof *cut);
                 for (int64_t o = 0; o < z.n_out; o += CPT_GEMM_PANEL) {
                     const int64_t end = o + CPT_GEMM_PANEL < z.n_out ? o + CPT_GEMM_PANEL : z.n_out;
-                    cpt_repack(&p, o, end, w, z.n_in, 1);
+                    cpt_repack(&p, o, end, w + o * z.n_in, z.n_in, 1);
                 }
                 memset(cut, 0, (size_t)all * sizeof *cut);
                 cpt_multiply(&p, z.n, in, z.n_in, cut, z.n_out, &e);

@@ -406,6 +406,90 @@ static void test_threads_inside_a_step(void **state)
     cpt_sae_trainer_free(t[1]);
 }
 
+/* Steps of a wide dictionary by strips, with the choice in the product, in one thread and three, against those that go
+ * row by row: the same losses, and the same bytes for any number of threads. */
+static void check_strips(const cpt_sae_recipe *r)
+{
+    enum { N = 400, D = 200, BIG = 700, WIDE_K = 9, ROUNDS = 6 };
+    static float x[N * D], row_error[2][N];
+    fill_normal(x, N * D, 300);
+    for (int i = 0; i < N * D; i++) x[i] += 0.5f;
+    const cpt_training_rows rows = {x, D, N, NULL};
+    cpt_sae_trainer *t[3]; /* strips in 1 and in 3 threads, rows */
+    cpt_sae_step_report report[3];
+    for (int which = 0; which < 3; which++) {
+        assert_ok(cpt_sae_trainer_new(r, D, N, which == 1 ? 3 : 1, &t[which], &err));
+        assert_ok(cpt_sae_initialise(t[which], &rows, 1, 3, &err));
+        for (int c = 0; c < BIG; c += 5) t[which]->b_enc[c] = -9; /* never fires */
+        assert_true(t[which]->strips && t[which]->fused);
+        if (which == 2) t[which]->strips = t[which]->fused = false;
+    }
+    for (int round = 0; round < ROUNDS; round++) {
+        for (int which = 0; which < 3; which++)
+            assert_ok(cpt_sae_step(t[which], &rows, NULL, N - round, 1, WIDE_K, 1e-3, row_error[which == 2],
+                                   &report[which], &err));
+        assert_near(report[0].loss, report[2].loss, 2e-6 * report[2].loss);
+        assert_near(report[0].gradient_norm, report[2].gradient_norm, 1e-5 * report[2].gradient_norm);
+        assert_int_equal(report[0].n_dead, report[2].n_dead);
+        for (int i = 0; i < N - round; i++)
+            assert_near((double)row_error[0][i], (double)row_error[1][i], 1e-4 * (double)row_error[1][i]);
+    }
+    const size_t bytes = BIG * (size_t)t[0]->stride * sizeof(float);
+    assert_memory_equal(t[0]->w_enc, t[1]->w_enc, bytes);
+    assert_memory_equal(t[0]->w_dec, t[1]->w_dec, bytes);
+    assert_memory_equal(t[0]->b_dec, t[1]->b_dec, D * sizeof(float));
+    for (int which = 0; which < 3; which++) cpt_sae_trainer_free(t[which]);
+}
+
+static void test_strips_against_rows(void **state)
+{
+    const cpt_sae_decoder decoders[] = {CPT_SAE_DECODER_UNIT, CPT_SAE_DECODER_UNIT_FIRST, CPT_SAE_DECODER_RESCALED,
+                                        CPT_SAE_DECODER_IN_FORWARD};
+    for (int level = 0; level <= cpt_cpu_best(); level++) {
+        setenv("CONCEPTOME_CPU", cpt_cpu_level_name(level), 1);
+        for (int i = 0; i < 4; i++) {
+            if (level < cpt_cpu_best() && i > 0) continue;
+            cpt_sae_recipe r = golden_recipe();
+            r.n_concepts = 700;
+            r.k = 9;
+            r.init = CPT_SAE_INIT_SPHERE;
+            r.decoder_norm = 1;
+            r.dead_after = 500;
+            r.decoder = decoders[i];
+            r.aux = i == 2 ? CPT_SAE_AUX_SUM : i == 3 ? CPT_SAE_AUX_NONE : CPT_SAE_AUX_NORMALISED;
+            check_strips(&r);
+        }
+    }
+    unsetenv("CONCEPTOME_CPU");
+}
+
+/* The encoder in two bfloat16 parts and in one: the loss of the first step to 4 and to 2 digits. */
+static void test_encoder_precision(void **state)
+{
+    enum { N = 300, D = 160, BIG = 600 };
+    static float x[N * D];
+    fill_normal(x, N * D, 400);
+    const cpt_training_rows rows = {x, D, N, NULL};
+    double loss[3];
+    for (int precision = 0; precision < 3; precision++) {
+        cpt_sae_recipe r = golden_recipe();
+        r.n_concepts = BIG;
+        r.init = CPT_SAE_INIT_SPHERE;
+        r.decoder_norm = 1;
+        r.encoder = precision;
+        cpt_sae_trainer *t;
+        cpt_sae_step_report report;
+        assert_ok(cpt_sae_trainer_new(&r, D, N, 2, &t, &err));
+        assert_ok(cpt_sae_initialise(t, &rows, 1, 3, &err));
+        assert_ok(cpt_sae_step(t, &rows, NULL, N, 1, K, 1e-3, NULL, &report, &err));
+        loss[precision] = report.loss;
+        cpt_sae_trainer_free(t);
+    }
+    assert_near(loss[1], loss[0], 1e-4 * loss[0]);
+    assert_near(loss[2], loss[0], 1e-2 * loss[0]);
+    assert_true(loss[2] != loss[0]);
+}
+
 /* Latents that can never fire come back, and their moments are forgotten. */
 static void test_revival(void **state)
 {
@@ -754,6 +838,8 @@ int main(void)
         cmocka_unit_test(test_refused_training),
         cmocka_unit_test(test_tiny_sets),
         cmocka_unit_test(test_stop),
+        cmocka_unit_test(test_strips_against_rows),
+        cmocka_unit_test(test_encoder_precision),
     };
     return cmocka_run_group_tests(tests, setup, NULL);
 }

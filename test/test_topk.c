@@ -11,6 +11,20 @@ static float row[N_MAX], want_value[N_MAX], got_value[N_MAX];
 static int32_t want_index[N_MAX], got_index[N_MAX];
 static _Alignas(64) char scratch[3 * (N_MAX + 64) * sizeof(float)];
 
+/* Row by piece, the pieces of uneven size. */
+static void check_run(const cpt_topk_kernels *kernels, int32_t n, int32_t k, float floor, int32_t want)
+{
+    static int32_t index[CPT_TOPK_RUN_K];
+    static float value[CPT_TOPK_RUN_K];
+    cpt_topk_run run = {.bound = floor};
+    for (int32_t i = 0, piece = 32; i < n; i += piece, piece = i % 7 == 3 ? 5 : 32)
+        kernels->more(&run, k, i, n - i < piece ? n - i : piece, row + i);
+    assert_int_equal(kernels->end(&run, k, index, value), want);
+    if (want == 0) return;
+    assert_memory_equal(index, want_index, (size_t)want * sizeof *index);
+    assert_memory_equal(value, want_value, (size_t)want * sizeof *value);
+}
+
 static void compare(int32_t n, int32_t k, float floor)
 {
     assert_true(cpt_topk_scratch(n) <= sizeof scratch);
@@ -19,6 +33,7 @@ static void compare(int32_t n, int32_t k, float floor)
         const cpt_topk_kernels *kernels = cpt_topk_kernels_at(level);
         int32_t got = kernels->row(row, n, k, floor, got_index, got_value, scratch);
         assert_int_equal(got, want);
+        if (k <= CPT_TOPK_RUN_K) check_run(kernels, n, k, floor, want);
         if (want == 0) continue;
         assert_memory_equal(got_index, want_index, (size_t)want * sizeof *got_index);
         assert_memory_equal(got_value, want_value, (size_t)want * sizeof *got_value);

@@ -86,6 +86,7 @@ typedef struct cpt_sae_recipe {
     int64_t dead_after;       /* samples without firing; 0 = one epoch */
     bool fired_step_counts;   /* OpenAI: the step that fires counts as one without */
     double learning_rate, beta1, beta2, adam_eps;
+    int encoder;              /* cpt_precision (math/gemm.h) of the product that chooses latents; 0 = f32 */
     double warm_up, decay;    /* shares of all steps */
     double clip;              /* of the global gradient norm; 0 = none */
     double ema;               /* 0 = none */

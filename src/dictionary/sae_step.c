@@ -1,7 +1,7 @@
 /* sae_step.c - one training step of a sparse autoencoder: dense encoder forward, the rest sparse.
  *
  *   1. encode     blocks of rows: centre, one matrix product for all latents, exact top-k of the
- *                 sample, or of the batch (sae_select.c)
+ *                 sample while the product is computed, or of the batch (sae_select.c)
  *   2. lists      active pairs by latent (counting sort); who fired; who is dead
  *   3. residual   error = sum u_c atom_c + b - x over the active rows only; with prefixes (Matryoshka)
  *                 the error of each on the way
@@ -14,6 +14,13 @@
  * samples in ascending order and belongs to one thread, so there are no atomics and the bytes do not
  * depend on the number of threads. Sums over samples run over blocks of fixed size.
  *
+ * The sparse part reads rows at random: k atoms per sample in 3, k samples per latent in 5, of matrices that are larger
+ * than the second-level cache. So wide ones go by strips of columns (math/strips.h), whose copies fit: a
+ * sample's error and the inner products with its atoms in one visit, then the gradients of both rows of a latent. The
+ * gradients are kept (2 F d numbers) because clipping wants the norm of all of them before any of them is applied.
+ * Narrow dictionaries, Matryoshka and the auxiliary loss go row by row, which is also the reference that tests compare
+ * with.
+ *
  * Traps: (1) the AuxK target is detached, and its decode has no bias; OpenAI's has a gradient to the bias
  * all the same (recipe: aux_bias_gradient). (2) Order of projection, normalisation and step differs
  * between implementations (recipe: decoder). (3) Dead latents are counted after this batch's firing. (4) With prefixes a
@@ -23,6 +30,7 @@
 
 #include "base/memory.h"
 #include "math/blas.h"
+#include "math/gemm.h"
 #include "math/rows.h"
 #include "math/topk.h"
 
@@ -32,6 +40,9 @@
 #include <string.h>
 
 enum { BLOCK_ROWS = 128, LATENT_CHUNK = 32 };
+enum { TURN_BLOCKS = 2 };        /* of the encoder: a panel of weights is read once per so many blocks of rows */
+enum { STRIPS_FROM = 128 };      /* columns: narrower ones are in the caches anyway */
+enum { FUSED_FROM = 256 };       /* latents */
 
 /* A step with fewer multiply-adds than this runs in one thread: waking another costs as much. */
 static const double SERIAL_WORK = 4e6;
@@ -45,6 +56,7 @@ typedef struct step {
     cpt_sae_trainer *t;
     const cpt_row_kernels *rows;
     const cpt_topk_kernels *topk;
+    const cpt_strip_kernels *strips;
     const cpt_training_rows *data;
     const int64_t *order;
     int64_t n, n_blocks;
@@ -166,7 +178,19 @@ static cpt_status take_buffers(cpt_sae_trainer *t, cpt_err *e)
     CPT_TRY(take(t, &t->squares, F, sizeof(double), e));
     CPT_TRY(take(t, &t->has_gradient, F, 1, e));
     CPT_TRY(take(t, &t->bias_partial, (F / LATENT_CHUNK + 1) * d, sizeof(double), e));
+    const size_t packed = cpt_packed_bytes((cpt_precision)t->recipe.encoder, t->n_concepts, t->dim);
+    CPT_TRY(take(t, &t->packed, 1, sizeof *t->packed, e));
+    CPT_TRY(take(t, &t->packed_memory, packed, 1, e));
     CPT_TRY(take(t, &t->pre, (selects_batch(t) ? n_blocks : threads) * BLOCK_ROWS * F, sizeof(float), e));
+    t->fused = !selects_batch(t) && k <= CPT_TOPK_RUN_K && t->n_concepts >= FUSED_FROM;
+    if (t->fused) CPT_TRY(take(t, &t->runs, threads * TURN_BLOCKS * BLOCK_ROWS, sizeof *t->runs, e));
+    t->strips = !has_prefixes(t) && t->dim >= STRIPS_FROM;
+    if (t->strips) {
+        const size_t pairs = (size_t)cpt_strips(t->stride) * (CPT_STRIP / CPT_PAIR_STRIP) * 2 * CPT_PAIR_STRIP;
+        CPT_TRY(take(t, &t->atom_strip, F * CPT_STRIP, sizeof(float), e));
+        CPT_TRY(take(t, &t->pair_strips, B * pairs, sizeof(float), e));
+        CPT_TRY(take(t, &t->list, B * (size_t)k, sizeof *t->list, e));
+    }
     if (selects_batch(t)) {
         CPT_TRY(take(t, &t->histograms, cpt_sae_select_scratch(t->n_threads), sizeof(int64_t), e));
         CPT_TRY(take(t, &t->equal, B, sizeof *t->equal, e));
@@ -232,11 +256,6 @@ static int64_t block_end(const step *s, int64_t block)
     return end < s->n ? end : s->n;
 }
 
-static void add_to_sum(double *sum, const float *row, int64_t n)
-{
-    for (int64_t j = 0; j < n; j++) sum[j] += row[j];
-}
-
 /* Sum of squares of all rows around their mean, from sums and squares of the blocks. The rows are near 0
  * compared with their spread (centred on the bias, or residuals), so the formula is safe in double. */
 static double around_mean(const step *s, int vector, int scalar)
@@ -271,25 +290,80 @@ static void gather_row(const step *s, int64_t i)
     }
 }
 
-static void encode_block(const step *s, int64_t block, int thread)
+static void centre_block(const step *s, int64_t block)
+{
+    cpt_sae_trainer *t = s->t;
+    double *sum = block_vector(s, block, SUM_CENTRED), *square = block_scalar(s, block, SQUARE_CENTRED);
+    memset(sum, 0, (size_t)t->stride * sizeof *sum);
+    *square = 0;
+    for (int64_t i = block * BLOCK_ROWS; i < block_end(s, block); i++) {
+        gather_row(s, i);
+        const float *centred = t->centred + i * t->stride;
+        s->strips->add(t->dim, centred, sum);
+        *square += s->rows->dot(centred, centred, t->stride);
+    }
+}
+
+/* What is done with pre-activations as they come: see cpt_gemm_sink. */
+typedef struct encoding {
+    const step *s;
+    int64_t start; /* of the rows */
+    cpt_topk_run *runs;
+} encoding;
+
+static int32_t first_candidate(const cpt_sae_trainer *t, int64_t latent)
+{
+    int32_t low = 0, high = t->n_candidates;
+    while (low < high) {
+        const int32_t middle = low + (high - low) / 2;
+        if (t->candidates[middle] < latent) low = middle + 1;
+        else high = middle;
+    }
+    return low;
+}
+
+static void take_pre_activations(void *user, int64_t first_row, int64_t rows, int64_t first, int64_t n,
+                                 const float *block)
+{
+    const encoding *at = user;
+    const cpt_sae_trainer *t = at->s->t;
+    const bool rescaled = t->recipe.decoder == CPT_SAE_DECODER_RESCALED;
+    const int32_t from = first_candidate(t, first), end = first_candidate(t, first + n);
+    for (int64_t i = 0; i < rows; i++, block += CPT_GEMM_PANEL) {
+        float scaled[CPT_GEMM_PANEL];
+        const float *values = rescaled ? scaled : block;
+        for (int64_t c = 0; c < n && rescaled; c++) scaled[c] = block[c] * t->norms[first + c];
+        at->s->topk->more(&at->runs[first_row + i], at->s->k, (int32_t)first, (int32_t)n, values);
+        float *kept = t->candidate_values + (at->start + first_row + i) * t->n_candidates;
+        for (int32_t c = from; c < end; c++) kept[c] = values[t->candidates[c] - first];
+    }
+}
+
+static void encode_fused(const step *s, int64_t start, int64_t end, int thread)
+{
+    cpt_sae_trainer *t = s->t;
+    encoding at = {s, start, t->runs + (int64_t)thread * TURN_BLOCKS * BLOCK_ROWS};
+    for (int64_t i = start; i < end; i++) {
+        at.runs[i - start].bound = 0;
+        at.runs[i - start].n = 0;
+    }
+    cpt_multiply_into(t->packed, end - start, t->centred + start * t->stride, t->stride,
+                      &(cpt_epilogue){.bias = t->b_enc}, take_pre_activations, &at);
+    for (int64_t i = start; i < end; i++)
+        t->active.counts[i] = s->topk->end(&at.runs[i - start], s->k, t->active.latents + t->active.first[i],
+                                           t->active.values + t->active.first[i]);
+}
+
+/* All pre-activations first; of a batch they are kept for the selection. */
+static void encode_whole(const step *s, int64_t block, int thread)
 {
     cpt_sae_trainer *t = s->t;
     const int32_t F = t->n_concepts;
     const int64_t start = block * BLOCK_ROWS, end = block_end(s, block);
     const bool batch = selects_batch(t);
     float *pre = t->pre + (batch ? block : thread) * BLOCK_ROWS * F;
-    double *sum = block_vector(s, block, SUM_CENTRED), *square = block_scalar(s, block, SQUARE_CENTRED);
-    memset(sum, 0, (size_t)t->stride * sizeof *sum);
-    *square = 0;
-    for (int64_t i = start; i < end; i++) {
-        gather_row(s, i);
-        const float *centred = t->centred + i * t->stride;
-        add_to_sum(sum, centred, t->dim);
-        *square += s->rows->dot(centred, centred, t->stride);
-        memcpy(pre + (i - start) * F, t->b_enc, (size_t)F * sizeof *pre);
-    }
-    cpt_gemm(false, true, end - start, F, t->dim, 1, t->centred + start * t->stride, t->stride,
-             t->w_enc, t->stride, 1, pre, F, 1);
+    cpt_multiply(t->packed, end - start, t->centred + start * t->stride, t->stride, pre, F,
+                 &(cpt_epilogue){.bias = t->b_enc});
     for (int64_t i = start; i < end; i++) {
         float *row = pre + (i - start) * F;
         if (t->recipe.decoder == CPT_SAE_DECODER_RESCALED)
@@ -301,6 +375,34 @@ static void encode_block(const step *s, int64_t block, int thread)
                                                t->topk + (size_t)thread * t->topk_size);
         float *kept = t->candidate_values + i * t->n_candidates;
         for (int32_t c = 0; c < t->n_candidates; c++) kept[c] = row[t->candidates[c]];
+    }
+}
+
+static void encode_turn(const step *s, int64_t first_block, int thread)
+{
+    const int64_t last = first_block + TURN_BLOCKS < s->n_blocks ? first_block + TURN_BLOCKS : s->n_blocks;
+    for (int64_t b = first_block; b < last; b++) centre_block(s, b);
+    if (s->t->fused && s->k <= CPT_TOPK_RUN_K)
+        encode_fused(s, first_block * BLOCK_ROWS, block_end(s, last - 1), thread);
+    else
+        for (int64_t b = first_block; b < last; b++) encode_whole(s, b, thread);
+}
+
+static void encode(const step *s)
+{
+    cpt_sae_trainer *t = s->t;
+    const int64_t panel = CPT_GEMM_PANEL, n_panels = (t->n_concepts + panel - 1) / panel;
+    *t->packed = cpt_packed_of((cpt_precision)t->recipe.encoder, t->n_concepts, t->dim, t->packed_memory);
+#pragma omp parallel num_threads(s->n_threads) if (s->n_threads > 1)
+    {
+#pragma omp for schedule(static)
+        for (int64_t p = 0; p < n_panels; p++) {
+            const int64_t end = (p + 1) * panel;
+            cpt_repack(t->packed, p * panel, end < t->n_concepts ? end : t->n_concepts,
+                       t->w_enc + p * panel * t->stride, t->stride, 1);
+        }
+#pragma omp for schedule(static, 1)
+        for (int64_t b = 0; b < s->n_blocks; b += TURN_BLOCKS) encode_turn(s, b, omp_get_thread_num());
     }
 }
 
@@ -434,8 +536,105 @@ static void residual_block(const step *s, int64_t block)
         double own = s->rows->dot(error, error, t->stride);
         if (s->row_error) s->row_error[i] = (float)own;
         *square += own;
-        add_to_sum(sum, error, t->dim);
-        if (prefixes) add_to_sum(pull, pull_row(t, 0, i), t->dim);
+        s->strips->add(t->dim, error, sum);
+        if (prefixes) s->strips->add(t->dim, pull_row(t, 0, i), pull);
+    }
+}
+
+/* ---- 3 and 5 by strips ---- */
+
+static float *pair_strip(const cpt_sae_trainer *t, int64_t strip, int64_t i)
+{
+    return t->pair_strips + (strip * t->batch_max + i) * 2 * CPT_PAIR_STRIP;
+}
+
+/* Error of one block of rows in one strip, and its inner products with the active atoms so far into gradients. */
+static void residual_strip(const step *s, int64_t block, int64_t first)
+{
+    enum { PAIRS = CPT_STRIP / CPT_PAIR_STRIP };
+    cpt_sae_trainer *t = s->t;
+    cpt_sae_active *a = &t->active;
+    const int64_t left = t->stride - first, here = left < CPT_STRIP ? left : CPT_STRIP;
+    double sum[CPT_STRIP] = {0}, *square = block_scalar(s, block, SQUARE_ERROR);
+    if (first == 0) *square = 0;
+    for (int64_t i = block * BLOCK_ROWS; i < block_end(s, block); i++) {
+        float error[CPT_STRIP], centred[CPT_STRIP] = {0};
+        const int64_t at = a->first[i];
+        if (first == 0) memset(a->gradients + at, 0, (size_t)a->counts[i] * sizeof *a->gradients);
+        memcpy(centred, t->centred + i * t->stride + first, (size_t)here * sizeof *centred);
+        const float own = s->strips->decode(a->counts[i], a->latents + at, a->values + at, t->atom_strip, centred, error,
+                                            a->gradients + at);
+        *square += (double)own;
+        if (s->row_error) s->row_error[i] = first == 0 ? own : s->row_error[i] + own;
+        s->strips->add(CPT_STRIP, error, sum);
+        memcpy(t->error + i * t->stride + first, error, (size_t)here * sizeof *error);
+        for (int p = 0; p < PAIRS; p++) {
+            float *to = pair_strip(t, first / CPT_PAIR_STRIP + p, i);
+            memcpy(to, centred + p * CPT_PAIR_STRIP, CPT_PAIR_STRIP * sizeof *to);
+            memcpy(to + CPT_PAIR_STRIP, error + p * CPT_PAIR_STRIP, CPT_PAIR_STRIP * sizeof *to);
+        }
+    }
+    memcpy(block_vector(s, block, SUM_ERROR) + first, sum, (size_t)here * sizeof *sum);
+}
+
+static void residual_by_strips(const step *s)
+{
+    cpt_sae_trainer *t = s->t;
+    const int64_t chunks = (t->n_concepts + LATENT_CHUNK - 1) / LATENT_CHUNK;
+#pragma omp parallel num_threads(s->n_threads) if (s->n_threads > 1)
+    for (int64_t first = 0; first < t->stride; first += CPT_STRIP) {
+#pragma omp for schedule(static)
+        for (int64_t c = 0; c < chunks; c++) {
+            const int64_t from = c * LATENT_CHUNK, left = t->n_concepts - from;
+            s->strips->copy(left < LATENT_CHUNK ? left : LATENT_CHUNK, t->atoms + from * t->stride, t->stride, first,
+                            t->atom_strip + from * CPT_STRIP);
+        }
+#pragma omp for schedule(static, 1)
+        for (int64_t b = 0; b < s->n_blocks; b++) residual_strip(s, b, first);
+    }
+}
+
+/* The gradients of all values, and the lists by latent with what they stand for. */
+static void fill_list(const step *s, int32_t c)
+{
+    cpt_sae_trainer *t = s->t;
+    cpt_sae_active *a = &t->active;
+    const float twice = (float)(2 * s->weight);
+    for (int64_t at = a->starts[c]; at < a->starts[c + 1]; at++) {
+        const int64_t entry = a->entries[at];
+        a->gradients[entry] *= twice;
+        t->list[at] = (cpt_strip_entry){a->samples[entry], a->values[entry], a->gradients[entry]};
+    }
+}
+
+static void gradient_strip(const step *s, int64_t strip, int32_t c)
+{
+    cpt_sae_trainer *t = s->t;
+    const int64_t *starts = t->active.starts, first = strip * CPT_PAIR_STRIP, at = c * t->stride + first;
+    const int64_t n = starts[c + 1] - starts[c], left = t->stride - first;
+    if (n == 0) return;
+    float enc[CPT_PAIR_STRIP], dec[CPT_PAIR_STRIP];
+    const size_t bytes = (size_t)(left < CPT_PAIR_STRIP ? left : CPT_PAIR_STRIP) * sizeof *enc;
+    s->strips->gather(n, t->list + starts[c], pair_strip(t, strip, 0), (float)(2 * s->weight), enc, dec);
+    memcpy(t->g_w_enc + at, enc, bytes);
+    memcpy(t->g_w_dec + at, dec, bytes);
+}
+
+/* Of the main loss; a strip of samples is read by one thread as long as there are more strips than threads. */
+static void gradients_by_strips(const step *s)
+{
+    cpt_sae_trainer *t = s->t;
+    const int64_t strips = (t->stride + CPT_PAIR_STRIP - 1) / CPT_PAIR_STRIP;
+    const int64_t chunks = (t->n_concepts + LATENT_CHUNK - 1) / LATENT_CHUNK;
+#pragma omp parallel num_threads(s->n_threads) if (s->n_threads > 1)
+    {
+#pragma omp for schedule(static)
+        for (int32_t c = 0; c < t->n_concepts; c++) fill_list(s, c);
+#pragma omp for schedule(static)
+        for (int64_t unit = 0; unit < strips * chunks; unit++) {
+            const int64_t from = unit % chunks * LATENT_CHUNK, end = from + LATENT_CHUNK;
+            for (int64_t c = from; c < t->n_concepts && c < end; c++) gradient_strip(s, unit / chunks, (int32_t)c);
+        }
     }
 }
 
@@ -502,7 +701,7 @@ static void aux_block(const step *s, int64_t block, int thread)
             s->rows->axpy(a->values[p], t->atoms + a->latents[p] * t->stride, g, t->stride);
         *square += s->rows->dot(g, g, t->stride);
         for (int64_t j = 0; j < t->stride; j++) g[j] *= twice;
-        add_to_sum(sum, g, t->dim);
+        s->strips->add(t->dim, g, sum);
         for (int64_t p = a->first[i]; p < a->first[i] + a->counts[i]; p++)
             a->gradients[p] = s->rows->dot(g, t->atoms + a->latents[p] * t->stride, t->stride);
     }
@@ -592,9 +791,14 @@ static void latent_gradient(const step *s, int32_t c, bool with_aux)
         set_unit(w, sqrt(s->rows->dot(w, w, t->stride)), t->recipe.unit_eps, t->stride);
     if (!any) return;
     double g_bias = 0;
-    memset(g_dec, 0, (size_t)t->stride * sizeof *g_dec);
-    memset(g_enc, 0, (size_t)t->stride * sizeof *g_enc);
-    add_list(s, a, c, pull_row(t, prefix_of(t, c), 0), (float)(2 * s->weight), g_dec, g_enc, &g_bias);
+    if (!t->strips || a->starts[c + 1] == a->starts[c]) {
+        memset(g_dec, 0, (size_t)t->stride * sizeof *g_dec);
+        memset(g_enc, 0, (size_t)t->stride * sizeof *g_enc);
+    }
+    if (t->strips)
+        for (int64_t at = a->starts[c]; at < a->starts[c + 1]; at++) g_bias += (double)t->list[at].gradient;
+    else
+        add_list(s, a, c, pull_row(t, prefix_of(t, c), 0), (float)(2 * s->weight), g_dec, g_enc, &g_bias);
     if (aux) add_list(s, aux, c, t->aux_gradient, 1, g_dec, g_enc, &g_bias);
     if (has_own_atoms(t)) through_norm(s, c, a, aux, g_dec, g_enc, &g_bias);
     else if (t->recipe.decoder == CPT_SAE_DECODER_UNIT)
@@ -708,13 +912,15 @@ static void update(const step *s, double learning_rate, double gradient_norm)
 static bool forward(step *s)
 {
     cpt_sae_trainer *t = s->t;
-#pragma omp parallel for schedule(static, 1) num_threads(s->n_threads) if (s->n_threads > 1)
-    for (int64_t b = 0; b < s->n_blocks; b++) encode_block(s, b, omp_get_thread_num());
+    encode(s);
     if (selects_batch(t)) select_batch(s);
     list_by_latent(s, &t->active);
     count_dead(s);
+    if (t->strips) residual_by_strips(s);
+    else {
 #pragma omp parallel for schedule(static, 1) num_threads(s->n_threads) if (s->n_threads > 1)
-    for (int64_t b = 0; b < s->n_blocks; b++) residual_block(s, b);
+        for (int64_t b = 0; b < s->n_blocks; b++) residual_block(s, b);
+    }
     return prepare_aux(s);
 }
 
@@ -723,10 +929,11 @@ static void backward(step *s, bool with_aux)
     cpt_sae_trainer *t = s->t;
 #pragma omp parallel for schedule(static, 1) num_threads(s->n_threads) if (s->n_threads > 1)
     for (int64_t b = 0; b < s->n_blocks; b++) {
-        value_gradients(s, b);
+        if (!t->strips) value_gradients(s, b);
         if (with_aux) aux_block(s, b, omp_get_thread_num());
     }
     if (with_aux) list_by_latent(s, &t->aux);
+    if (t->strips) gradients_by_strips(s);
 #pragma omp parallel for schedule(dynamic, LATENT_CHUNK) num_threads(s->n_threads) if (s->n_threads > 1)
     for (int32_t c = 0; c < t->n_concepts; c++) latent_gradient(s, c, with_aux);
 }
@@ -738,6 +945,7 @@ cpt_status cpt_sae_step(cpt_sae_trainer *t, const cpt_training_rows *data, const
     step s = {.t = t,
               .rows = cpt_row_kernels_get(),
               .topk = cpt_topk_kernels_get(),
+              .strips = cpt_strip_kernels_get(),
               .data = data,
               .order = order,
               .n = n,

@@ -5,6 +5,8 @@
 
 #include "dictionary/sae_recipe.h"
 #include "dictionary/train.h"
+#include "math/strips.h"
+#include "math/topk.h"
 
 /* The active (sample, latent) pairs of a batch, by sample and by latent. */
 typedef struct cpt_sae_active {
@@ -66,6 +68,14 @@ typedef struct cpt_sae_trainer {
     double *squares;              /* [n_concepts] squared norm of each latent's gradient */
     uint8_t *has_gradient;        /* [n_concepts] */
     double *bias_partial;         /* [chunks][stride] */
+    struct cpt_packed *packed;    /* w_enc of this step (math/gemm.h) */
+    void *packed_memory;
+    bool fused;                   /* the k largest are chosen while the product is computed; tests may clear it */
+    cpt_topk_run *runs;           /* [threads][rows of an encoder's turn], when fused */
+    bool strips;                  /* decoding and gradients by strips of columns (math/strips.h); tests may clear it */
+    float *atom_strip;            /* [n_concepts][CPT_STRIP] */
+    float *pair_strips;           /* [strips of 32][batch][2][32]: centred, error */
+    cpt_strip_entry *list;        /* [pairs] by latent: active.entries with what they stand for */
     float *pre;                   /* [threads][block rows][n_concepts]; SELECT_BATCH: [batch][n_concepts] */
     int64_t *histograms;          /* of SELECT_BATCH: see sae_select.c */
     int32_t *equal;               /* [batch] of SELECT_BATCH */

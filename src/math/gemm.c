@@ -72,20 +72,30 @@ void cpt_repack(const cpt_packed *p, int64_t first, int64_t end, const float *w,
     const cpt_gemm_kernels *k = cpt_gemm_kernels_at(p->level);
     for (int64_t o = first; o < end; o += PANEL) {
         const int64_t outs = smaller(PANEL, p->n_out - o);
-        const float *from = w + o * out_step;
+        const float *from = w + (o - first) * out_step;
         if (p->parts) k->pack_parts(p->parts, p->n_in, outs, from, out_step, in_step, panel_at(p, o));
         else k->pack_plain(p->n_in, outs, from, out_step, in_step, panel_at(p, o));
     }
 }
 
-static void pack_for(int level, cpt_precision precision, int64_t n_out, int64_t n_in, const float *w, int64_t out_step,
-                     int64_t in_step, void *memory, cpt_packed *out)
+static cpt_packed packed_at(int level, cpt_precision precision, int64_t n_out, int64_t n_in, void *memory)
 {
-    *out = (cpt_packed){.n_out = n_out,
+    return (cpt_packed){.n_out = n_out,
                         .n_in = n_in,
                         .level = level,
                         .parts = parts_of(level, precision, n_in),
                         .data = memory};
+}
+
+cpt_packed cpt_packed_of(cpt_precision precision, int64_t n_out, int64_t n_in, void *memory)
+{
+    return packed_at(cpt_cpu_level(), precision, n_out, n_in, memory);
+}
+
+static void pack_for(int level, cpt_precision precision, int64_t n_out, int64_t n_in, const float *w, int64_t out_step,
+                     int64_t in_step, void *memory, cpt_packed *out)
+{
+    *out = packed_at(level, precision, n_out, n_in, memory);
     cpt_repack(out, 0, n_out, w, out_step, in_step);
 }
 

@@ -55,7 +55,9 @@ void cpt_packed_free(cpt_packed *p); /* of cpt_packed_new only; leaves zeros */
 size_t cpt_packed_bytes(cpt_precision precision, int64_t n_out, int64_t n_in);
 void cpt_pack(cpt_precision precision, int64_t n_out, int64_t n_in, const float *w, int64_t out_step, int64_t in_step,
               void *memory, cpt_packed *out);
-/* Packs outputs first .. end anew from w (which starts at output 0); first is a multiple of CPT_GEMM_PANEL, and end one
+/* The same before anything is packed: for cpt_repack. */
+cpt_packed cpt_packed_of(cpt_precision precision, int64_t n_out, int64_t n_in, void *memory);
+/* Packs outputs first .. end anew from w, which starts at output `first`; first is a multiple of CPT_GEMM_PANEL, and end one
  * too, or n_out. For weights that change, by several threads at once. */
 void cpt_repack(const cpt_packed *p, int64_t first, int64_t end, const float *w, int64_t out_step, int64_t in_step);
 

@@ -139,15 +139,10 @@ static int32_t collect(const float *row, int32_t n, float bound, float floor, in
     return m;
 }
 
-static int32_t topk_row(const float *row, int32_t n, int32_t k, float floor, int32_t *index,
-                        float *value, void *scratch)
+/* Of m candidates in order of position the k largest, of equal ones the first. `copy` has room for m. */
+static int32_t trim(int32_t m, const int32_t *positions, const float *values, int32_t k, float *copy,
+                    int32_t *index, float *value)
 {
-    if (n <= 0 || k <= 0) return 0;
-    float *values = scratch, *copy = values + n + 64;
-    int32_t *positions = (int32_t *)(copy + n + 64);
-    float bound = k < n ? lower_bound(row, n, k, floor) : floor;
-    int32_t m = collect(row, n, bound, floor, positions, values);
-
     float limit = -INFINITY;
     int32_t ties = 0; /* how many values equal to the limit still have a place */
     if (m > k) {
@@ -166,5 +161,93 @@ static int32_t topk_row(const float *row, int32_t n, int32_t k, float floor, int
     return n_kept;
 }
 
-const cpt_topk_kernels CPT_LEVEL_NAME(cpt_topk_kernels) = {topk_row};
+static int32_t topk_row(const float *row, int32_t n, int32_t k, float floor, int32_t *index,
+                        float *value, void *scratch)
+{
+    if (n <= 0 || k <= 0) return 0;
+    float *values = scratch, *copy = values + n + 64;
+    int32_t *positions = (int32_t *)(copy + n + 64);
+    float bound = k < n ? lower_bound(row, n, k, floor) : floor;
+    int32_t m = collect(row, n, bound, floor, positions, values);
+    return trim(m, positions, values, k, copy, index, value);
+}
+
+/* ---- row by piece ---- */
+
+/* Leaves what is >= bound, which at least k are: what comes later has to be above it, for of equal values the first
+ * win. Writes whole vectors, never ahead of what it reads. */
+static int32_t keep_from(float bound, int32_t n, int32_t *index, float *value)
+{
+    int32_t m = 0, i = 0;
+#if CPT_LEVEL == 2
+    const __m512 least = _mm512_set1_ps(bound);
+    for (; i + 16 <= n; i += 16) {
+        const __m512 v = _mm512_loadu_ps(value + i);
+        const __m512i at = _mm512_loadu_si512(index + i);
+        const __mmask16 hit = _mm512_cmp_ps_mask(v, least, _CMP_GE_OQ);
+        _mm512_storeu_ps(value + m, _mm512_maskz_compress_ps(hit, v));
+        _mm512_storeu_si512(index + m, _mm512_maskz_compress_epi32(hit, at));
+        m += __builtin_popcount(hit);
+    }
+#endif
+    for (; i < n; i++) {
+        if (!(value[i] >= bound)) continue;
+        value[m] = value[i];
+        index[m++] = index[i];
+    }
+    return m;
+}
+
+enum { FULL = CPT_TOPK_RUN - CPT_TOPK_PIECE };
+
+static void shrink(cpt_topk_run *run, int32_t k)
+{
+    const float bound = lower_bound(run->value, run->n, k, run->bound);
+    if (bound > run->bound) {
+        run->n = keep_from(bound, run->n, run->index, run->value);
+        run->bound = bound;
+    }
+    if (run->n <= FULL) return;
+    float copy[CPT_TOPK_RUN];
+    run->n = trim(run->n, run->index, run->value, k, copy, run->index, run->value);
+    for (int32_t i = 0; i < run->n; i++) copy[i] = run->value[i];
+    run->bound = kth(copy, run->n, k);
+}
+
+static void more(cpt_topk_run *run, int32_t k, int32_t first, int32_t n, const float *values)
+{
+    if (run->n > FULL) shrink(run, k);
+#if CPT_LEVEL == 2
+    if (n == CPT_TOPK_PIECE) {
+        const __m512 a = _mm512_loadu_ps(values), b = _mm512_loadu_ps(values + 16), bound = _mm512_set1_ps(run->bound);
+        const __mmask16 in_a = _mm512_cmp_ps_mask(a, bound, _CMP_GT_OQ), in_b = _mm512_cmp_ps_mask(b, bound, _CMP_GT_OQ);
+        if (!(in_a | in_b)) return;
+        const __m512i at = _mm512_add_epi32(_mm512_set1_epi32(first),
+                                            _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
+        _mm512_storeu_ps(run->value + run->n, _mm512_maskz_compress_ps(in_a, a));
+        _mm512_storeu_si512(run->index + run->n, _mm512_maskz_compress_epi32(in_a, at));
+        run->n += __builtin_popcount(in_a);
+        _mm512_storeu_ps(run->value + run->n, _mm512_maskz_compress_ps(in_b, b));
+        _mm512_storeu_si512(run->index + run->n,
+                            _mm512_maskz_compress_epi32(in_b, _mm512_add_epi32(at, _mm512_set1_epi32(16))));
+        run->n += __builtin_popcount(in_b);
+        return;
+    }
+#endif
+    for (int32_t i = 0; i < n; i++) {
+        if (!(values[i] > run->bound)) continue;
+        run->value[run->n] = values[i];
+        run->index[run->n++] = first + i;
+    }
+}
+
+static int32_t end_run(cpt_topk_run *run, int32_t k, int32_t *index, float *value)
+{
+    float copy[CPT_TOPK_RUN];
+    if (k <= 0) return 0;
+    if (run->n > 2 * SMALL) shrink(run, k);
+    return trim(run->n, run->index, run->value, k, copy, index, value);
+}
+
+const cpt_topk_kernels CPT_LEVEL_NAME(cpt_topk_kernels) = {topk_row, more, end_run};
 CPT_KERNEL_DISPATCH(cpt_topk_kernels)
