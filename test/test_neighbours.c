@@ -1,9 +1,11 @@
 /* Exact neighbours against brute force in double, where the fast scan may well be wrong. */
 #include "check.h"
 
+#include "base/cpu.h"
 #include "base/memory.h"
 #include "base/random.h"
 #include "math/neighbours.h"
+#include "math/scan.h"
 
 static cpt_err err;
 
@@ -120,6 +122,51 @@ static void ties_go_to_the_lower_number(void **state)
     free(x);
 }
 
+/* Clusters that are tight against the spread of all points, with many equal points: whole numbers, so that ties are
+ * exact, in more dimensions than one block of the product has. */
+static void tight_clusters_and_duplicates(void **state)
+{
+    enum { N = 900, DIM = 70, K = 15, CLUSTERS = 5 };
+    float *x = malloc(N * DIM * sizeof *x);
+    cpt_stream s;
+    cpt_stream_init(&s, 3, CPT_RANDOM_TEST, 0);
+    for (int step = 1; step < 300; step *= 8) {
+        for (int i = 0; i < N; i++)
+            for (int d = 0; d < DIM; d++) {
+                const float centre = (float)((i % CLUSTERS * 37 + d * 11) % 64) * 8;
+                const bool moved = i % 3 > 0 && (d * 7 + i) % 9 == 0;
+                x[i * DIM + d] = (float)step * centre + (moved ? (float)cpt_stream_below(&s, 3) : 0);
+            }
+        check_against_brute(x, N, DIM, K, true);
+    }
+    free(x);
+}
+
+static void scans_agree(void **state)
+{
+    float products[64 * 32], add[32], limits[64];
+    uint32_t want[64], got[64];
+    cpt_stream s;
+    cpt_stream_init(&s, 4, CPT_RANDOM_TEST, 0);
+    for (int i = 0; i < 64 * 32; i++) products[i] = (float)cpt_stream_below(&s, 9);
+    for (int i = 0; i < 32; i++) add[i] = (float)cpt_stream_below(&s, 9);
+    for (int i = 0; i < 64; i++) limits[i] = i == 5 ? NAN : i == 6 ? INFINITY : -(float)cpt_stream_below(&s, 14);
+    products[77] = NAN;
+    for (int64_t outs = 1; outs <= 32; outs += 31 - (outs > 1) * 20)
+        for (int level = 0; level <= cpt_cpu_best(); level++) {
+            uint32_t any = cpt_scan_kernels_at(level)->small(64, outs, products, add, limits, got);
+            uint32_t expected = 0;
+            for (int r = 0; r < 64; r++) {
+                want[r] = 0;
+                for (int o = 0; o < outs; o++)
+                    want[r] |= (uint32_t)(add[o] - 2 * products[r * 32 + o] <= limits[r]) << o;
+                expected |= want[r];
+            }
+            assert_memory_equal(got, want, sizeof want);
+            assert_int_equal(any != 0, expected != 0);
+        }
+}
+
 static void same_for_any_thread_count(void **state)
 {
     enum { N = 1500, DIM = 10, K = 15 };
@@ -176,9 +223,16 @@ int main(void)
         cmocka_unit_test(far_from_origin),
         cmocka_unit_test(huge_and_tiny_values),
         cmocka_unit_test(ties_go_to_the_lower_number),
+        cmocka_unit_test(tight_clusters_and_duplicates),
+        cmocka_unit_test(scans_agree),
         cmocka_unit_test(same_for_any_thread_count),
         cmocka_unit_test(wrong_input),
         cmocka_unit_test(median_distance),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    int failed = 0;
+    for (int level = 0; level <= cpt_cpu_best(); level++) { /* every instruction set scans in its own way */
+        setenv("CONCEPTOME_CPU", cpt_cpu_level_name(level), 1);
+        failed += cmocka_run_group_tests_name(cpt_cpu_level_name(level), tests, NULL, NULL);
+    }
+    return failed;
 }

@@ -1,24 +1,25 @@
-/* Problem: the k nearest of n points, for every point, exactly, at n = 300,000 in half a minute.
+/* Problem: the k nearest of n points, for every point, exactly, at n = 300,000 in some ten seconds.
  *
- * Method. |a - b|^2 = |a|^2 + |b|^2 - 2 a.b makes all squared distances of a tile one matrix
- * product in f32. That sum cancels, so it is used only to discard: the rounding error of a dot
- * product of length d is at most d u |a||b| (Higham 2002, section 3.1, whatever the order of
- * summation and with or without FMA), from which follows a lower bound of the true squared
- * distance. Points whose lower bound is within the row's threshold become candidates; candidates
- * get their distance from differences in double, and the k-th best of those is the next threshold.
- * The result is that of brute force in double, so it depends neither on the kernels of the BLAS nor
- * on tiles or threads.
+ * Method. |a - b|^2 = |a|^2 + |b|^2 - 2 a.b makes all squared distances of a tile one matrix product
+ * (math/gemm.h, SPLIT: two bfloat16 parts of each number where that is faster than f32). That sum cancels and is
+ * rounded, so it is used only to discard. Two errors: (1) the rounding of sums, at most about d u |a||b| with
+ * u = 2^-24 (Higham 2002, section 3.1, whatever the order of summation and with or without FMA); (2) of SPLIT, where
+ * a = a1 + a2 + a3 with |a2| <= 2^-8 |a| and |a3| <= 2^-16 |a|, the products a2 b2, a3 b and a b3 that are left out, at
+ * most 3 (1 + 2^-8) 2^-16 |a||b| by Cauchy-Schwarz. From these follows a lower bound of the true squared distance.
+ * Points whose lower bound is within the row's threshold become candidates; candidates get their distance from
+ * differences in double, and the k-th best of those is the next threshold. The result is that of brute force in double,
+ * so it depends neither on the kernels nor on tiles or threads.
  *
- * The term |b|^2 rides along as one more column of the product: rows of the left side are (a, 1),
- * rows of the right side (-2 b, |b|^2 (1 - margin)), and a scan is one comparison per pair.
+ * All points are packed once as the right-hand side; a block of products is compared with the thresholds while it is in
+ * the first-level cache, and never stored.
  *
- * Cost: 2 n^2 (d + 1) flops and n^2 comparisons, plus about 4k log4(n / 4k) exact distances per
- * row. Memory: one copy of the points and 1 MiB per thread.
+ * Cost: n^2 d multiply-adds (times 3 in bfloat16 for SPLIT) and n^2 comparisons, plus about 4k log4(n / 4k) exact
+ * distances per row. Memory: one packed copy of the points (4 bytes a number, d rounded up to 32) and 2 MiB per thread.
  *
  * Traps. Points are centred and scaled by a power of two first: far from 0 the bound would keep
  * every point, and large values would overflow f32. Within a cluster that is very tight against the
- * spread of all points the bound cannot tell members apart; then they are all candidates: slower,
- * never wrong. */
+ * spread of all points (distances below 1 % of it) the bound cannot tell members apart; then they are all candidates:
+ * slower, never wrong. */
 #include "math/neighbours.h"
 
 #include <math.h>
@@ -27,9 +28,10 @@
 #include <string.h>
 
 #include "base/memory.h"
-#include "math/blas.h"
+#include "math/gemm.h"
+#include "math/scan.h"
 
-enum { TILE_ROWS = 128, TILE_COLS = 2048, SCAN_LANES = 32, SUM_LANES = 8 };
+enum { TILE_ROWS_MAX = 512, TILE_ROWS_MIN = 64, PACK_ROWS = 512, SUM_LANES = 8 };
 
 typedef struct candidate {
     double distance2;
@@ -40,26 +42,27 @@ typedef struct candidate {
 typedef struct search {
     const float *x; /* [n][dim] as given */
     int64_t n;
-    int32_t dim, width;   /* width = dim + 1 */
+    int32_t dim;
     int32_t k, capacity;  /* candidates kept per row between two settlements */
-    float *right;         /* [n][width] */
-    double *norms2;       /* [n] of the centred, scaled points */
+    cpt_packed points;    /* centred, scaled */
+    float *lowered;       /* [n] |b|^2 (1 - margin) of them */
     double *mean;         /* [dim] */
     double scale, margin; /* scale is a power of two */
     const int32_t *queries; /* [n_queries] row numbers; NULL = 0, 1, 2 ... */
-    int64_t n_queries;
+    int64_t n_queries, tile_rows;
     int32_t *neighbours; /* [n_queries][k] or NULL */
     float *distances;    /* [n_queries][k] */
 } search;
 
-/* What one thread needs for TILE_ROWS queries. */
+/* What one thread needs for tile_rows queries. */
 typedef struct workspace {
-    float *left;         /* [TILE_ROWS][width] */
-    float *product;      /* [TILE_ROWS][TILE_COLS] */
-    candidate *lists;    /* [TILE_ROWS][capacity] */
-    int32_t *lengths;    /* [TILE_ROWS] */
-    int32_t *settled;    /* [TILE_ROWS] leading candidates whose distance is known and sorted */
-    float *thresholds;   /* [TILE_ROWS] on the scale of the product */
+    float *left;         /* [tile_rows][dim] */
+    double *norms2;      /* [tile_rows] of them */
+    candidate *lists;    /* [tile_rows][capacity] */
+    int32_t *lengths;    /* [tile_rows] */
+    int32_t *settled;    /* [tile_rows] leading candidates whose distance is known and sorted */
+    float *thresholds;   /* [tile_rows] of lowered |b|^2 - 2 a.b */
+    int64_t *numbers;    /* [tile_rows] of the queries */
 } workspace;
 
 static int64_t smaller(int64_t a, int64_t b)
@@ -124,9 +127,9 @@ static void settle(const search *s, workspace *w, int32_t row, int64_t query)
     w->lengths[row] = w->settled[row] = n;
     if (n < s->k) return;
 
-    /* product + |a|^2 (1 - margin) is a lower bound of the scaled squared distance, see prepare */
+    /* lowered |b|^2 - 2 a.b + |a|^2 (1 - margin) is a lower bound of the scaled squared distance, see prepare */
     double bound = list[n - 1].distance2 * s->scale * s->scale * (1 + 1e-12);
-    w->thresholds[row] = nextafterf((float)(bound - s->norms2[query] * (1 - s->margin) + 0x1p-100), INFINITY);
+    w->thresholds[row] = nextafterf((float)(bound - w->norms2[row] * (1 - s->margin) + 0x1p-100), INFINITY);
 }
 
 /* ---- preparation ---- */
@@ -164,52 +167,70 @@ static void centre_and_scale(search *s)
     s->scale = ldexp(1.0, -exponent);
 }
 
-/* Errors of the scan, with u = 2^-24, relative to (|a| + |b|)^2 <= 2 (|a|^2 + |b|^2): rounding the
- * centred coordinates 2u, the dot product of dim + 1 terms (dim + 1) u, rounding |b|^2 and the
- * threshold 2u. `margin` is twice their sum. What underflows stays below 2^-100. */
-static void prepare(search *s, int n_threads)
+/* Centred, scaled, in f32; returns the squared norm before rounding. */
+static double scaled_row(const search *s, int64_t i, float *out)
 {
-    const double u = 0x1p-24;
-    centre_and_scale(s);
-    s->margin = fmin(0.5, 4 * (s->dim + 8) * u);
-#pragma omp parallel for schedule(static) num_threads(n_threads)
-    for (int64_t i = 0; i < s->n; i++) {
-        float *row = s->right + i * s->width;
-        double sum = 0;
-        for (int32_t d = 0; d < s->dim; d++) {
-            double v = ((double)s->x[i * s->dim + d] - s->mean[d]) * s->scale;
-            sum += v * v;
-            row[d] = (float)(-2 * v);
-        }
-        s->norms2[i] = sum;
-        row[s->dim] = (float)(sum * (1 - s->margin));
+    double sum = 0;
+    for (int32_t d = 0; d < s->dim; d++) {
+        double v = ((double)s->x[i * s->dim + d] - s->mean[d]) * s->scale;
+        sum += v * v;
+        out[d] = (float)v;
     }
+    return sum;
+}
+
+/* Errors of the scan relative to |a|^2 + |b|^2 >= 2 |a||b|: rounding the centred coordinates 2u, the sums of the
+ * product (d + 32) u, what SPLIT leaves out 3.02 * 2^-16, rounding |b|^2, the sum with it and the threshold 4u.
+ * `margin` is twice their sum; it is subtracted from |a|^2 and |b|^2 alike. What underflows stays below 2^-100. */
+static cpt_status prepare(search *s, int n_threads, cpt_err *e)
+{
+    const int64_t n_chunks = (s->n + PACK_ROWS - 1) / PACK_ROWS;
+    cpt_status status;
+    float *rows = NULL;
+    centre_and_scale(s);
+    s->margin = fmin(0.5, 2 * ((s->dim + 40) * 0x1p-24 + 3.02 * 0x1p-16));
+    s->points = cpt_packed_of(CPT_GEMM_SPLIT, s->n, s->dim, NULL);
+    CPT_TRY(cpt_alloc(&s->points.data, cpt_packed_bytes(CPT_GEMM_SPLIT, s->n, s->dim), 1, e));
+    CPT_TRY(cpt_alloc(&rows, (size_t)n_threads * PACK_ROWS * (size_t)s->dim, sizeof *rows, e));
+#pragma omp parallel for schedule(static) num_threads(n_threads)
+    for (int64_t chunk = 0; chunk < n_chunks; chunk++) {
+        float *own = rows + (int64_t)omp_get_thread_num() * PACK_ROWS * s->dim;
+        const int64_t first = chunk * PACK_ROWS, end = smaller(s->n, first + PACK_ROWS);
+        for (int64_t i = first; i < end; i++)
+            s->lowered[i] = (float)(scaled_row(s, i, own + (i - first) * s->dim) * (1 - s->margin));
+        cpt_repack(&s->points, first, end, own, s->dim, 1);
+    }
+done:
+    free(rows);
+    return status;
 }
 
 /* ---- the scan ---- */
 
-static void add_candidate(const search *s, workspace *w, int32_t row, int64_t query, int64_t number)
+static void add_candidate(const search *s, workspace *w, int32_t row, int64_t number)
 {
+    const int64_t query = w->numbers[row];
     if (number == query) return;
     candidate *list = w->lists + (size_t)row * (size_t)s->capacity;
     list[w->lengths[row]++] = (candidate){.number = (int32_t)number};
     if (w->lengths[row] == s->capacity) settle(s, w, row, query);
 }
 
-static void scan_row(const search *s, workspace *w, int32_t row, int64_t query, const float *product,
-                     int64_t first, int64_t n)
+typedef struct scan {
+    const search *s;
+    workspace *w;
+    const cpt_scan_kernels *kernels;
+} scan;
+
+/* A block of products: a cpt_gemm_sink. The threshold may fall between two hits; a candidate too many does no harm. */
+static void scan_block(void *user, int64_t first_row, int64_t rows, int64_t first, int64_t n, const float *products)
 {
-    for (int64_t j = 0; j < n; j += SCAN_LANES) {
-        int64_t end = smaller(j + SCAN_LANES, n);
-        if (end - j == SCAN_LANES) { /* nearly always nothing: one vectorised test for all lanes */
-            float threshold = w->thresholds[row];
-            int32_t hits = 0;
-            for (int l = 0; l < SCAN_LANES; l++) hits |= product[j + l] <= threshold;
-            if (!hits) continue;
-        }
-        for (int64_t l = j; l < end; l++) /* the threshold may fall in between */
-            if (product[l] <= w->thresholds[row]) add_candidate(s, w, row, query, first + l);
-    }
+    const scan *at = user;
+    uint32_t hits[CPT_GEMM_ROWS];
+    if (!at->kernels->small(rows, n, products, at->s->lowered + first, at->w->thresholds + first_row, hits)) return;
+    for (int64_t r = 0; r < rows; r++)
+        for (uint32_t left = hits[r]; left; left &= left - 1)
+            add_candidate(at->s, at->w, (int32_t)(first_row + r), first + __builtin_ctz(left));
 }
 
 static void write_row(const search *s, const workspace *w, int32_t row, int64_t position)
@@ -229,47 +250,43 @@ static int64_t query_at(const search *s, int64_t position)
 
 static void search_tile(const search *s, workspace *w, int64_t first_query)
 {
-    int32_t rows = (int32_t)smaller(TILE_ROWS, s->n_queries - first_query);
-    for (int32_t r = 0; r < rows; r++) {
-        const float *from = s->right + query_at(s, first_query + r) * s->width;
-        float *to = w->left + (int64_t)r * s->width;
-        for (int32_t d = 0; d < s->dim; d++) to[d] = -0.5f * from[d];
-        to[s->dim] = 1;
+    const int64_t rows = smaller(s->tile_rows, s->n_queries - first_query);
+    for (int64_t r = 0; r < rows; r++) {
+        w->numbers[r] = query_at(s, first_query + r);
+        w->norms2[r] = scaled_row(s, w->numbers[r], w->left + r * s->dim);
         w->lengths[r] = w->settled[r] = 0;
         w->thresholds[r] = INFINITY;
     }
-    for (int64_t col = 0; col < s->n; col += TILE_COLS) {
-        int64_t cols = smaller(TILE_COLS, s->n - col);
-        cpt_gemm(false, true, rows, cols, s->width, 1, w->left, s->width, s->right + col * s->width,
-                 s->width, 0, w->product, TILE_COLS, 1);
-        for (int32_t r = 0; r < rows; r++)
-            scan_row(s, w, r, query_at(s, first_query + r), w->product + (size_t)r * TILE_COLS, col, cols);
-    }
-    for (int32_t r = 0; r < rows; r++) {
-        settle(s, w, r, query_at(s, first_query + r));
-        write_row(s, w, r, first_query + r);
+    scan at = {s, w, cpt_scan_kernels_get()};
+    cpt_multiply_into(&s->points, rows, w->left, s->dim, NULL, scan_block, &at);
+    for (int64_t r = 0; r < rows; r++) {
+        settle(s, w, (int32_t)r, w->numbers[r]);
+        write_row(s, w, (int32_t)r, first_query + r);
     }
 }
 
 static void workspace_free(workspace *w)
 {
     free(w->left);
-    free(w->product);
+    free(w->norms2);
     free(w->lists);
     free(w->lengths);
     free(w->settled);
     free(w->thresholds);
+    free(w->numbers);
 }
 
 static cpt_status workspace_init(const search *s, workspace *w, cpt_err *e)
 {
+    const size_t rows = (size_t)s->tile_rows;
     cpt_status status;
-    CPT_TRY(cpt_alloc(&w->left, (size_t)TILE_ROWS * (size_t)s->width, sizeof *w->left, e));
-    CPT_TRY(cpt_alloc(&w->product, (size_t)TILE_ROWS * TILE_COLS, sizeof *w->product, e));
-    CPT_TRY(cpt_alloc(&w->lists, (size_t)TILE_ROWS * (size_t)s->capacity, sizeof *w->lists, e));
-    CPT_TRY(cpt_alloc(&w->lengths, TILE_ROWS, sizeof *w->lengths, e));
-    CPT_TRY(cpt_alloc(&w->settled, TILE_ROWS, sizeof *w->settled, e));
-    CPT_TRY(cpt_alloc(&w->thresholds, TILE_ROWS, sizeof *w->thresholds, e));
+    CPT_TRY(cpt_alloc(&w->left, rows * (size_t)s->dim, sizeof *w->left, e));
+    CPT_TRY(cpt_alloc(&w->norms2, rows, sizeof *w->norms2, e));
+    CPT_TRY(cpt_alloc(&w->lists, rows * (size_t)s->capacity, sizeof *w->lists, e));
+    CPT_TRY(cpt_alloc(&w->lengths, rows, sizeof *w->lengths, e));
+    CPT_TRY(cpt_alloc(&w->settled, rows, sizeof *w->settled, e));
+    CPT_TRY(cpt_alloc(&w->thresholds, rows, sizeof *w->thresholds, e));
+    CPT_TRY(cpt_alloc(&w->numbers, rows, sizeof *w->numbers, e));
 done:
     return status;
 }
@@ -278,7 +295,7 @@ done:
 static cpt_status search_all(const search *s, int n_threads, const cpt_context *ctx, cpt_err *e)
 {
     cpt_status status = CPT_OK;
-    int64_t n_tiles = (s->n_queries + TILE_ROWS - 1) / TILE_ROWS, done_tiles = 0;
+    int64_t n_tiles = (s->n_queries + s->tile_rows - 1) / s->tile_rows, done_tiles = 0;
     workspace *spaces = NULL;
     bool stopped = false;
     CPT_TRY(cpt_alloc(&spaces, (size_t)n_threads, sizeof *spaces, e));
@@ -290,7 +307,7 @@ static cpt_status search_all(const search *s, int n_threads, const cpt_context *
 #pragma omp atomic read
         leave = stopped;
         if (leave) continue;
-        search_tile(s, &spaces[omp_get_thread_num()], tile * TILE_ROWS);
+        search_tile(s, &spaces[omp_get_thread_num()], tile * s->tile_rows);
 
         int64_t so_far;
 #pragma omp atomic capture
@@ -319,17 +336,18 @@ static cpt_status search_run(search *s, const cpt_context *ctx, cpt_err *e)
         return cpt_fail(e, CPT_ERR_USAGE, "nearest neighbours: k is %d, must be 1 to 1048576", s->k);
     if (s->n == 0) return CPT_OK;
 
-    cpt_blas_single_thread();
-    s->width = s->dim + 1;
+    const int n_threads = cpt_threads(ctx);
     s->capacity = s->k < 16 ? 64 : 4 * s->k;
-    CPT_TRY(cpt_alloc(&s->right, (size_t)s->n * (size_t)s->width, sizeof *s->right, e));
-    CPT_TRY(cpt_alloc(&s->norms2, (size_t)s->n, sizeof *s->norms2, e));
+    s->tile_rows = s->n_queries / (4 * n_threads); /* enough tiles for all; of no consequence for the result */
+    if (s->tile_rows > TILE_ROWS_MAX) s->tile_rows = TILE_ROWS_MAX;
+    if (s->tile_rows < TILE_ROWS_MIN) s->tile_rows = TILE_ROWS_MIN;
+    CPT_TRY(cpt_alloc(&s->lowered, (size_t)s->n, sizeof *s->lowered, e));
     CPT_TRY(cpt_alloc(&s->mean, (size_t)s->dim, sizeof *s->mean, e));
-    prepare(s, cpt_threads(ctx));
-    status = search_all(s, cpt_threads(ctx), ctx, e);
+    CPT_TRY(prepare(s, n_threads, e));
+    status = search_all(s, n_threads, ctx, e);
 done:
-    free(s->right);
-    free(s->norms2);
+    cpt_packed_free(&s->points);
+    free(s->lowered);
     free(s->mean);
     return status;
 }
