@@ -2,15 +2,15 @@
  *
  * Problem: for each of F * n prototypes, the nearest of N cells among those that do not activate the
  * prototype's own concept. Every concept forbids other cells, so no shared index helps.
- * Method: tiles of queries against blocks of cells by matrix product, |q - x|^2 = |q|^2 + |x|^2 - 2 q.x
- * on centred coordinates. The product is in float and only a filter: g (|q|^2 + |x|^2) bounds its
- * rounding error for any order of summation (Higham 2002, section 3.1: g = (dim + a few) * 2^-24), and
- * every cell whose lower bound does not exceed the m-th best distance is measured again, from
- * differences in double. Hence the answer does not depend on the matrix library or the machine.
+ * Method: as in math/neighbours.c. All cells are packed once; tiles of queries of all concepts go through them by matrix
+ * product, |q - x|^2 = |q|^2 + |x|^2 - 2 q.x on centred coordinates, scaled by a power of two. The product (SPLIT) is
+ * only a filter: g (|q|^2 + |x|^2) bounds its error (derived there), and every cell whose lower bound does not exceed
+ * the m-th best distance is measured again, from differences in double. Hence the answer does not depend on the kernels
+ * or the machine.
  * Complexity: O(F n N dim) multiply-adds in the product plus one scan; exact rechecks are few, since
- * the limit falls like a record process.
- * Traps: active cells are the nearest of all, so they are struck out before the scan (+inf) instead of
- * being tested one by one inside it; embeddings far from 0 would lose all digits without centring. */
+ * the limit falls like a record process. Memory: a packed copy of the embedding.
+ * Traps: active cells are the nearest of all, so they are struck out of the hits by a cursor along the concept's list
+ * instead of being looked up one by one; embeddings far from 0 would lose all digits without centring. */
 #include "concept/pairs_search.h"
 
 #include <math.h>
@@ -20,29 +20,36 @@
 
 #include "base/memory.h"
 #include "concept/failure.h"
-#include "math/blas.h"
+#include "math/gemm.h"
+#include "math/scan.h"
 
-enum { TILE = 256, BLOCK = 1024, SCAN = 64 };
+enum { TILE = 512, LEAST = 64, PACK_ROWS = 512 };
 
 typedef struct search {
     const cpt_activations *u;
     const float *a;
     const cpt_column *match;
     int32_t dim;
-    float *mean;  /* [dim] of the usable cells */
-    float *norms; /* [n_cells] (1 - g) |x - mean|^2; +inf when unusable */
-    float g;
+    float *mean;   /* [dim] of the usable cells */
+    double scale;  /* a power of two: the largest deviation is below 1 */
+    float *norms;  /* [n_cells] (1 - g) |x - mean|^2; +inf when unusable */
+    double g;
+    cpt_packed packed; /* centred, scaled cells; 0 when unusable */
     const int64_t *cells;
     const int32_t *concepts;
     cpt_near_list *lists;
 } search;
 
-typedef struct scratch {
-    float *queries;  /* [TILE][dim] centred */
-    float *block;    /* [BLOCK][dim] centred */
-    float *products; /* [TILE][BLOCK] -2 q.x */
-    int64_t *cursor; /* [TILE] next entry of the query's concept that is not before the block */
-} scratch;
+/* Queries first .. first + n. */
+typedef struct tile {
+    const search *s;
+    const cpt_scan_kernels *scan;
+    int64_t first, n;
+    float *queries;   /* [n][dim] centred, scaled */
+    double *norms2;   /* [n] */
+    float *limits;    /* [n] see scan_limit */
+    int64_t *cursor;  /* [n] next entry of the query's concept that is not before the cells at hand */
+} tile;
 
 bool cpt_near_closer(cpt_near x, cpt_near y)
 {
@@ -75,64 +82,83 @@ double cpt_distance2(const float *x, const float *y, int32_t dim)
 
 static cpt_status find_mean(search *s, cpt_err *e)
 {
-    double *sum, n = 0;
+    double *sum, n = 0, largest = 0;
     cpt_status status = cpt_alloc(&sum, (size_t)s->dim, sizeof *sum, e);
     if (status != CPT_OK) return status;
     for (int64_t i = 0; i < s->u->n_cells; i++) {
         if (!s->u->usable[i]) continue;
         const float *row = s->a + i * s->dim;
-        for (int32_t j = 0; j < s->dim; j++) sum[j] += row[j];
+        for (int32_t j = 0; j < s->dim; j++) sum[j] += (double)row[j];
         n++;
     }
     for (int32_t j = 0; j < s->dim; j++) s->mean[j] = n > 0 ? (float)(sum[j] / n) : 0;
     free(sum);
+    for (int64_t i = 0; i < s->u->n_cells; i++)
+        for (int32_t j = 0; j < s->dim && s->u->usable[i]; j++)
+            largest = fmax(largest, fabs((double)s->a[i * s->dim + j] - (double)s->mean[j]));
+    int exponent = 0;
+    if (largest > 0 && isfinite(largest)) frexp(largest, &exponent);
+    s->scale = ldexp(1.0, -exponent);
     return CPT_OK;
 }
 
-/* Centred copy of a row; zeros for unusable cells, so that the product stays finite. */
-static void centre(const search *s, int64_t cell, float *out)
-{
-    const float *row = s->a + cell * s->dim;
-    if (!s->u->usable[cell]) {
-        memset(out, 0, (size_t)s->dim * sizeof *out);
-        return;
-    }
-    for (int32_t j = 0; j < s->dim; j++) out[j] = row[j] - s->mean[j];
-}
-
-static float centred_norm2(const search *s, int64_t cell)
+/* Centred, scaled copy of a row; zeros for unusable cells, so that the product stays finite. Returns its square. */
+static double centre(const search *s, int64_t cell, float *out)
 {
     const float *row = s->a + cell * s->dim;
     double sum = 0;
-    for (int32_t j = 0; j < s->dim; j++) {
-        double x = (float)(row[j] - s->mean[j]); /* rounded as the product sees it */
-        sum += x * x;
+    if (!s->u->usable[cell]) {
+        memset(out, 0, (size_t)s->dim * sizeof *out);
+        return 0;
     }
-    return (float)sum;
+    for (int32_t j = 0; j < s->dim; j++) {
+        out[j] = (float)(((double)row[j] - (double)s->mean[j]) * s->scale);
+        sum += (double)out[j] * (double)out[j];
+    }
+    return sum;
 }
 
-static void find_norms(search *s, int n_threads)
+static cpt_status pack_cells(search *s, int n_threads, cpt_err *e)
 {
+    const int64_t n = s->u->n_cells, chunks = (n + PACK_ROWS - 1) / PACK_ROWS;
+    cpt_status status;
+    float *rows = NULL;
+    s->packed = cpt_packed_of(CPT_GEMM_SPLIT, n, s->dim, NULL);
+    CPT_TRY(cpt_alloc(&s->packed.data, cpt_packed_bytes(CPT_GEMM_SPLIT, n, s->dim), 1, e));
+    CPT_TRY(cpt_alloc(&rows, (size_t)n_threads * PACK_ROWS * (size_t)s->dim, sizeof *rows, e));
 #pragma omp parallel for schedule(static) num_threads(n_threads)
-    for (int64_t i = 0; i < s->u->n_cells; i++)
-        s->norms[i] = s->u->usable[i] ? (1 - s->g) * centred_norm2(s, i) : INFINITY;
+    for (int64_t c = 0; c < chunks; c++) {
+        float *own = rows + (int64_t)omp_get_thread_num() * PACK_ROWS * s->dim;
+        const int64_t first = c * PACK_ROWS, end = n - first < PACK_ROWS ? n : first + PACK_ROWS;
+        for (int64_t i = first; i < end; i++) {
+            const double square = centre(s, i, own + (i - first) * s->dim);
+            s->norms[i] = s->u->usable[i] ? (float)((1 - s->g) * square) : INFINITY;
+        }
+        cpt_repack(&s->packed, first, end, own, s->dim, 1);
+    }
+done:
+    free(rows);
+    return status;
 }
 
-/* Strikes the concept's active cells out of the row of products; the cursor moves along the list. */
-static void strike_active(const search *s, int32_t concept, int64_t first, int64_t n, int64_t *cursor,
-                          float *row)
+/* Which of n <= 32 cells from `first` on activate the concept; the cursor moves along its list. */
+static uint32_t active_bits(const search *s, int32_t concept, int64_t first, int64_t n, int64_t *cursor)
 {
     const cpt_csr *m = &s->u->by_concept;
     int64_t k = *cursor, end = m->indptr[concept + 1];
-    for (; k < end && m->indices[k] < first + n; k++) row[m->indices[k] - first] = INFINITY;
+    uint32_t bits = 0;
+    while (k < end && m->indices[k] < first) k++;
+    for (; k < end && m->indices[k] < first + n; k++) bits |= (uint32_t)1 << (m->indices[k] - first);
     *cursor = k;
+    return bits;
 }
 
-/* Largest value of product + norm at which a cell may still be nearer than the worst of the list. */
-static float scan_limit(const search *s, const cpt_near_list *list, float query_norm2)
+/* Largest value of norm - 2 product at which a cell may still be nearer than the worst of the list. */
+static float scan_limit(const search *s, const cpt_near_list *list, double query_norm2)
 {
-    if (list->n < list->m) return INFINITY;
-    double limit = list->items[list->m - 1].distance2 - (1 - (double)s->g) * query_norm2;
+    if (list->n < list->m) return 0x1p100f; /* everything but unusable cells */
+    double limit = list->items[list->m - 1].distance2 * s->scale * s->scale * (1 + 1e-12) + 0x1p-100 -
+                   (1 - s->g) * query_norm2;
     return nextafterf((float)limit, INFINITY);
 }
 
@@ -142,81 +168,57 @@ static bool matches(const search *s, int64_t query, int64_t cell)
     return !s->match || (s->match->codes[query] >= 0 && s->match->codes[query] == s->match->codes[cell]);
 }
 
-static bool any_below(const float *row, const float *norms, int64_t n, float limit)
+static void measure(tile *t, int64_t q, int64_t cell)
 {
-    int hits = 0;
-    for (int64_t i = 0; i < n; i++) hits |= row[i] + norms[i] <= limit;
-    return hits;
+    const search *s = t->s;
+    const int64_t query = s->cells[t->first + q];
+    cpt_near_list *list = &s->lists[t->first + q];
+    if (!matches(s, query, cell)) return;
+    const double d2 = cpt_distance2(s->a + query * s->dim, s->a + cell * s->dim, s->dim);
+    cpt_near_insert(list, (cpt_near){cell, d2});
+    t->limits[q] = scan_limit(s, list, t->norms2[q]);
 }
 
-static void scan_row(const search *s, int64_t q, float query_norm2, int64_t first, int64_t n,
-                     const float *row)
+/* A block of products: a cpt_gemm_sink. */
+static void scan_block(void *user, int64_t first_row, int64_t rows, int64_t first, int64_t n, const float *products)
 {
-    cpt_near_list *list = &s->lists[q];
-    const float *query = s->a + s->cells[q] * s->dim, *norms = s->norms + first;
-    float limit = scan_limit(s, list, query_norm2);
-    for (int64_t from = 0; from < n; from += SCAN) {
-        int64_t to = n - from < SCAN ? n : from + SCAN;
-        if (!any_below(row + from, norms + from, to - from, limit)) continue;
-        for (int64_t i = from; i < to; i++) {
-            float bound = row[i] + norms[i];
-            if (!(bound <= limit) || bound == INFINITY || !matches(s, s->cells[q], first + i)) continue;
-            double d2 = cpt_distance2(query, s->a + (first + i) * s->dim, s->dim);
-            cpt_near_insert(list, (cpt_near){first + i, d2});
-            limit = scan_limit(s, list, query_norm2);
-        }
+    tile *t = user;
+    const search *s = t->s;
+    uint32_t hits[CPT_GEMM_ROWS];
+    t->scan->small(rows, n, products, s->norms + first, t->limits + first_row, hits);
+    for (int64_t r = 0; r < rows; r++) {
+        const int64_t q = first_row + r;
+        uint32_t left = hits[r];
+        if (left) left &= ~active_bits(s, s->concepts[t->first + q], first, n, &t->cursor[q]);
+        for (; left; left &= left - 1) measure(t, q, first + __builtin_ctz(left));
     }
 }
 
-static void scratch_free(scratch *x)
+static void tile_free(tile *t)
 {
-    free(x->queries);
-    free(x->block);
-    free(x->products);
-    free(x->cursor);
+    free(t->queries);
+    free(t->norms2);
+    free(t->limits);
+    free(t->cursor);
 }
 
-static cpt_status scratch_make(scratch *x, int32_t dim, cpt_err *e)
+static cpt_status search_tile(const search *s, int64_t first, int64_t n, const cpt_context *ctx, cpt_err *e)
 {
+    tile t = {.s = s, .scan = cpt_scan_kernels_get(), .first = first, .n = n};
     cpt_status status;
-    *x = (scratch){0};
-    CPT_TRY(cpt_alloc(&x->queries, (size_t)TILE * (size_t)dim, sizeof(float), e));
-    CPT_TRY(cpt_alloc(&x->block, (size_t)BLOCK * (size_t)dim, sizeof(float), e));
-    CPT_TRY(cpt_alloc(&x->products, (size_t)TILE * BLOCK, sizeof(float), e));
-    status = cpt_alloc(&x->cursor, TILE, sizeof *x->cursor, e);
-done:
-    return status;
-}
-
-/* Queries [first_query, first_query + n) against all cells. */
-static cpt_status search_tile(const search *s, int64_t first_query, int64_t n, const cpt_context *ctx,
-                              cpt_err *e)
-{
-    scratch x;
-    float norms2[TILE];
-    cpt_status status;
-    int64_t n_cells = s->u->n_cells;
-
-    CPT_TRY(scratch_make(&x, s->dim, e));
+    CPT_TRY(cpt_alloc(&t.queries, (size_t)n * (size_t)s->dim, sizeof *t.queries, e));
+    CPT_TRY(cpt_alloc(&t.norms2, (size_t)n, sizeof *t.norms2, e));
+    CPT_TRY(cpt_alloc(&t.limits, (size_t)n, sizeof *t.limits, e));
+    CPT_TRY(cpt_alloc(&t.cursor, (size_t)n, sizeof *t.cursor, e));
+    CPT_TRY(cpt_check_stop(ctx, e));
     for (int64_t q = 0; q < n; q++) {
-        centre(s, s->cells[first_query + q], x.queries + q * s->dim);
-        norms2[q] = centred_norm2(s, s->cells[first_query + q]);
-        x.cursor[q] = s->u->by_concept.indptr[s->concepts[first_query + q]];
+        t.norms2[q] = centre(s, s->cells[first + q], t.queries + q * s->dim);
+        t.limits[q] = scan_limit(s, &s->lists[first + q], t.norms2[q]);
+        t.cursor[q] = s->u->by_concept.indptr[s->concepts[first + q]];
     }
-    for (int64_t first = 0; first < n_cells; first += BLOCK) {
-        int64_t width = n_cells - first < BLOCK ? n_cells - first : BLOCK;
-        CPT_TRY(cpt_check_stop(ctx, e));
-        for (int64_t i = 0; i < width; i++) centre(s, first + i, x.block + i * s->dim);
-        cpt_gemm(false, true, n, width, s->dim, -2, x.queries, s->dim, x.block, s->dim, 0, x.products,
-                 BLOCK, 1);
-        for (int64_t q = 0; q < n; q++) {
-            float *row = x.products + q * BLOCK;
-            strike_active(s, s->concepts[first_query + q], first, width, &x.cursor[q], row);
-            scan_row(s, first_query + q, norms2[q], first, width, row);
-        }
-    }
+    cpt_multiply_into(&s->packed, n, t.queries, s->dim, NULL, scan_block, &t);
 done:
-    scratch_free(&x);
+    tile_free(&t);
     return status;
 }
 
@@ -225,22 +227,24 @@ cpt_status cpt_pairs_search(const cpt_activations *u, const float *a, int32_t di
                             const int32_t *concepts, cpt_near_list *lists, const cpt_context *ctx,
                             cpt_err *e)
 {
-    search s = {.u = u, .a = a, .match = match, .dim = dim, .cells = cells, .concepts = concepts,
-                .lists = lists, .g = (float)(dim + 16) * 0x1p-24f};
+    const int n_threads = cpt_threads(ctx);
+    search s = {.u = u, .a = a, .match = match, .dim = dim, .cells = cells, .concepts = concepts, .lists = lists};
     cpt_failure failure = {.status = CPT_OK};
-    int64_t n_tiles = (n_queries + TILE - 1) / TILE, n_done = 0;
+    int64_t step = n_queries / (4 * n_threads), n_done = 0; /* of no consequence for the result */
     cpt_status status;
+    step = step > TILE ? TILE : step < LEAST ? LEAST : step;
+    const int64_t n_tiles = (n_queries + step - 1) / step;
 
-    cpt_blas_single_thread(); /* here, not first inside the parallel loop */
+    s.g = 2 * ((dim + 40) * 0x1p-24 + 3.02 * 0x1p-16); /* math/neighbours.c */
     CPT_TRY(cpt_alloc(&s.mean, (size_t)dim, sizeof *s.mean, e));
     CPT_TRY(cpt_alloc(&s.norms, (size_t)u->n_cells, sizeof *s.norms, e));
     CPT_TRY(find_mean(&s, e));
-    find_norms(&s, cpt_threads(ctx));
-#pragma omp parallel for schedule(dynamic) num_threads(cpt_threads(ctx))
+    CPT_TRY(pack_cells(&s, n_threads, e));
+#pragma omp parallel for schedule(dynamic) num_threads(n_threads)
     for (int64_t t = 0; t < n_tiles; t++) {
         if (cpt_failed(&failure)) continue;
         cpt_err err;
-        int64_t first = t * TILE, n = n_queries - first < TILE ? n_queries - first : TILE, done;
+        int64_t first = t * step, n = n_queries - first < step ? n_queries - first : step, done;
         cpt_failure_note(&failure, search_tile(&s, first, n, ctx, &err), t, &err);
 #pragma omp atomic capture
         done = ++n_done;
@@ -249,6 +253,7 @@ cpt_status cpt_pairs_search(const cpt_activations *u, const float *a, int32_t di
     }
     status = cpt_failure_status(&failure, e);
 done:
+    cpt_packed_free(&s.packed);
     free(s.mean);
     free(s.norms);
     return status;
