@@ -548,6 +548,13 @@ static float *pair_strip(const cpt_sae_trainer *t, int64_t strip, int64_t i)
     return t->pair_strips + (strip * t->batch_max + i) * 2 * CPT_PAIR_STRIP;
 }
 
+/* A whole strip as a rule, which the compiler then does without a call. */
+static void copy_columns(int64_t n, const float *from, float *to)
+{
+    if (n == CPT_STRIP) memcpy(to, from, CPT_STRIP * sizeof *to);
+    else memcpy(to, from, (size_t)n * sizeof *to);
+}
+
 /* Error of one block of rows in one strip, and its inner products with the active atoms so far into gradients. */
 static void residual_strip(const step *s, int64_t block, int64_t first)
 {
@@ -561,13 +568,13 @@ static void residual_strip(const step *s, int64_t block, int64_t first)
         float error[CPT_STRIP], centred[CPT_STRIP] = {0};
         const int64_t at = a->first[i];
         if (first == 0) memset(a->gradients + at, 0, (size_t)a->counts[i] * sizeof *a->gradients);
-        memcpy(centred, t->centred + i * t->stride + first, (size_t)here * sizeof *centred);
+        copy_columns(here, t->centred + i * t->stride + first, centred);
         const float own = s->strips->decode(a->counts[i], a->latents + at, a->values + at, t->atom_strip, centred, error,
                                             a->gradients + at);
         *square += (double)own;
         if (s->row_error) s->row_error[i] = first == 0 ? own : s->row_error[i] + own;
         s->strips->add(CPT_STRIP, error, sum);
-        memcpy(t->error + i * t->stride + first, error, (size_t)here * sizeof *error);
+        copy_columns(here, error, t->error + i * t->stride + first);
         for (int p = 0; p < PAIRS; p++) {
             float *to = pair_strip(t, first / CPT_PAIR_STRIP + p, i);
             memcpy(to, centred + p * CPT_PAIR_STRIP, CPT_PAIR_STRIP * sizeof *to);
@@ -613,11 +620,15 @@ static void gradient_strip(const step *s, int64_t strip, int32_t c)
     const int64_t *starts = t->active.starts, first = strip * CPT_PAIR_STRIP, at = c * t->stride + first;
     const int64_t n = starts[c + 1] - starts[c], left = t->stride - first;
     if (n == 0) return;
-    float enc[CPT_PAIR_STRIP], dec[CPT_PAIR_STRIP];
-    const size_t bytes = (size_t)(left < CPT_PAIR_STRIP ? left : CPT_PAIR_STRIP) * sizeof *enc;
-    s->strips->gather(n, t->list + starts[c], pair_strip(t, strip, 0), (float)(2 * s->weight), enc, dec);
-    memcpy(t->g_w_enc + at, enc, bytes);
-    memcpy(t->g_w_dec + at, dec, bytes);
+    const float factor = (float)(2 * s->weight), *pairs = pair_strip(t, strip, 0);
+    if (left >= CPT_PAIR_STRIP) {
+        s->strips->gather(n, t->list + starts[c], pairs, factor, t->g_w_enc + at, t->g_w_dec + at);
+        return;
+    }
+    float enc[CPT_PAIR_STRIP], dec[CPT_PAIR_STRIP]; /* the last strip may be wider than the rows */
+    s->strips->gather(n, t->list + starts[c], pairs, factor, enc, dec);
+    memcpy(t->g_w_enc + at, enc, (size_t)left * sizeof *enc);
+    memcpy(t->g_w_dec + at, dec, (size_t)left * sizeof *dec);
 }
 
 /* Of the main loss; a strip of samples is read by one thread as long as there are more strips than threads. */

@@ -324,23 +324,54 @@ static inline __attribute__((always_inline)) void finish_row(int64_t n, const fl
         float y = scale * sums[j];
         if (bias) y += bias[j];
         if (add) y += add[j];
-        out[j] = relu && !(y > 0) ? (y != y ? y : 0) : y;
+        out[j] = relu && y <= 0 ? 0 : y; /* NaN stays */
     }
+}
+
+/* All rows of a whole panel. The flags are constants at every call; `out` may be `sums` or `add`. */
+static inline __attribute__((always_inline)) void finish_panel(bool biased, bool adds, bool relu, int64_t rows,
+                                                               const float *sums, float scale, const float *bias,
+                                                               const float *add, int64_t add_stride, float *out,
+                                                               int64_t out_stride)
+{
+    floats b[2] = {{0}};
+    if (biased) memcpy(b, bias, sizeof b);
+    for (int64_t r = 0; r < rows; r++)
+        for (int v = 0; v < 2; v++) {
+            floats y, a;
+            memcpy(&y, sums + r * PANEL + v * TILE, sizeof y);
+            y = scale * y;
+            if (biased) y += b[v];
+            if (adds) {
+                memcpy(&a, add + r * add_stride + v * TILE, sizeof a);
+                y += a;
+            }
+            if (relu) y = (floats)((words)y & ~(words)(y <= 0));
+            memcpy(out + r * out_stride + v * TILE, &y, sizeof y);
+        }
 }
 
 static void finish(int64_t rows, int64_t outs, const float *sums, const cpt_epilogue *e, int64_t first_out,
                    int64_t first_row, float *out, int64_t out_stride)
 {
     const float scale = e->scale == 0 ? 1 : e->scale, *bias = e->bias ? e->bias + first_out : NULL;
-    const bool bare = !e->bias && !e->add && !e->relu && scale == 1;
-    for (int64_t r = 0; r < rows; r++) {
-        const float *add = e->add ? e->add + (first_row + r) * e->add_stride + first_out : NULL;
-        const float *from = sums + r * PANEL;
-        float *to = out + r * out_stride;
-        if (bare && outs == PANEL) memcpy(to, from, PANEL * sizeof *to);
-        else if (outs == PANEL) finish_row(PANEL, from, scale, bias, add, e->relu, to);
-        else finish_row(outs, from, scale, bias, add, e->relu, to);
+    const float *add = e->add ? e->add + first_row * e->add_stride + first_out : NULL;
+    const int64_t step = e->add_stride;
+    if (outs < PANEL) {
+        for (int64_t r = 0; r < rows; r++)
+            finish_row(outs, sums + r * PANEL, scale, bias, add ? add + r * step : NULL, e->relu, out + r * out_stride);
+        return;
     }
+    if (bias && !add && !e->relu)
+        finish_panel(true, false, false, rows, sums, scale, bias, NULL, 0, out, out_stride);
+    else if (bias && !add)
+        finish_panel(true, false, true, rows, sums, scale, bias, NULL, 0, out, out_stride);
+    else if (bias && e->relu) finish_panel(true, true, true, rows, sums, scale, bias, add, step, out, out_stride);
+    else if (bias) finish_panel(true, true, false, rows, sums, scale, bias, add, step, out, out_stride);
+    else if (add && e->relu) finish_panel(false, true, true, rows, sums, scale, NULL, add, step, out, out_stride);
+    else if (add) finish_panel(false, true, false, rows, sums, scale, NULL, add, step, out, out_stride);
+    else if (e->relu) finish_panel(false, false, true, rows, sums, scale, NULL, NULL, 0, out, out_stride);
+    else finish_panel(false, false, false, rows, sums, scale, NULL, NULL, 0, out, out_stride);
 }
 
 /* ---- AVX512-BF16 and AMX ---- */
