@@ -269,6 +269,74 @@ static void test_kernels(void **state)
     for (int i = 0; i < 8; i++) free(aligned[i]);
 }
 
+/* Eight sets side by side, on every instruction set and for both widths of positions, against the bare statistic. */
+static void test_side_by_side(void **state)
+{
+    enum { T = 50, L = CPT_WALK_LANES, N = 1000 };
+    static double weight[N];
+    static int64_t weights[N];
+    static _Alignas(64) uint32_t wide[T * L];
+    static _Alignas(64) uint16_t narrow[T * L];
+    _Alignas(64) double sizes[L], out[6][5][L];
+    int32_t members[L][T];
+    cpt_stream s;
+    cpt_stream_init(&s, 9, CPT_RANDOM_TEST, 1);
+    for (int g = 0; g < N; g++) weight[g] = (double)(weights[g] = (int64_t)cpt_stream_below(&s, 1 << 20));
+    for (int l = 0; l < L; l++) {
+        int32_t at = -1;
+        sizes[l] = l == 3 ? 0 : T - 3 * l;
+        for (int t = 0; t < T; t++) {
+            at += 1 + (int32_t)cpt_stream_below(&s, 19);
+            wide[t * L + l] = narrow[t * L + l] = (uint16_t)(members[l][t] = at);
+        }
+    }
+    int n = 0;
+    for (int level = 0; level < 3; level++) {
+        const cpt_walk_kernels *k = cpt_walk_kernels_at(level);
+        if (!k) continue;
+        k->subsets(T, wide, weight, N, sizes, out[n][0], out[n][1], out[n][2], out[n][3], out[n][4]);
+        n++;
+        k->subsets16(T, narrow, weight, N, sizes, out[n][0], out[n][1], out[n][2], out[n][3], out[n][4]);
+        n++;
+    }
+    for (int l = 0; l < L; l++) {
+        int32_t m = (int32_t)sizes[l];
+        if (m == 0) continue;
+        double unit = out[0][0][l] * (N - m);
+        assert_near(out[0][1][l] / unit, cpt_gsea_es(weights, N, members[l], m, CPT_SCORE_POS), 0);
+        assert_near(out[0][2][l] / unit, cpt_gsea_es(weights, N, members[l], m, CPT_SCORE_NEG), 0);
+    }
+    for (int i = 1; i < n; i++) assert_memory_equal(out[0], out[i], sizeof out[0]);
+}
+
+/* A list of more than 65,536 genes. */
+static void test_long_list(void **state)
+{
+    enum { N = 70000, M = 40 };
+    cpt_err err;
+    static double statistic[N];
+    static int64_t weights[N];
+    int32_t genes[M], positions[M];
+    for (int g = 0; g < N; g++) {
+        statistic[g] = N / 2 - g;
+        weights[g] = abs(N / 2 - g);
+    }
+    cpt_genesets sets = by_hand_new(N);
+    for (int i = 0; i < M; i++) positions[i] = genes[i] = 66000 + 37 * i;
+    by_hand_add(&sets, M, genes);
+    cpt_gsea_options o;
+    cpt_gsea_options_init(&o);
+    o.n_permutations = 100;
+    o.multilevel = false;
+    cpt_gsea *g;
+    assert_ok(cpt_gsea_run(&sets, statistic, &o, &g, NULL, &err));
+    assert_near(g->rows[0].es, cpt_gsea_es(weights, N, positions, M, CPT_SCORE_STD), 1e-4);
+    assert_int_equal(g->rows[0].n_leading, M);
+    for (int i = 0; i < M; i++) assert_int_equal(g->rows[0].leading[i], genes[i]);
+    cpt_gsea_free(g);
+    by_hand_free(&sets);
+}
+
 /* ---- p values ---- */
 
 /* All subsets of exact_small.json have been counted: simple p must agree within sampling error. */
@@ -664,6 +732,8 @@ int main(void)
         cmocka_unit_test(test_es_edges),
         cmocka_unit_test(test_es_brute_force),
         cmocka_unit_test(test_kernels),
+        cmocka_unit_test(test_side_by_side),
+        cmocka_unit_test(test_long_list),
         cmocka_unit_test(test_exact_small),
         cmocka_unit_test(test_calibrated),
         cmocka_unit_test(test_same_bits),

@@ -197,6 +197,7 @@ static void test_order(void **state)
                 lcg = lcg * 6364136223846793005u + 1442695040888963407u;
                 v[i] = ((double)(lcg >> 33 & 0xffff) - 30000) * (double)(lcg >> 60) / levels;
                 if (levels == 2) v[i] = (double)(lcg >> 62) - 1;
+                if (levels == 80) v[i] = 1 + (double)(lcg >> 54) * 0x1p-45; /* differ in the lower half of the key */
             }
             memcpy(sorted, v, sizeof v);
             memcpy(scratch, v, sizeof v);

@@ -319,11 +319,10 @@ static cpt_status fill_leading(const run *r, cpt_gsea *g, cpt_err *e)
     if (status) return status;
     int32_t *to = g->leading_pool;
     for (int32_t s = 0; s < g->n_rows; s++) {
-        const int32_t *from = r->sets.position + r->engine->index.slot[s] +
-                              (int64_t)r->sets.walks[s].first_leading * CPT_WALK_LANES;
+        int64_t from = r->engine->index.slot[s] + (int64_t)r->sets.walks[s].first_leading * CPT_WALK_LANES;
         g->rows[s].leading = to;
         for (int32_t i = 0; i < g->rows[s].n_leading; i++, from += CPT_WALK_LANES)
-            *to++ = r->ranking.gene[*from];
+            *to++ = r->ranking.gene[cpt_set_walks_position(&r->sets, from)];
     }
     return CPT_OK;
 }

@@ -182,9 +182,9 @@ done:
 /* ln p at one size that has a table. */
 static double read_table(const cpt_rank_null_size *s, double es, double *log2err)
 {
-    double at = fmin(fabs(es), 1) * STEPS;
+    double at = fabs(es) * STEPS;
     int32_t i = (int32_t)at < STEPS ? (int32_t)at : STEPS - 1;
-    *log2err = isnan(s->log2err[i + 1]) ? NAN : fmax(*log2err, fmax(s->log2err[i], s->log2err[i + 1]));
+    *log2err = isnan(s->log2err[i + 1]) ? NAN : s->log2err[i] > s->log2err[i + 1] ? s->log2err[i] : s->log2err[i + 1];
     return s->log_p[i] + (at - i) * (s->log_p[i + 1] - s->log_p[i]);
 }
 
@@ -199,7 +199,8 @@ cpt_rank_null_answer cpt_rank_null_read(const cpt_rank_null *x, int32_t size, do
     a.mean = below->mean;
     if (high > low) {
         double part = (double)(size - low) / (high - low), error = 0, other = read_table(above, es, &error);
-        a.log2err = hypot(isnan(error) ? NAN : fmax(a.log2err, error), BETWEEN_SIZES);
+        double worst = isnan(error) || error > a.log2err ? error : a.log2err;
+        a.log2err = sqrt(worst * worst + BETWEEN_SIZES * BETWEEN_SIZES);
         a.log_p += part * (other - a.log_p);
         a.mean = (sqrt(low) * below->mean + part * (sqrt(high) * above->mean - sqrt(low) * below->mean)) / sqrt(size);
     }

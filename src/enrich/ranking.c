@@ -56,13 +56,20 @@ static double power_of(double x, double power)
     return power == 1 ? x : power == 0 ? 1 : power == 2 ? x * x : pow(x, power);
 }
 
+/* rint() of numbers below 2^51, without its call on processors that have no instruction for it in common. */
+static double nearest(double x)
+{
+    const double shift = 0x1.8p52;
+    return x + shift - shift;
+}
+
 /* In place: strengths, not negative, become weights. */
 static void set_weights(int32_t n, double *weight, double power)
 {
     double sum = 0, largest = 0, unit = 1;
     for (int32_t i = 0; i < n; i++) {
         sum += power_of(weight[i], power);
-        largest = fmax(largest, weight[i]);
+        largest = weight[i] > largest ? weight[i] : largest;
     }
     if (largest > 0 && !(sum < 1e290 && sum > 1e-290)) { /* out of range: measure in units of the largest */
         unit = largest;
@@ -71,7 +78,7 @@ static void set_weights(int32_t n, double *weight, double power)
     }
     double scale = sum > 0 ? WEIGHT_SUM / sum : 0;
     if (scale >= 1) scale = floor(scale);
-    for (int32_t i = 0; i < n; i++) weight[i] = rint(power_of(weight[i] / unit, power) * scale);
+    for (int32_t i = 0; i < n; i++) weight[i] = nearest(power_of(weight[i] / unit, power) * scale);
 }
 
 cpt_status cpt_ranking_make(int32_t n_universe, const double *statistic, double power,

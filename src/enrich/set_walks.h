@@ -29,9 +29,15 @@ typedef struct cpt_walk {
 } cpt_walk;
 
 typedef struct cpt_set_walks {
-    int32_t *position; /* [n_slots] in the ranking, ascending within a set */
-    cpt_walk *walks;   /* [n_sets] */
+    uint16_t *position;  /* [n_slots] in the ranking, ascending within a set; NULL for more than 65,536 genes, then */
+    uint32_t *position32;
+    cpt_walk *walks;     /* [n_sets] */
 } cpt_set_walks;
+
+static inline int32_t cpt_set_walks_position(const cpt_set_walks *w, int64_t slot)
+{
+    return w->position ? w->position[slot] : (int32_t)w->position32[slot];
+}
 
 /* Single-threaded. */
 cpt_status cpt_set_walks_make(const cpt_set_index *x, const cpt_ranking *r, cpt_score_type type,

@@ -21,9 +21,12 @@ typedef struct cpt_walk_kernels {
     /* Eight sorted subsets: member t of lane l at position[t * 8 + l]. Only the first sizes[l] entries of a lane
      * count; the others need only be positions. Writes their weight sums, the extremes and the members (from 0)
      * where these are met first. Extremes mean nothing where the sum of weights is 0. */
-    void (*subsets)(int32_t n_steps, const int32_t *position, const double *weight, int32_t n_genes,
+    void (*subsets)(int32_t n_steps, const uint32_t *position, const double *weight, int32_t n_genes,
                     const double *sizes, double *totals, double *top, double *bottom, double *top_at,
                     double *bottom_at);
+    void (*subsets16)(int32_t n_steps, const uint16_t *position, const double *weight, int32_t n_genes,
+                      const double *sizes, double *totals, double *top, double *bottom, double *top_at,
+                      double *bottom_at); /* the same for lists of at most 65,536 genes */
     /* One sorted subset: sum[i] = weights up to and including member i. */
     /* max over members first <= i < last of sum[i] * a - (position[i] - i) * r; -inf when there are none. */
     double (*highest)(int32_t first, int32_t last, const double *sum, const int32_t *position, double a,

@@ -85,51 +85,73 @@ static void prefixes(int64_t n, const double *position, const double *weight, co
                           totals + l, top + l, bottom + l);
 }
 
-#define GATHER(to, from, at)                                                                       \
-    for (int l = 0; l < WIDTH; l++) (to)[l] = (from)[(at)[l]]
+/* WIDTH positions of either type as `places`; entries of a list at them; the same as doubles. */
+#if defined(__AVX512F__)
+typedef __m256i places;
+#define PLACES_uint32_t(p) _mm256_loadu_si256((const __m256i *)(p))
+#define PLACES_uint16_t(p) _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(p)))
+#define GATHER(from, at) ((lanes)_mm512_i32gather_pd(at, from, 8))
+#define AS_LANES(at) ((lanes)_mm512_cvtepi32_pd(at))
+#elif defined(__AVX2__)
+typedef __m128i places;
+#define PLACES_uint32_t(p) _mm_loadu_si128((const __m128i *)(p))
+#define PLACES_uint16_t(p) _mm_cvtepu16_epi32(_mm_loadl_epi64((const __m128i *)(p)))
+#define GATHER(from, at) ((lanes)_mm256_i32gather_pd(from, at, 8))
+#define AS_LANES(at) ((lanes)_mm256_cvtepi32_pd(at))
+#else
+typedef struct places {
+    int32_t at[WIDTH];
+} places;
+#define PLACES_uint32_t(p) ((places){{(int32_t)(p)[0], (int32_t)(p)[1]}})
+#define PLACES_uint16_t(p) ((places){{(p)[0], (p)[1]}})
+#define GATHER(from, places) ((lanes){(from)[(places).at[0]], (from)[(places).at[1]]})
+#define AS_LANES(places) ((lanes){(places).at[0], (places).at[1]})
+#endif
 
-/* Lanes are subsets here too; their members' weights are gathered from the list. */
-static void subsets_of_lanes(int32_t n_steps, const int32_t *position, const double *weight,
-                             int32_t n_genes, const double *sizes, double *totals, double *top,
-                             double *bottom, double *top_at, double *bottom_at)
-{
-    const lanes zero = {0}, one = zero + 1, size = LOAD(sizes), outside = n_genes - size;
-    lanes total = zero, sum = zero, step = zero, s = zero, w = zero;
-    lanes high = zero, low = zero, high_at = zero, low_at = zero;
-    for (int32_t t = 0; t < n_steps; t++, step += one) {
-        GATHER(w, weight, position + (int64_t)t * CPT_WALK_LANES);
-        total += (lanes)((masks)w & (step < size));
+/* Lanes are subsets here too; their members' weights are gathered from the list. For either type of position. */
+#define DEFINE_SUBSETS(name, type)                                                                 \
+    static void name##_of_lanes(int32_t n_steps, const type *position, const double *weight,       \
+                                int32_t n_genes, const double *sizes, double *totals, double *top, \
+                                double *bottom, double *top_at, double *bottom_at)                 \
+    {                                                                                              \
+        const lanes zero = {0}, one = zero + 1, size = LOAD(sizes), outside = n_genes - size;      \
+        lanes total = zero, sum = zero, step = zero;                                               \
+        lanes high = zero, low = zero, high_at = zero, low_at = zero;                              \
+        for (int32_t t = 0; t < n_steps; t++, step += one) {                                       \
+            places at = PLACES_##type(position + (int64_t)t * CPT_WALK_LANES);                     \
+            total += (lanes)((masks)GATHER(weight, at) & (step < size));                           \
+        }                                                                                          \
+        step = zero;                                                                               \
+        for (int32_t t = 0; t < n_steps; t++, step += one) {                                       \
+            places at = PLACES_##type(position + (int64_t)t * CPT_WALK_LANES);                     \
+            lanes w = GATHER(weight, at), s = AS_LANES(at);                                        \
+            masks in = step < size;                                                                \
+            lanes before = (lanes)((masks)(sum * outside - (s - step) * total) & in);              \
+            lanes after = before + (lanes)((masks)(w * outside) & in);                             \
+            masks lower = before < low, higher = after > high;                                     \
+            sum += (lanes)((masks)w & in);                                                         \
+            low_at = (lanes)(((masks)step & lower) | ((masks)low_at & ~lower));                    \
+            high_at = (lanes)(((masks)step & higher) | ((masks)high_at & ~higher));                \
+            low = MIN_OF(before, low);                                                             \
+            high = MAX_OF(after, high);                                                            \
+        }                                                                                          \
+        *(lanes *)totals = total;                                                                  \
+        *(lanes *)top = high;                                                                      \
+        *(lanes *)bottom = low;                                                                    \
+        *(lanes *)top_at = high_at;                                                                \
+        *(lanes *)bottom_at = low_at;                                                              \
+    }                                                                                              \
+    static void name(int32_t n_steps, const type *position, const double *weight, int32_t n_genes, \
+                     const double *sizes, double *totals, double *top, double *bottom,             \
+                     double *top_at, double *bottom_at)                                            \
+    {                                                                                              \
+        for (int l = 0; l < CPT_WALK_LANES; l += WIDTH)                                            \
+            name##_of_lanes(n_steps, position + l, weight, n_genes, sizes + l, totals + l,         \
+                            top + l, bottom + l, top_at + l, bottom_at + l);                       \
     }
-    step = zero;
-    for (int32_t t = 0; t < n_steps; t++, step += one) {
-        const int32_t *at = position + (int64_t)t * CPT_WALK_LANES;
-        GATHER(w, weight, at);
-        for (int l = 0; l < WIDTH; l++) s[l] = at[l];
-        masks in = step < size;
-        lanes before = (lanes)((masks)(sum * outside - (s - step) * total) & in);
-        lanes after = before + (lanes)((masks)(w * outside) & in);
-        masks lower = before<low, higher = after> high;
-        sum += (lanes)((masks)w & in);
-        low_at = (lanes)(((masks)step & lower) | ((masks)low_at & ~lower));
-        high_at = (lanes)(((masks)step & higher) | ((masks)high_at & ~higher));
-        low = MIN_OF(before, low);
-        high = MAX_OF(after, high);
-    }
-    *(lanes *)totals = total;
-    *(lanes *)top = high;
-    *(lanes *)bottom = low;
-    *(lanes *)top_at = high_at;
-    *(lanes *)bottom_at = low_at;
-}
 
-static void subsets(int32_t n_steps, const int32_t *position, const double *weight, int32_t n_genes,
-                    const double *sizes, double *totals, double *top, double *bottom,
-                    double *top_at, double *bottom_at)
-{
-    for (int l = 0; l < CPT_WALK_LANES; l += WIDTH)
-        subsets_of_lanes(n_steps, position + l, weight, n_genes, sizes + l, totals + l, top + l,
-                         bottom + l, top_at + l, bottom_at + l);
-}
+DEFINE_SUBSETS(subsets, uint32_t)
+DEFINE_SUBSETS(subsets16, uint16_t)
 
 /* ---- one subset ---- */
 
@@ -214,5 +236,5 @@ static void swap(int32_t k, int32_t from, int32_t to, int32_t newcomer, double l
     for (; i < k; i++) sum[i] += change;
 }
 
-const cpt_walk_kernels CPT_LEVEL_NAME(cpt_walk_kernels) = {prefixes, subsets, highest, find, swap};
+const cpt_walk_kernels CPT_LEVEL_NAME(cpt_walk_kernels) = {prefixes, subsets, subsets16, highest, find, swap};
 CPT_KERNEL_DISPATCH(cpt_walk_kernels)
