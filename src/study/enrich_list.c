@@ -257,6 +257,17 @@ done:
     return status;
 }
 
+/* What only a study can do is refused, not ignored. */
+static cpt_status check_alone(const cpt_options *o, cpt_err *e)
+{
+    static const char *const of_studies[] = {"dag-tests", "weights", "markers", "study-genes"};
+    for (size_t i = 0; i < sizeof of_studies / sizeof *of_studies; i++)
+        if (cpt_options_given(o, of_studies[i]))
+            return cpt_fail(e, CPT_ERR_USAGE, "--%s is for the rankings of a study (enrich STUDY), not for one list",
+                            of_studies[i]);
+    return CPT_OK;
+}
+
 cpt_status cpt_enrich_list(const cpt_enrich_request *what, const cpt_options *o, bool json, FILE *out,
                            const cpt_context *ctx, cpt_err *e)
 {
@@ -268,6 +279,7 @@ cpt_status cpt_enrich_list(const cpt_enrich_request *what, const cpt_options *o,
     results r = {0};
     int32_t *study = NULL, n_study = 0;
     cpt_status status;
+    CPT_TRY(check_alone(o, e));
     CPT_TRY(cpt_share_path("human_genes.tsv.gz", path, sizeof path, e));
     CPT_TRY(cpt_gene_table_open(path, &table, e));
     CPT_TRY(cpt_gene_list_read(ranking ? ranking : genes, ranking != NULL, table, &listed, e));

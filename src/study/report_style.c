@@ -79,7 +79,7 @@ const char *const cpt_report_css[] = {
     "align-items:center;font-size:12.5px}.ramp[hidden]{display:none}.ramp i{width:140px;"
     "height:10px;border-radius:2px}",
     ".cols{display:grid;grid-template-columns:repeat(auto-fit,minmax(340px,1fr));gap:8px "
-    "32px}figure{margin:0 0 6px}"
+    "32px}#terms .cols{grid-template-columns:repeat(auto-fit,minmax(min(100%,500px),1fr))}figure{margin:0 0 6px}"
     "figcaption{font-weight:600;font-size:13px;margin-bottom:2px}.plain{margin-bottom:14px}.plot{"
     "display:block;width:100%;"
     "height:auto;max-width:520px}svg text{paint-order:stroke;stroke:var(--bg);stroke-width:3px;"

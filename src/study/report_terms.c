@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-/* How far the terms of the report can be trusted: what each road finds, what is left under stricter
+/* How far the terms of the report can be trusted: what each ranking finds, what is left under stricter
  * corrections, what dictionaries that learned nothing find by the same pipeline, what is left when
  * less is known about genes, and what marker sets suggest. Everything is read from evaluation.json;
  * experiments that were not run are named with the option that runs them. */
@@ -33,6 +33,12 @@ static void add_cell(cpt_text *t, double x)
     cpt_text_add(t, "</td>");
 }
 
+static void add_count(cpt_text *t, double n)
+{
+    if (isfinite(n)) cpt_report_count(t, (int64_t)n);
+    else cpt_text_add(t, "–");
+}
+
 static void add_of(cpt_text *t, double n, double of)
 {
     cpt_text_add(t, "<td class=\"r\">");
@@ -41,7 +47,7 @@ static void add_of(cpt_text *t, double n, double of)
     cpt_text_add(t, "</td>");
 }
 
-/* ---- what was found, by road and by correction ---- */
+/* ---- what was found, by ranking and by correction ---- */
 
 static void add_routes(cpt_report *r)
 {
@@ -50,15 +56,18 @@ static void add_routes(cpt_report *r)
     const json_t *routes = part(r, "annotated", "routes");
     cpt_text *t = &r->html;
     if (!json_object_size(routes)) return;
-    add_header(t, "Significant terms by road", 3, columns);
+    add_header(t, "Significant terms found by", 3, columns);
     for (int m = 0; m < 2; m++) {
         cpt_text_addf(t, "<tr><td>%s</td>", m ? "ORA" : "GSEA");
-        for (int k = 0; k < 3; k++)
-            add_cell(t, cpt_report_json(routes, m ? "ora" : "gsea", keys[k], NULL));
+        for (int k = 0; k < 3; k++) {
+            cpt_text_add(t, "<td class=\"r\">");
+            add_count(t, cpt_report_json(routes, m ? "ora" : "gsea", keys[k], NULL));
+            cpt_text_add(t, "</td>");
+        }
         cpt_text_add(t, "</tr>");
     }
     cpt_text_add(t, "</tbody></table><p class=\"note\">Pairs of a concept and a term with q &lt; 0.05 within "
-                    "the concept. On the cards, terms that one road alone finds are marked.</p>");
+                    "the concept. On the cards, terms that one ranking alone finds are marked.</p>");
 }
 
 static void add_correction_rows(cpt_text *t, const json_t *by_method, const char *ranking)
@@ -69,13 +78,14 @@ static void add_correction_rows(cpt_text *t, const json_t *by_method, const char
         json_t *c;
         json_object_foreach(json_object_get(by_method, m ? "ora" : "gsea"), collection, c)
         {
-            cpt_text_addf(t, "<tr><td>%s, %s, ", ranking, m ? "ORA" : "GSEA");
+            cpt_text_addf(t, "<tr><td>%s, %s <small>", ranking, m ? "ORA" : "GSEA");
             cpt_text_add_html(t, collection);
-            cpt_text_add(t, "</td>");
-            for (int k = 0; k < 3; k++)
-                cpt_text_addf(t, "<td class=\"r\">%.0f <small>in %.0f</small></td>",
-                              cpt_report_json(c, keys[k], "n_findings", NULL),
-                              cpt_report_json(c, keys[k], "n_concepts", NULL));
+            cpt_text_add(t, "</small></td>");
+            for (int k = 0; k < 3; k++) {
+                cpt_text_add(t, "<td class=\"r\">");
+                add_count(t, cpt_report_json(c, keys[k], "n_findings", NULL));
+                cpt_text_addf(t, " <small>in %.0f</small></td>", cpt_report_json(c, keys[k], "n_concepts", NULL));
+            }
             cpt_text_add(t, "</tr>");
         }
     }

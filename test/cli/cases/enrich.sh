@@ -19,7 +19,7 @@ case_enrich_alone() {
     said "no gene sets"
 }
 
-# Plots, weights by rank, several collections, hostile lists: what a user of the lone tool meets.
+# Plots, several collections, hostile lists: what a user of the lone tool meets.
 case_enrich_alone_in_full() {
     i=0
     while [ $i -lt 60 ]; do
@@ -44,4 +44,8 @@ case_enrich_alone_in_full() {
     expect 2 enrich --ranking x.rnk --plots plots --plot-terms 0
     expect 2 enrich --ranking x.rnk --gmt up.gmt --dag-tests elm
     said "did you mean 'elim'"
+    for alone in "--dag-tests elim" "--weights rank" "--markers up.gmt"; do
+        expect 2 enrich --ranking x.rnk --gmt up.gmt --aspects none $alone
+        said "for the rankings of a study"
+    done
 }
