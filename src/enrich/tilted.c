@@ -246,6 +246,7 @@ static cpt_status allot(plan *x, cpt_err *e)
     for (size_t i = 0; i < x->n_tilts; i++) {
         tilt *t = &x->tilts[i];
         t->n_samples = t->place < 0 ? each * UNIFORM_SHARES : (int32_t)(each * t->share / sum[t->strength]);
+        if (t->place < 0 && t->n_samples < FEWEST_SAMPLES) t->n_samples = FEWEST_SAMPLES;
         if (t->n_samples < FEWEST_SAMPLES) continue;
         x->n_samples += t->n_samples;
         x->tilts[kept++] = *t;
@@ -333,9 +334,10 @@ static void draw_counts(const grid *g, const tables *s, cpt_stream *stream, floa
         int32_t from = left - s->high[b + 1] > s->least[b] ? left - s->high[b + 1] : s->least[b];
         int32_t to = left - s->low[b + 1] < s->most[b] ? left - s->low[b + 1] : s->most[b];
         int32_t i = from;
-        for (; i < to; i++) {
-            u -= s->binomial[b][i - s->least[b]] * s->row[b + 1][left - i];
-            if (u < 0) break;
+        for (int32_t j = from; j <= to && u >= 0; j++) { /* a count without chance is never taken, whatever u's rounding */
+            double chance = s->binomial[b][j - s->least[b]] * s->row[b + 1][left - j];
+            if (chance > 0) i = j;
+            u -= chance;
         }
         counts[b] = (float)i;
         left -= i;
@@ -392,6 +394,10 @@ static cpt_status draw_all(plan *x, const cpt_context *ctx, cpt_err *e)
         CPT_TRY(cpt_check_stop(ctx, e));
         cpt_stream_init(&stream, x->o->seed, CPT_RANDOM_TILTED, (uint64_t)g->k << 32 | (uint64_t)c);
         fill_tables(g, t, &x->tables);
+        if (!(x->tables.row[0][g->k] > 0)) { /* no k members within reach of its tables: left out */
+            t->n_samples = 0;
+            continue;
+        }
         t->log_norm = log_norm(g, t, &x->tables);
         for (int32_t i = 0; i < t->n_samples; i++, at++) {
             float *counts = x->counts + (int64_t)at * g->n_cells;
@@ -402,6 +408,7 @@ static cpt_status draw_all(plan *x, const cpt_context *ctx, cpt_err *e)
             x->samples[at] = (sample){score_of(g, x->weight, position), 0, (int32_t)c};
         }
     }
+    x->n_samples = at;
 done:
     free(bitmap);
     free(position);
