@@ -124,8 +124,8 @@ static void add_share_row(cpt_text *t, const char *name, const json_t *o)
 
 static void add_dictionaries(cpt_report *r, const json_t *d)
 {
-    static const char *const columns[] = {"by attribution", "by expression", "beyond 95 %, attribution",
-                                          "beyond 95 %, expression"};
+    static const char *const columns[] = {"by<br>attribution", "by<br>expression", "beyond 95 %,<br>attribution",
+                                          "beyond 95 %,<br>expression"};
     static const char *const kinds[][2] = {{"study", "this study's concepts"},
                                            {"neurons", "neurons, both signs"},
                                            {"pca", "principal components, both signs"},
@@ -206,10 +206,12 @@ static void add_completeness_plot(cpt_report *r, const json_t *o)
         for (int k = 0; k < N_SHARES; k++)
             y[n_lines][k] = cpt_report_json(levels, share_keys[k], "recall", "mean");
         y[n_lines][N_SHARES] = 1;
+        if (!isfinite(y[n_lines][N_SHARES - 1])) continue; /* nothing was significant */
         lines[n_lines] = (cpt_svg_line){.n = N_SHARES + 1, .x = shares, .y = y[n_lines], .name = ranking_words[i],
                                          .css = i ? "s1" : "s0"};
         n_lines++;
     }
+    if (n_lines == 0) return;
     cpt_text_add(&r->html, "<figure><figcaption>Findings that survive fewer annotations</figcaption>");
     cpt_svg_lines(&r->html, &plot, &x, &up, n_lines, lines);
     cpt_text_add(&r->html, "</figure>");
@@ -262,7 +264,7 @@ static void add_completeness_of(cpt_report *r, const char *collection, const jso
     cpt_text_add(t, "</tr></tbody></table><p class=\"note\">");
     for (int i = 0; i < 2; i++) add_fragile(t, o, i);
     cpt_text_add(t, "Means over concepts with a significant term, ten random draws of the direct annotations each. "
-                    "Fragile: the best term is found in less than half of the draws with 80 %.</p>");
+                    "Fragile: the best term is found in less than half of the draws with 80&nbsp;%.</p>");
 }
 
 static void add_completeness(cpt_report *r)
@@ -318,7 +320,6 @@ void cpt_report_terms(cpt_report *r)
     add_routes(r);
     add_corrections(r);
     add_suggestions(r);
-    cpt_text_add(t, "</div><div>");
     add_controls(r);
     cpt_text_add(t, "</div><div>");
     add_completeness(r);
