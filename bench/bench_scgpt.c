@@ -19,8 +19,8 @@
 #include "base/cpu.h"
 #include "base/memory.h"
 #include "base/random.h"
-#include "math/bf16.h"
 #include "math/blas.h"
+#include "math/gemm.h"
 #include "model/scgpt_network.h"
 
 enum { WIDTH = 512, LAYERS = 12, HEADS = 8, VOCABULARY = 60697, GENES = 60694 };
@@ -174,50 +174,61 @@ static double resident_mb(void)
     return (double)(resident - shared) * 4096e-6; /* what is not mapped from a file */
 }
 
-/* Rate of one large product, GFLOP/s: the best of a few. */
-static double product_rate(int threads)
+enum { N = 1536 };
+
+/* Seconds of the fastest of a few runs of what `run` does. */
+static double fastest(void (*run)(void *), void *what)
 {
-    enum { N = 1536 };
-    cpt_err err;
-    double best = 0;
-    float *a;
-    need(cpt_alloc(&a, 3 * N * N, sizeof *a, &err), &err);
-    for (int i = 0; i < 2 * N * N; i++) a[i] = (float)(i % 7) - 3;
-    for (int i = 0; i < 5; i++) {
-        double from = cpu();
-        cpt_gemm(false, true, N, N, N, 1, a, N, a + N * N, N, 0, a + 2 * N * N, N, threads);
-        double rate = 2e-9 * N * N * N / (cpu() - from) * threads;
-        best = rate > best ? rate : best;
+    double best = INFINITY;
+    for (int i = 0; i < 7; i++) {
+        const double from = now();
+        run(what);
+        best = fmin(best, now() - from);
     }
-    free(a);
     return best;
 }
 
-/* The same of bfloat16, one thread's rate times the threads. */
-static double bf16_rate(int threads)
+typedef struct large {
+    int threads;
+    const float *a, *b;
+    float *c;
+    cpt_packed packed;
+} large;
+
+static void blas_product(void *what)
 {
-    enum { N = 1536 };
-    const cpt_bf16_kernels *k = cpt_bf16_kernels_get();
+    large *l = what;
+    cpt_gemm(false, true, N, N, N, 1, l->a, N, l->b, N, 0, l->c, N, l->threads);
+}
+
+static void packed_product(void *what)
+{
+    large *l = what;
+#pragma omp parallel for num_threads(l->threads)
+    for (int i = 0; i < N; i += CPT_GEMM_ROWS)
+        cpt_multiply(&l->packed, CPT_GEMM_ROWS, l->a + i * N, N, l->c + i * N, N, NULL);
+}
+
+/* Rates of one large product, GFLOP/s: of the BLAS in f32, and of packed weights in three
+ * precisions. */
+static void product_rates(int threads, double out[4])
+{
     cpt_err err;
-    double best = 0;
     float *a;
-    uint16_t *rows, *packed;
-    need(cpt_alloc(&a, 2 * N * N, sizeof *a, &err), &err);
-    need(cpt_alloc(&rows, N * N, sizeof *rows, &err), &err);
-    need(cpt_alloc(&packed, cpt_bf16_packed(N, N), sizeof *packed, &err), &err);
-    for (int i = 0; i < N * N; i++) a[i] = (float)(i % 7) - 3;
-    k->round(N, N, N, a, rows);
-    k->pack(N, N, a, N, 1, packed);
-    for (int i = 0; i < 5; i++) {
-        double from = cpu();
-        k->multiply(N, N, N, rows, packed, a + N * N, N);
-        double rate = 2e-9 * N * N * N / (cpu() - from) * threads;
-        best = rate > best ? rate : best;
+    large l = {.threads = threads};
+    const double work = 2e-9 * N * N * N;
+    need(cpt_alloc(&a, 3 * N * N, sizeof *a, &err), &err);
+    for (int i = 0; i < 2 * N * N; i++) a[i] = (float)(i % 7) - 3;
+    l.a = a;
+    l.b = a + N * N;
+    l.c = a + 2 * N * N;
+    out[0] = work / fastest(blas_product, &l);
+    for (int p = CPT_GEMM_F32; p <= CPT_GEMM_BF16; p++) {
+        need(cpt_packed_new((cpt_precision)p, N, N, l.b, N, 1, &l.packed, &err), &err);
+        out[1 + p] = work / fastest(packed_product, &l);
+        cpt_packed_free(&l.packed);
     }
     free(a);
-    free(rows);
-    free(packed);
-    return best;
 }
 
 static double layer_gflop(double s)
@@ -252,10 +263,10 @@ static double median(double *x, int n)
 }
 
 /* Also into out [WIDTH]. */
-static void time_forward(cpt_model *m, const cpt_counts *counts, int threads, double rate,
+static void time_forward(cpt_model *m, const cpt_counts *counts, int threads, const double *rates,
                          int32_t tokens, cpt_scgpt_precision precision, float *out)
 {
-    enum { RUNS = 3 };
+    enum { RUNS = 7 };
     cpt_err err;
     cpt_context ctx;
     cpt_scgpt_options options;
@@ -272,12 +283,13 @@ static void time_forward(cpt_model *m, const cpt_counts *counts, int threads, do
         times[i] = now() - from;
         work[i] = cpu() - from_cpu;
     }
-    const double floor_time = LAYERS * layer_gflop(tokens) / rate,
-                 busy = median(work, RUNS) / threads;
+    const bool half = precision == CPT_SCGPT_BF16;
+    const double work_all = LAYERS * layer_gflop(tokens), clock = median(times, RUNS);
+    const double of_blas = work_all / rates[0], of_packed = work_all / rates[half ? 3 : 1];
     printf("forward %s, %d tokens, %d threads: clock %.1f ms, CPU %.1f ms per thread; floor of the "
-           "full network %.1f ms: %.2f x\n",
-           precision ? "bf16" : "f32", tokens, threads, 1e3 * median(times, RUNS), 1e3 * busy,
-           1e3 * floor_time, busy / floor_time);
+           "full network by OpenBLAS %.1f ms: %.2f x; by packed products %.1f ms: %.2f x\n",
+           half ? "bf16" : "f32", tokens, threads, 1e3 * clock, 1e3 * median(work, RUNS) / threads,
+           1e3 * of_blas, clock / of_blas, 1e3 * of_packed, clock / of_packed);
     printf("embedding starts %.6f %.6f %.6f %.6f\n", (double)out[0], (double)out[1], (double)out[2],
            (double)out[3]);
 }
@@ -293,41 +305,54 @@ static void compare(const float *exact, const float *rounded)
            sqrt(squares));
 }
 
-/* One session, one thread. */
+/* One session, one thread; clock. */
 static void time_session(const cpt_model *m, const cpt_counts *counts)
 {
-    enum { SINGLES = 3 };
+    enum { SINGLES = 6, SCREENED = 1000 };
     cpt_err err;
     cpt_profile p;
     cpt_session *s;
-    cpt_change changes[SINGLES];
-    float *w, *slopes, out[SINGLES * WIDTH];
-    need(cpt_alloc(&w, WIDTH, sizeof *w, &err), &err);
+    cpt_change changes[SCREENED];
+    float *w, *slopes, *estimates, out[SINGLES * WIDTH];
+    need(cpt_alloc(&w, 8 * WIDTH, sizeof *w, &err), &err);
     need(cpt_alloc(&slopes, (size_t)m->n_genes, sizeof *slopes, &err), &err);
-    w[0] = 1;
+    need(cpt_alloc(&estimates, 8 * SCREENED, sizeof *estimates, &err), &err);
+    for (int i = 0; i < 8; i++) w[i * WIDTH + i] = 1;
     need(m->ops->profile(m, counts, 0, &p, &err), &err);
-    double from = cpu();
+    double from = now();
     need(m->ops->session_open(m, &p, &s, &err), &err);
-    const double open_time = cpu() - from;
-    for (int i = 0; i < SINGLES; i++) changes[i] = (cpt_change){p.genes[10 * i], i % 2 ? 0 : 7};
+    const double open_time = now() - from;
+    const int n = p.n < SCREENED ? p.n : SCREENED;
+    for (int i = 0; i < n; i++) changes[i] = (cpt_change){p.genes[i] + i % 2, i % 4 ? 7 : 0};
     need(m->ops->session_singles(s, 1, changes, out, &err), &err);
-    from = cpu();
+    from = now();
     need(m->ops->session_singles(s, SINGLES, changes, out, &err), &err);
-    const double single = (cpu() - from) / SINGLES;
-    from = cpu();
-    for (int i = 0; i < 2; i++) need(m->ops->session_joint(s, 1, changes, out, &err), &err);
-    const double joint = (cpu() - from) / 2;
-    from = cpu();
+    const double single = (now() - from) / SINGLES;
+    from = now();
+    for (int i = 0; i < 3; i++) need(m->ops->session_joint(s, 1, changes, out, &err), &err);
+    const double joint = (now() - from) / 3;
     need(m->ops->session_gradient(s, 1, w, slopes, &err), &err);
-    const double gradient = cpu() - from;
-    printf("session, CPU: open %.0f ms, single %.0f ms, whole forward %.0f ms, gradient %.0f ms = "
-           "%.2f forwards; memory %.0f MB\n",
-           1e3 * open_time, 1e3 * single, 1e3 * joint, 1e3 * gradient, gradient / joint,
-           resident_mb());
+    from = now();
+    need(m->ops->session_gradient(s, 1, w, slopes, &err), &err);
+    const double gradient = now() - from;
+    printf("session, 1 thread: open %.0f ms, exact single %.0f ms, whole forward %.0f ms = %.2f "
+           "singles; gradient %.0f ms = %.2f forwards\n",
+           1e3 * open_time, 1e3 * single, 1e3 * joint, joint / single, 1e3 * gradient,
+           gradient / joint);
+    for (int n_w = 1; n_w <= 8; n_w += 7) {
+        need(m->ops->session_screen(s, n_w, w, n, changes, estimates, &err), &err);
+        from = now();
+        need(m->ops->session_screen(s, n_w, w, n, changes, estimates, &err), &err);
+        const double screen = now() - from;
+        printf("screen of %d changes, %d directions: %.0f ms = %.2f forwards\n", n, n_w,
+               1e3 * screen, screen / joint);
+    }
+    printf("memory %.0f MB beside the map\n", resident_mb());
     m->ops->session_free(s);
     cpt_profile_free(&p);
     free(w);
     free(slopes);
+    free(estimates);
 }
 
 int main(int argc, char **argv)
@@ -348,17 +373,17 @@ int main(int argc, char **argv)
     need(cpt_model_open(folder, &m, NULL, &err), &err);
     printf("open: clock %.2f s, CPU %.2f s, %.1f MB beside the map\n", now() - from,
            cpu() - from_cpu, resident_mb() - before);
-    const double rate = product_rate(threads);
-    printf("one f32 product on %d threads: %.0f GFLOP/s (%s, %s)\n", threads, rate,
-           cpt_blas_core_name(), cpt_cpu_level_name(cpt_cpu_level()));
+    double rates[4];
+    product_rates(threads, rates);
+    printf("one product of 1,536^3 on %d threads, GFLOP/s: OpenBLAS (%s) %.0f; packed (%s) f32 %.0f, "
+           "split %.0f, bf16 %.0f\n",
+           threads, cpt_blas_core_name(), rates[0], cpt_cpu_level_name(cpt_cpu_level()), rates[1],
+           rates[2], rates[3]);
     cpt_csr csr = make_cell(tokens);
     need(cpt_counts_init(&counts, &csr, NULL, m->n_genes, &err), &err);
     float exact[WIDTH], rounded[WIDTH];
-    const double half_rate = bf16_rate(threads);
-    printf("one bf16 product: %.0f GFLOP/s (%s)\n", half_rate,
-           cpt_bf16_native() ? "AVX512-BF16" : "emulated");
-    time_forward(m, &counts, threads, rate, tokens, CPT_SCGPT_F32, exact);
-    time_forward(m, &counts, threads, half_rate, tokens, CPT_SCGPT_BF16, rounded);
+    time_forward(m, &counts, threads, rates, tokens, CPT_SCGPT_F32, exact);
+    time_forward(m, &counts, threads, rates, tokens, CPT_SCGPT_BF16, rounded);
     compare(exact, rounded);
     time_session(m, &counts);
     cpt_model_free(m);

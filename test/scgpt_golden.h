@@ -109,7 +109,7 @@ static inline void network_forward(const cpt_scgpt *m, int32_t n, const int32_t 
 {
     cpt_err err;
     scgpt_work w;
-    assert_ok(scgpt_work_init(&w, m, n, 1, &err));
+    assert_ok(scgpt_work_init(&w, m, CPT_GEMM_F32, n, 1, &err));
     scgpt_forward(m, n, ids, values, &w, NULL, out);
     if (raw) memcpy(raw, scgpt_last_at(m, n, w.last).raw, sizeof *raw * (size_t)m->shape.width);
     scgpt_work_free(&w);

@@ -49,6 +49,9 @@ static void test_golden_layers(void **state)
         golden_scgpt g;
         golden_scgpt_open(&g, folder, names[k]);
         const cpt_scgpt *m = golden_network(&g);
+        cpt_scgpt whole = *m; /* which takes the last layer for one that is computed in full */
+        whole.shape.n_layers++;
+        assert_ok(scgpt_packs_new(&whole.packs, &err));
         int n_cells, n_checked = 0;
         double *cells = golden_array(json_object_get(g.json, "layer_cells"), &n_cells);
         for (int c = 0; c < n_cells; c++) {
@@ -56,11 +59,11 @@ static void test_golden_layers(void **state)
             float values[256];
             scgpt_work w;
             n = golden_cell(&g, (int)cells[c], "bin_left", ids, values);
-            assert_ok(scgpt_work_init(&w, m, n, 2, &err));
+            assert_ok(scgpt_work_init(&w, &whole, CPT_GEMM_F32, n, 2, &err));
             scgpt_input(m, n, ids, values, w.x, w.qkv);
             for (int layer = -1; layer < m->shape.n_layers; layer++) {
                 char key[64];
-                if (layer >= 0) scgpt_layer_forward(m, layer, n, &w, NULL);
+                if (layer >= 0) scgpt_layer_forward(&whole, layer, n, &w, NULL);
                 snprintf(key, sizeof key, "cell%d.%s", (int)cells[c],
                          layer < 0 ? "gene_encoder" : "final_f64");
                 if (layer >= 0 && layer + 1 < m->shape.n_layers)
@@ -77,6 +80,7 @@ static void test_golden_layers(void **state)
             scgpt_work_free(&w);
         }
         assert_int_equal(n_checked, 2 * (m->shape.n_layers + 1));
+        scgpt_packs_free(whole.packs);
         free(cells);
         golden_scgpt_close(&g);
     }
@@ -110,7 +114,7 @@ static void gradient(const cpt_scgpt *m, int32_t n, const int32_t *ids, const fl
     scgpt_work work;
     float *tape =
         calloc(2 * (size_t)m->shape.n_layers * (size_t)n * (size_t)m->shape.width, sizeof *tape);
-    assert_ok(scgpt_work_init(&work, m, n, 1, &err));
+    assert_ok(scgpt_work_init(&work, m, CPT_GEMM_F32, n, 1, &err));
     scgpt_forward(m, n, ids, values, &work, tape, NULL);
     assert_ok(scgpt_backward(m, n, ids, values, &work, tape, raw, n_w, w, NULL, out, &err));
     scgpt_work_free(&work);

@@ -4,8 +4,8 @@
 
 #include <stdlib.h>
 
+#include "base/cpu.h"
 #include "base/memory.h"
-#include "math/bf16.h"
 
 void cpt_scgpt_options_init(cpt_scgpt_options *o)
 {
@@ -44,7 +44,9 @@ cpt_status scgpt_describe(cpt_scgpt *m, cpt_err *e)
         cpt_text_addf(t, "; embeddings are averaged over %d binnings", o->tie_draws);
     if (o->precision == CPT_SCGPT_BF16)
         cpt_text_addf(t, "; embeddings with products of bfloat16%s",
-                      cpt_bf16_native() ? "" : " (emulated: this processor lacks AVX512-BF16)");
+                      cpt_cpu_level() >= CPT_CPU_AVX512_BF16
+                          ? ""
+                          : " (emulated: this processor lacks AVX512-BF16)");
     if (m->ignores_batch_norm) cpt_text_add(t, "; its batch normalisation is ignored");
     return cpt_text_status(t, e);
 }
@@ -62,12 +64,6 @@ cpt_status cpt_scgpt_set_options(cpt_model *base, const cpt_scgpt_options *o, cp
     if (o->tie_draws < 1 || o->tie_draws > 1000)
         return cpt_fail(e, CPT_ERR_USAGE, "scGPT: %d binnings per cell: 1 to 1000 are possible",
                         o->tie_draws);
-    scgpt_bf16_free(m->bf16);
-    m->bf16 = NULL;
-    if (o->precision == CPT_SCGPT_BF16) {
-        cpt_status status = scgpt_bf16_new(m, &m->bf16, e);
-        if (status) return status;
-    }
     m->options = *o;
     return scgpt_describe(m, e);
 }
@@ -79,6 +75,9 @@ cpt_status scgpt_finish(cpt_scgpt *m, cpt_err *e)
     cpt_status status;
     for (int32_t v = 0; v < SCGPT_BINS; v++) values[v] = (float)v;
     values[SCGPT_BINS] = m->shape.pad_value;
+    scgpt_packs_free(m->packs);
+    m->packs = NULL;
+    CPT_TRY(scgpt_packs_new(&m->packs, e));
     if (!m->value_table)
         CPT_TRY(cpt_alloc(&m->value_table, SCGPT_VALUES * d, sizeof(float), e));
     CPT_TRY(cpt_alloc(&scratch, SCGPT_VALUES * d, sizeof(float), e));
@@ -99,7 +98,7 @@ static void free_scgpt(cpt_model *base)
     free(m->token_of);
     free(m->value_table);
     scgpt_weights_free(m->trained);
-    scgpt_bf16_free(m->bf16);
+    scgpt_packs_free(m->packs);
     cpt_strings_free(&m->unknown);
     cpt_strings_free(&m->base.gene_names);
     cpt_text_free(&m->base.description);

@@ -30,25 +30,57 @@ typedef struct backward {
     float *hidden;   /* [n][hidden] */
     float *weights;  /* [SCGPT_QUERIES][stride] */
     float *slopes;   /* the same: gradients of the weights */
+    float *columns;  /* [size][SCGPT_QUERIES]: a block's queries or context gradients, transposed */
+    float *to_keys, *to_values;       /* [n_w][size][stride]: of one head, transposed */
+    const scgpt_packed_layer *layers; /* [n_layers - 1] transposed weights */
+    char *packs;     /* keys, keys transposed, values of one head; then the weights of a block */
+    cpt_packed keys, keys_back, values, block_weights;
     scgpt_screen *screen; /* single changes to estimate on the way; NULL = none */
     void *block;
 } backward;
 
+static size_t round_up(size_t bytes)
+{
+    return (bytes + 63) / 64 * 64;
+}
+
+static int64_t head_size(const backward *b)
+{
+    return b->m->shape.width / b->m->shape.n_heads;
+}
+
+static size_t pack_bytes(const backward *b)
+{
+    const cpt_precision p = b->w->precision;
+    return 2 * round_up(cpt_packed_bytes(p, b->n, head_size(b))) +
+           round_up(cpt_packed_bytes(p, head_size(b), b->n)) +
+           round_up(cpt_packed_bytes(p, b->n, SCGPT_QUERIES));
+}
+
 static cpt_status allocate(backward *b, cpt_err *e)
 {
     const size_t rows = (size_t)b->n, d = (size_t)b->m->shape.width, f = (size_t)b->m->shape.hidden;
-    const size_t scores = (size_t)SCGPT_QUERIES * (size_t)scgpt_score_stride(b->n);
+    const size_t stride = (size_t)scgpt_score_stride(b->n), scores = SCGPT_QUERIES * stride;
+    const size_t size = (size_t)head_size(b), w = (size_t)b->n_w;
     float *p = NULL;
-    cpt_status status =
-        cpt_alloc(&p, (size_t)b->n_w * rows * 5 * d + rows * f + 2 * scores, sizeof *p, e);
+    cpt_status status = scgpt_packed(b->m, b->w->precision, true, &b->layers, e);
+    if (!status) status = cpt_alloc(&b->packs, pack_bytes(b), 1, e);
+    if (!status)
+        status = cpt_alloc(&p,
+                           w * rows * 5 * d + rows * f + 2 * scores + size * SCGPT_QUERIES +
+                               2 * w * size * stride,
+                           sizeof *p, e);
     if (status) return status;
     b->block = p;
     b->grad = p;
-    b->context = b->grad + (size_t)b->n_w * rows * d;
-    b->qkv = b->context + (size_t)b->n_w * rows * d;
-    b->hidden = b->qkv + 3 * (size_t)b->n_w * rows * d;
+    b->context = b->grad + w * rows * d;
+    b->qkv = b->context + w * rows * d;
+    b->hidden = b->qkv + 3 * w * rows * d;
     b->weights = b->hidden + rows * f;
     b->slopes = b->weights + scores;
+    b->columns = b->slopes + scores;
+    b->to_keys = b->columns + size * SCGPT_QUERIES;
+    b->to_values = b->to_keys + w * size * stride;
     return CPT_OK;
 }
 
@@ -139,69 +171,144 @@ static cpt_status last_layer(backward *b, bool raw, const float *directions, cpt
 
 /* ---- a full layer ---- */
 
+/* columns [size][SCGPT_QUERIES] = block [rows][size], row stride `stride`, transposed. */
+static void transpose(const backward *b, int32_t rows, const float *block, int64_t stride)
+{
+    const int64_t size = head_size(b);
+    for (int64_t j = 0; j < size; j++)
+        for (int64_t i = 0; i < rows; i++)
+            b->columns[j * SCGPT_QUERIES + i] = block[i * stride + j];
+}
+
+/* to [size][stride] += left' weights, left [rows][size], weights [rows][n]: what queries or context
+ * gradients do to all keys or values. The weights of the block are the packed side. */
+static void add_columns(backward *b, int32_t rows, const float *left, int64_t left_stride,
+                        float *to)
+{
+    const int64_t stride = scgpt_score_stride(b->n);
+    const cpt_epilogue add = {.add = to, .add_stride = stride};
+    transpose(b, rows, left, left_stride);
+    cpt_multiply(&b->block_weights, head_size(b), b->columns, SCGPT_QUERIES, to, stride, &add);
+}
+
+static void pack_block(backward *b, int32_t rows, const float *weights)
+{
+    const cpt_precision p = b->w->precision;
+    char *memory = b->packs + pack_bytes(b) - round_up(cpt_packed_bytes(p, b->n, SCGPT_QUERIES));
+    cpt_pack(p, b->n, rows, weights, 1, scgpt_score_stride(b->n), memory, &b->block_weights);
+}
+
 /* One block of queries of one head for all directions: adds to the keys' and values' gradients,
  * sets the queries'. */
 static void attention_block(backward *b, int32_t head, int32_t first, int32_t rows)
 {
-    const int64_t d = b->m->shape.width, size = d / b->m->shape.n_heads, n = b->n;
+    const int64_t d = b->m->shape.width, size = head_size(b), n = b->n;
     const int64_t stride = scgpt_score_stride(b->n), from = head * size;
-    const float *q = b->w->qkv + first * 3 * d + from, *keys = b->w->qkv + d + from,
-                *values = keys + d;
+    const float *q = b->w->qkv + first * 3 * d + from;
+    const float scale = scgpt_score_scale(b->m);
     float sums[SCGPT_QUERIES], maxima[SCGPT_QUERIES];
-    scgpt_attention_weights(b->m, b->n, head, first, rows, b->w->qkv, b->weights, maxima, sums);
+    cpt_multiply(&b->keys, rows, q, 3 * d, b->weights, stride, NULL);
+    b->kernels->softmax(rows, n, stride, scale, b->weights, maxima, sums);
     b->kernels->divide(rows, n, stride, sums, b->weights);
-    if (b->screen) scgpt_screen_weigh(b->screen, head, rows, q, maxima, sums);
+    if (b->screen) scgpt_screen_weigh(b->screen, rows, q, maxima, sums);
+    pack_block(b, rows, b->weights);
+    for (int32_t i = 0; i < b->n_w; i++)
+        add_columns(b, rows, part(b, b->context, i, (int32_t)d) + first * d + from, d,
+                    b->to_values + i * size * stride);
     for (int32_t i = 0; i < b->n_w; i++) {
         const float *context = part(b, b->context, i, (int32_t)d) + first * d + from;
-        float *grad = part(b, b->qkv, i, 3 * (int32_t)d), *to_keys = grad + d + from,
-              *to_values = to_keys + d;
-        cpt_gemm(true, false, n, size, rows, 1, b->weights, stride, context, d, 1, to_values, 3 * d,
-                 1);
-        cpt_gemm(false, true, rows, n, size, 1, context, d, values, 3 * d, 0, b->slopes, stride, 1);
+        float *grad = part(b, b->qkv, i, 3 * (int32_t)d) + first * 3 * d + from;
+        cpt_multiply(&b->values, rows, context, d, b->slopes, stride, NULL);
         if (b->screen)
-            scgpt_screen_block(b->screen, i, head, first, rows, context, b->weights, b->slopes);
-        b->kernels->softmax_back(rows, n, stride, scgpt_score_scale(b->m), b->weights, b->slopes);
-        cpt_gemm(false, false, rows, size, n, 1, b->slopes, stride, keys, 3 * d, 0,
-                 grad + first * 3 * d + from, 3 * d, 1);
-        cpt_gemm(true, false, n, size, rows, 1, b->slopes, stride, q, 3 * d, 1, to_keys, 3 * d, 1);
+            scgpt_screen_block(b->screen, i, first, rows, context, b->weights, b->slopes);
+        b->kernels->softmax_back(rows, n, stride, scale, b->weights, b->slopes);
+        cpt_multiply(&b->keys_back, rows, b->slopes, stride, grad, 3 * d, NULL);
+        pack_block(b, rows, b->slopes);
+        add_columns(b, rows, q, 3 * d, b->to_keys + i * size * stride);
+    }
+}
+
+static void pack_head(backward *b, int32_t head)
+{
+    const int64_t d = b->m->shape.width, size = head_size(b);
+    const cpt_precision p = b->w->precision;
+    const float *keys = b->w->qkv + d + head * size;
+    char *at = b->packs;
+    cpt_pack(p, b->n, size, keys, 3 * d, 1, at, &b->keys);
+    at += round_up(cpt_packed_bytes(p, b->n, size));
+    cpt_pack(p, b->n, size, keys + d, 3 * d, 1, at, &b->values);
+    at += round_up(cpt_packed_bytes(p, b->n, size));
+    cpt_pack(p, size, b->n, keys, 1, 3 * d, at, &b->keys_back);
+}
+
+/* Gradients of a head's keys and values out of their transposed sums. */
+static void unfold(backward *b, int32_t head)
+{
+    const int64_t d = b->m->shape.width, size = head_size(b), stride = scgpt_score_stride(b->n);
+    for (int64_t i = 0; i < b->n_w; i++) {
+        float *keys = part(b, b->qkv, (int32_t)i, 3 * (int32_t)d) + d + head * size,
+              *values = keys + d;
+        const float *k = b->to_keys + i * size * stride, *v = b->to_values + i * size * stride;
+        for (int64_t t = 0; t < b->n; t++)
+            for (int64_t j = 0; j < size; j++) {
+                keys[t * 3 * d + j] = k[j * stride + t];
+                values[t * 3 * d + j] = v[j * stride + t];
+            }
     }
 }
 
 static void attention(backward *b)
 {
-    memset(b->qkv, 0,
-           sizeof *b->qkv * 3 * (size_t)b->n_w * (size_t)b->n * (size_t)b->m->shape.width);
-    for (int32_t head = 0; head < b->m->shape.n_heads; head++)
+    const size_t sums =
+        (size_t)b->n_w * (size_t)head_size(b) * (size_t)scgpt_score_stride(b->n) * sizeof(float);
+    for (int32_t head = 0; head < b->m->shape.n_heads; head++) {
+        memset(b->to_keys, 0, sums);
+        memset(b->to_values, 0, sums);
+        pack_head(b, head);
+        if (b->screen) scgpt_screen_head(b->screen, head);
         for (int32_t first = 0; first < b->n; first += SCGPT_QUERIES)
             attention_block(b, head, first,
                             b->n - first < SCGPT_QUERIES ? b->n - first : SCGPT_QUERIES);
+        unfold(b, head);
+    }
+}
+
+/* What norms, feed-forward and output map do to the gradient of one direction. */
+static void feed_back(backward *b, int32_t layer, const float *sum1, const float *sum2, int32_t i)
+{
+    const scgpt_layer *l = &b->m->layers[layer];
+    const scgpt_packed_layer *p = &b->layers[layer];
+    const cpt_attention_kernels *k = b->kernels;
+    const int64_t d = b->m->shape.width, f = b->m->shape.hidden, n = b->n;
+    float *grad = part(b, b->grad, i, (int32_t)d);
+    const cpt_epilogue add = {.add = grad, .add_stride = d};
+    k->layer_norm_back(n, d, sum2, l->norm2.gain, grad);
+    cpt_multiply(&p->down, n, grad, d, b->hidden, f, NULL);
+    k->relu_back(n * f, b->w->hidden, b->hidden);
+    cpt_multiply(&p->up, n, b->hidden, f, grad, d, &add);
+    k->layer_norm_back(n, d, sum1, l->norm1.gain, grad);
+    cpt_multiply(&p->out, n, grad, d, part(b, b->context, i, (int32_t)d), d, NULL);
 }
 
 /* w->x is the layer's input. */
 static void full_layer(backward *b, int32_t layer, const float *tape)
 {
     const scgpt_layer *l = &b->m->layers[layer];
-    const cpt_attention_kernels *k = b->kernels;
-    const int32_t d = b->m->shape.width, f = b->m->shape.hidden, n = b->n;
-    const float *sum1 = tape, *sum2 = tape + (size_t)n * (size_t)d;
-    k->layer_norm(n, d, sum1, l->norm1.gain, l->norm1.shift, b->w->context);
-    scgpt_multiply(n, d, f, b->w->context, l->up_weight, b->w->hidden, 1);
-    k->add_bias_relu(n, f, l->up_bias, b->w->hidden);
-    scgpt_layer_project(b->m, layer, n, b->w);
+    const int64_t d = b->m->shape.width, f = b->m->shape.hidden, n = b->n;
+    const float *sum1 = tape, *sum2 = tape + n * d;
+    const cpt_epilogue relu = {.bias = l->up_bias, .relu = true};
+    b->kernels->layer_norm(n, d, sum1, l->norm1.gain, l->norm1.shift, b->w->context);
+    cpt_multiply(&b->w->layers[layer].up, n, b->w->context, d, b->w->hidden, f, &relu);
+    scgpt_layer_project(b->m, layer, b->n, b->w);
     if (b->screen) scgpt_screen_project(b->screen, layer);
-    for (int32_t i = 0; i < b->n_w; i++) {
-        float *grad = part(b, b->grad, i, d);
-        k->layer_norm_back(n, d, sum2, l->norm2.gain, grad);
-        scgpt_multiply_back(n, f, d, grad, l->down_weight, 0, b->hidden, 1);
-        k->relu_back((int64_t)n * f, b->w->hidden, b->hidden);
-        scgpt_multiply_back(n, d, f, b->hidden, l->up_weight, 1, grad, 1);
-        k->layer_norm_back(n, d, sum1, l->norm1.gain, grad);
-        scgpt_multiply_back(n, d, d, grad, l->out_weight, 0, part(b, b->context, i, d), 1);
-    }
+    for (int32_t i = 0; i < b->n_w; i++) feed_back(b, layer, sum1, sum2, i);
     attention(b);
-    for (int32_t i = 0; i < b->n_w; i++)
-        scgpt_multiply_back(n, d, 3 * d, part(b, b->qkv, i, 3 * d), l->qkv_weight, 1,
-                            part(b, b->grad, i, d), 1);
+    for (int32_t i = 0; i < b->n_w; i++) {
+        float *grad = part(b, b->grad, i, (int32_t)d);
+        const cpt_epilogue add = {.add = grad, .add_stride = d};
+        cpt_multiply(&b->layers[layer].qkv, n, part(b, b->qkv, i, 3 * (int32_t)d), 3 * d, grad, d,
+                     &add);
+    }
 }
 
 /* ---- the value encoder ---- */
@@ -279,6 +386,7 @@ cpt_status scgpt_backward(const cpt_scgpt *m, int32_t n, const int32_t *ids, con
         }
         if (!status && out) to_values(&b, values, out + (size_t)from * (size_t)n);
     }
+    free(b.packs);
     free(b.block);
     return status;
 }

@@ -3,14 +3,17 @@
  * A post-norm transformer over one cell: no padding, no mask, no positions, no final norm.
  * Attention takes SCGPT_QUERIES rows of one head at a time, so that their scores stay in the
  * second-level cache; the weights are left undivided and the 64 numbers of the context are divided
- * instead.
+ * instead. Weights are packed once per model, keys and values once per head (math/gemm.h). In
+ * bfloat16 all of these products are; sums, softmax, layer norms and the residual stream stay f32:
+ * the relative error of an embedding is then about 0.7 % (bench/RESULTS.md), far below what tells
+ * cells apart, but larger than what one gene changes in a cell: sessions are f32.
  *
  * With S tokens, width d and feed-forward width f, one layer costs 2 S d (4 d + 2 f) + 4 S^2 d
  * operations: at S = 1,200, d = f = 512 it is 6.7 GFLOP. The last layer is wanted for row 0 only
  * and costs 4 heads S d + 4 d (d + f), a thousandth (scgpt_last). So a cell costs n_layers - 1
  * layers.
  *
- * Every unit of work (tile of a product, block of queries of one head) is computed by one thread in
+ * Every unit of work (block of rows of a product, head) is computed by one thread in
  * an order that does not depend on the number of threads: cells go over threads when there are
  * enough of them, else the units of one cell do, with the same bytes. */
 #include "model/scgpt_network.h"
@@ -46,17 +49,24 @@ scgpt_last scgpt_last_at(const cpt_scgpt *m, int32_t capacity, float *block)
     return l;
 }
 
-cpt_status scgpt_work_init(scgpt_work *w, const cpt_scgpt *m, int32_t capacity, int n_threads,
-                           cpt_err *e)
+cpt_status scgpt_work_init(scgpt_work *w, const cpt_scgpt *m, cpt_precision precision,
+                           int32_t capacity, int n_threads, cpt_err *e)
 {
     const size_t rows = (size_t)capacity, d = (size_t)m->shape.width, f = (size_t)m->shape.hidden;
     const size_t scores = (size_t)SCGPT_QUERIES * (size_t)scgpt_score_stride(capacity);
     const size_t threads = (size_t)n_threads, last = scgpt_last_size(m, capacity);
     float *p = NULL;
-    *w = (scgpt_work){.capacity = capacity, .n_threads = n_threads};
-    cpt_status status = cpt_alloc(&p, rows * (6 * d + f) + threads * scores + last,
-                                  sizeof *p, e);
-    if (status) return status;
+    *w = (scgpt_work){.capacity = capacity, .n_threads = n_threads, .precision = precision};
+    w->head_bytes = scgpt_head_bytes(m, precision, capacity);
+    cpt_status status = scgpt_packed(m, precision, false, &w->layers, e);
+    if (!status) status = cpt_alloc(&w->heads, threads, w->head_bytes, e);
+    if (!status)
+        status = cpt_alloc(&p, rows * (6 * d + f) + threads * scores + last, sizeof *p, e);
+    if (status) {
+        free(w->heads);
+        w->heads = NULL;
+        return status;
+    }
     w->block = p;
     w->x = p;
     w->qkv = w->x + rows * d;
@@ -68,16 +78,10 @@ cpt_status scgpt_work_init(scgpt_work *w, const cpt_scgpt *m, int32_t capacity, 
     return CPT_OK;
 }
 
-cpt_status scgpt_work_use_bf16(scgpt_work *w, const cpt_scgpt *m, cpt_err *e)
-{
-    return cpt_alloc(&w->rounded, scgpt_bf16_scratch(m, w->capacity, w->n_threads),
-                     sizeof *w->rounded, e);
-}
-
 void scgpt_work_free(scgpt_work *w)
 {
     free(w->block);
-    free(w->rounded);
+    free(w->heads);
     *w = (scgpt_work){0};
 }
 
@@ -126,39 +130,64 @@ void scgpt_input(const cpt_scgpt *m, int32_t n, const int32_t *ids, const float 
 
 /* ---- a full layer ---- */
 
-void scgpt_attention_weights(const cpt_scgpt *m, int32_t n, int32_t head, int32_t first,
-                             int32_t rows, const float *qkv, float *weights, float *maxima,
-                             float *sums)
+static size_t round_up(size_t bytes)
 {
-    const int64_t d = m->shape.width, size = d / m->shape.n_heads, stride = scgpt_score_stride(n);
-    const float *queries = qkv + first * 3 * d + head * size, *keys = qkv + d + head * size;
-    cpt_gemm(false, true, rows, n, size, 1, queries, 3 * d, keys, 3 * d, 0, weights, stride, 1);
-    cpt_attention_kernels_get()->softmax(rows, n, stride, scgpt_score_scale(m), weights, maxima,
-                                         sums);
+    return (bytes + 63) / 64 * 64;
 }
 
-void scgpt_attention_context(const cpt_scgpt *m, int32_t n, int32_t head, int32_t first,
-                             int32_t rows, const float *qkv, const float *weights,
-                             const float *sums, float *context)
+size_t scgpt_head_bytes(const cpt_scgpt *m, cpt_precision precision, int32_t n)
 {
-    const int64_t d = m->shape.width, size = d / m->shape.n_heads, stride = scgpt_score_stride(n);
-    float *out = context + first * d + head * size;
-    cpt_gemm(false, false, rows, size, n, 1, weights, stride, qkv + 2 * d + head * size, 3 * d, 0,
-             out, d, 1);
+    const int64_t size = m->shape.width / m->shape.n_heads;
+    return round_up(cpt_packed_bytes(precision, n, size)) +
+           round_up(cpt_packed_bytes(precision, size, n));
+}
+
+void scgpt_head_pack(scgpt_head *h, const cpt_scgpt *m, cpt_precision precision, int32_t n,
+                     int32_t head, const float *qkv, void *memory)
+{
+    const int64_t d = m->shape.width, size = d / m->shape.n_heads;
+    char *values = (char *)memory + round_up(cpt_packed_bytes(precision, n, size));
+    *h = (scgpt_head){.m = m, .n = n, .number = head, .qkv = qkv};
+    cpt_pack(precision, n, size, qkv + d + head * size, 3 * d, 1, memory, &h->keys);
+    cpt_pack(precision, size, n, qkv + 2 * d + head * size, 1, 3 * d, values, &h->values);
+}
+
+void scgpt_attention_weights(const scgpt_head *h, int32_t first, int32_t rows, float *weights,
+                             float *maxima, float *sums)
+{
+    const int64_t d = h->m->shape.width, size = d / h->m->shape.n_heads;
+    const int64_t stride = scgpt_score_stride(h->n);
+    cpt_multiply(&h->keys, rows, h->qkv + first * 3 * d + h->number * size, 3 * d, weights, stride,
+                 NULL);
+    cpt_attention_kernels_get()->softmax(rows, h->n, stride, scgpt_score_scale(h->m), weights,
+                                         maxima, sums);
+}
+
+void scgpt_attention_context(const scgpt_head *h, int32_t first, int32_t rows,
+                             const float *weights, const float *sums, float *context)
+{
+    const int64_t d = h->m->shape.width, size = d / h->m->shape.n_heads;
+    float *out = context + first * d + h->number * size;
+    cpt_multiply(&h->values, rows, weights, scgpt_score_stride(h->n), out, d, NULL);
     cpt_attention_kernels_get()->divide(rows, size, d, sums, out);
 }
 
+/* A head is one thread's. */
 static void attend_all(const cpt_scgpt *m, int32_t n, scgpt_work *w)
 {
-    const int32_t heads = m->shape.n_heads, blocks = (n + SCGPT_QUERIES - 1) / SCGPT_QUERIES;
     const int64_t per_thread = SCGPT_QUERIES * scgpt_score_stride(w->capacity);
 #pragma omp parallel for schedule(dynamic) num_threads(w->n_threads) if (w->n_threads > 1)
-    for (int32_t unit = 0; unit < heads * blocks; unit++) {
-        const int32_t head = unit / blocks, first = unit % blocks * SCGPT_QUERIES;
-        const int32_t rows = n - first < SCGPT_QUERIES ? n - first : SCGPT_QUERIES;
-        float *weights = w->scores + omp_get_thread_num() * per_thread, sums[SCGPT_QUERIES];
-        scgpt_attention_weights(m, n, head, first, rows, w->qkv, weights, NULL, sums);
-        scgpt_attention_context(m, n, head, first, rows, w->qkv, weights, sums, w->context);
+    for (int32_t head = 0; head < m->shape.n_heads; head++) {
+        const int thread = omp_get_thread_num();
+        float *weights = w->scores + thread * per_thread, sums[SCGPT_QUERIES];
+        scgpt_head h;
+        scgpt_head_pack(&h, m, w->precision, n, head, w->qkv,
+                        w->heads + (size_t)thread * w->head_bytes);
+        for (int32_t first = 0; first < n; first += SCGPT_QUERIES) {
+            const int32_t rows = n - first < SCGPT_QUERIES ? n - first : SCGPT_QUERIES;
+            scgpt_attention_weights(&h, first, rows, weights, NULL, sums);
+            scgpt_attention_context(&h, first, rows, weights, sums, w->context);
+        }
     }
 }
 
@@ -174,38 +203,48 @@ void scgpt_multiply_back(int32_t n, int32_t n_in, int32_t n_out, const float *in
     cpt_gemm(false, false, n, n_in, n_out, 1, in, n_out, weight, n_in, beta, out, n_in, n_threads);
 }
 
-void scgpt_layer_feed(const cpt_scgpt *m, int32_t layer, int32_t n, scgpt_work *w, float *tape)
+/* A block of rows through everything that follows the attention, while it is in the cache. */
+static void feed_rows(const cpt_scgpt *m, int32_t layer, int32_t n, int64_t first, int64_t rows,
+                      scgpt_work *w, float *tape)
 {
     const cpt_attention_kernels *k = cpt_attention_kernels_get();
+    const scgpt_packed_layer *p = &w->layers[layer];
     const scgpt_layer *l = &m->layers[layer];
-    const int32_t d = m->shape.width, f = m->shape.hidden;
-    float *sum1 = tape ? tape : w->sum;
-    float *sum2 = tape ? tape + (size_t)n * (size_t)d : w->sum;
-    k->add_norm(n, d, w->sum, l->out_bias, l->norm1.gain, l->norm1.shift, w->x, sum1);
-    scgpt_multiply(n, d, f, w->x, l->up_weight, w->hidden, w->n_threads);
-    k->add_bias_relu(n, f, l->up_bias, w->hidden);
-    scgpt_multiply(n, f, d, w->hidden, l->down_weight, w->sum, w->n_threads);
-    k->add_norm(n, d, w->sum, l->down_bias, l->norm2.gain, l->norm2.shift, w->x, sum2);
+    const int64_t d = m->shape.width, f = m->shape.hidden, at = first * d;
+    float *x = w->x + at, *hidden = w->hidden + first * f;
+    float *sum1 = (tape ? tape : w->sum) + at, *sum2 = (tape ? tape + n * d : w->sum) + at;
+    const cpt_epilogue join1 = {.bias = l->out_bias, .add = x, .add_stride = d},
+                       join2 = {.bias = l->down_bias, .add = x, .add_stride = d},
+                       relu = {.bias = l->up_bias, .relu = true};
+    cpt_multiply(&p->out, rows, w->context + at, d, sum1, d, &join1);
+    k->layer_norm(rows, d, sum1, l->norm1.gain, l->norm1.shift, x);
+    cpt_multiply(&p->up, rows, x, d, hidden, f, &relu);
+    cpt_multiply(&p->down, rows, hidden, f, sum2, d, &join2);
+    k->layer_norm(rows, d, sum2, l->norm2.gain, l->norm2.shift, x);
+}
+
+void scgpt_layer_feed(const cpt_scgpt *m, int32_t layer, int32_t n, scgpt_work *w, float *tape)
+{
+#pragma omp parallel for schedule(dynamic) num_threads(w->n_threads) if (w->n_threads > 1)
+    for (int32_t first = 0; first < n; first += SCGPT_QUERIES)
+        feed_rows(m, layer, n, first, n - first < SCGPT_QUERIES ? n - first : SCGPT_QUERIES, w,
+                  tape);
 }
 
 void scgpt_layer_project(const cpt_scgpt *m, int32_t layer, int32_t n, scgpt_work *w)
 {
-    const scgpt_layer *l = &m->layers[layer];
-    const int32_t d = m->shape.width;
-    scgpt_multiply(n, d, 3 * d, w->x, l->qkv_weight, w->qkv, w->n_threads);
-    cpt_attention_kernels_get()->add_bias(n, 3 * d, l->qkv_bias, w->qkv);
+    const int64_t d = m->shape.width;
+    const cpt_epilogue bias = {.bias = m->layers[layer].qkv_bias};
+#pragma omp parallel for schedule(dynamic) num_threads(w->n_threads) if (w->n_threads > 1)
+    for (int32_t first = 0; first < n; first += SCGPT_QUERIES)
+        cpt_multiply(&w->layers[layer].qkv, n - first < SCGPT_QUERIES ? n - first : SCGPT_QUERIES,
+                     w->x + first * d, d, w->qkv + first * 3 * d, 3 * d, &bias);
 }
 
 void scgpt_layer_forward(const cpt_scgpt *m, int32_t layer, int32_t n, scgpt_work *w, float *tape)
 {
-    const int32_t d = m->shape.width;
-    if (w->rounded) {
-        scgpt_bf16_layer(m, layer, n, w);
-        return;
-    }
     scgpt_layer_project(m, layer, n, w);
     attend_all(m, n, w);
-    scgpt_multiply(n, d, d, w->context, m->layers[layer].out_weight, w->sum, w->n_threads);
     scgpt_layer_feed(m, layer, n, w, tape);
 }
 
@@ -297,8 +336,8 @@ static cpt_status embedder_init(embedder *b, const cpt_scgpt *m, int32_t capacit
     *b = (embedder){0};
     cpt_status status = scgpt_tokenizer_init(&b->tokenizer, m, NULL);
     if (!status) status = cpt_alloc(&b->sum, (size_t)m->shape.width, sizeof *b->sum, NULL);
-    if (!status) status = scgpt_work_init(&b->work, m, capacity, n_threads, NULL);
-    if (!status && m->bf16) status = scgpt_work_use_bf16(&b->work, m, NULL);
+    const cpt_precision precision = m->options.precision == CPT_SCGPT_BF16 ? CPT_GEMM_BF16 : CPT_GEMM_F32;
+    if (!status) status = scgpt_work_init(&b->work, m, precision, capacity, n_threads, NULL);
     return status;
 }
 

@@ -9,6 +9,7 @@
 
 #include "io/checkpoint.h"
 #include "math/attention.h"
+#include "math/gemm.h"
 #include "model/scgpt.h"
 
 enum {
@@ -37,7 +38,7 @@ typedef struct scgpt_shape {
     float pad_value; /* the value of <cls> */
 } scgpt_shape;
 
-typedef struct scgpt_bf16 scgpt_bf16;
+typedef struct scgpt_packs scgpt_packs;
 
 typedef struct cpt_scgpt {
     cpt_model base;
@@ -51,7 +52,7 @@ typedef struct cpt_scgpt {
     const float *value_out, *value_out_bias; /* [width][width], [width] */
     scgpt_layer *layers;
     float *value_table;      /* [SCGPT_VALUES][width] */
-    scgpt_bf16 *bf16;        /* packed weights, with precision bf16; else NULL */
+    scgpt_packs *packs;      /* of the layers' weights, made when first needed */
     cpt_checkpoint *file;    /* keeps the map open */
     float **owned;           /* [n_owned] converted tensors */
     size_t n_owned, owned_capacity;
@@ -116,11 +117,26 @@ uint64_t scgpt_identity(int32_t n, const int32_t *genes, const float *counts);
  * NULL = ties to the left. Uses t's scratch. */
 void scgpt_bin(scgpt_tokenizer *t, int32_t n, const float *values, const double *u, float *bins);
 
+/* ---- packed weights (scgpt_pack.c) ---- */
+
+typedef struct scgpt_packed_layer {
+    cpt_packed qkv, out, up, down;
+} scgpt_packed_layer;
+
+cpt_status scgpt_packs_new(scgpt_packs **out, cpt_err *e);
+void scgpt_packs_free(scgpt_packs *p); /* accepts NULL; also when weights have changed */
+/* [n_layers - 1] weights for products in the given precision, `back`: transposed ones. Borrowed
+ * from the model; any thread may ask. */
+cpt_status scgpt_packed(const cpt_scgpt *m, cpt_precision precision, bool back,
+                        const scgpt_packed_layer **out, cpt_err *e);
+
 /* ---- forward (scgpt_forward.c) ---- */
 
 typedef struct scgpt_work {
     int32_t capacity;  /* tokens */
     int32_t n_threads; /* inside the cell; the bytes do not depend on it */
+    cpt_precision precision;          /* of all layers but the last, which is f32 */
+    const scgpt_packed_layer *layers; /* [n_layers - 1] in that precision */
     float *x;          /* [capacity][width] */
     float *qkv;        /* [capacity][3 width] */
     float *context;    /* [capacity][width] */
@@ -128,13 +144,12 @@ typedef struct scgpt_work {
     float *hidden;     /* [capacity][hidden] */
     float *scores;     /* [n_threads][SCGPT_QUERIES][stride of capacity] */
     float *last;       /* what the last layer needs for its one row: see scgpt_last */
-    uint16_t *rounded; /* scratch of bfloat16 layers; NULL = compute in f32 */
+    char *heads;       /* [n_threads][head_bytes] */
+    size_t head_bytes; /* scgpt_head_bytes of capacity */
     void *block;
 } scgpt_work;
-cpt_status scgpt_work_init(scgpt_work *w, const cpt_scgpt *m, int32_t capacity, int n_threads,
-                           cpt_err *e);
-/* From now on w computes all layers but the last in bfloat16; m->bf16 must be there. */
-cpt_status scgpt_work_use_bf16(scgpt_work *w, const cpt_scgpt *m, cpt_err *e);
+cpt_status scgpt_work_init(scgpt_work *w, const cpt_scgpt *m, cpt_precision precision,
+                           int32_t capacity, int n_threads, cpt_err *e);
 void scgpt_work_free(scgpt_work *w);
 
 /* x [n][width] = token embeddings + value embeddings; scratch [n][2 width]. */
@@ -144,15 +159,24 @@ void scgpt_input(const cpt_scgpt *m, int32_t n, const int32_t *ids, const float 
 void scgpt_embed_values(const cpt_scgpt *m, int32_t n, const float *values, float *out,
                         float *scratch);
 
-/* Attention of rows [first, first + rows) of one head out of qkv [n][3 width], in two steps:
- * weights [rows][scgpt_score_stride(n)], maxima (may be NULL) and sums [rows] as the softmax leaves
- * them; then their rows of context [n][width]. */
-void scgpt_attention_weights(const cpt_scgpt *m, int32_t n, int32_t head, int32_t first,
-                             int32_t rows, const float *qkv, float *weights, float *maxima,
-                             float *sums);
-void scgpt_attention_context(const cpt_scgpt *m, int32_t n, int32_t head, int32_t first,
-                             int32_t rows, const float *qkv, const float *weights,
-                             const float *sums, float *context);
+/* One head of a cell, packed: keys and values out of qkv [n][3 width]. */
+typedef struct scgpt_head {
+    const cpt_scgpt *m;
+    int32_t n, number;
+    const float *qkv;
+    cpt_packed keys, values; /* scores = queries keys', context = weights values' */
+} scgpt_head;
+size_t scgpt_head_bytes(const cpt_scgpt *m, cpt_precision precision, int32_t n);
+/* `memory` of scgpt_head_bytes, 64-byte aligned, is borrowed. */
+void scgpt_head_pack(scgpt_head *h, const cpt_scgpt *m, cpt_precision precision, int32_t n,
+                     int32_t head, const float *qkv, void *memory);
+/* Attention of rows [first, first + rows), in two steps: weights [rows][scgpt_score_stride(n)],
+ * maxima (may be NULL) and sums [rows] as the softmax leaves them; then their rows of context
+ * [n][width]. */
+void scgpt_attention_weights(const scgpt_head *h, int32_t first, int32_t rows, float *weights,
+                             float *maxima, float *sums);
+void scgpt_attention_context(const scgpt_head *h, int32_t first, int32_t rows,
+                             const float *weights, const float *sums, float *context);
 static inline int64_t scgpt_score_stride(int32_t n)
 {
     return ((int64_t)n + 15) / 16 * 16;
@@ -165,7 +189,7 @@ static inline float scgpt_score_scale(const cpt_scgpt *m)
 /* One full layer over w->x in place. tape (NULL, or [2][n][width]) gets what the two normalisations
  * read. */
 void scgpt_layer_forward(const cpt_scgpt *m, int32_t layer, int32_t n, scgpt_work *w, float *tape);
-/* Its parts, for sessions: w->x -> w->qkv; and w->sum = context out_weight', no bias -> w->x. */
+/* Its parts, for sessions: w->x -> w->qkv; and w->context -> w->x. */
 void scgpt_layer_project(const cpt_scgpt *m, int32_t layer, int32_t n, scgpt_work *w);
 void scgpt_layer_feed(const cpt_scgpt *m, int32_t layer, int32_t n, scgpt_work *w, float *tape);
 
@@ -203,14 +227,6 @@ cpt_status scgpt_embed(const cpt_model *m, const cpt_counts *counts, int64_t fir
 cpt_status scgpt_profile(const cpt_model *m, const cpt_counts *counts, int64_t row,
                          cpt_profile *out, cpt_err *e);
 
-/* ---- forward in bfloat16 (scgpt_bf16.c) ---- */
-
-cpt_status scgpt_bf16_new(const cpt_scgpt *m, scgpt_bf16 **out, cpt_err *e);
-void scgpt_bf16_free(scgpt_bf16 *b);
-size_t scgpt_bf16_scratch(const cpt_scgpt *m, int32_t capacity, int n_threads); /* of w->rounded */
-/* scgpt_layer_forward with the weights of m->bf16. */
-void scgpt_bf16_layer(const cpt_scgpt *m, int32_t layer, int32_t n, scgpt_work *w);
-
 /* ---- backward (scgpt_backward.c) ---- */
 
 /* For each of n_w directions w [n_w][width]: d (w . f) / d value of each token, into out [n_w][n]
@@ -243,6 +259,8 @@ struct scgpt_screen {
     int32_t *swap_of;  /* [n_tokens] swap in which the token leaves, -1 = none */
     float *x;          /* [n_layers][n_ghosts][width]: the coming tokens as each layer reads them */
     scgpt_work work;   /* [n_ghosts] */
+    char *heads;       /* keys and values of the ghosts in one head, packed */
+    cpt_packed keys, values;
     float *weights;    /* [SCGPT_QUERIES][stride]: what rows give to coming tokens */
     float *coming;     /* [SCGPT_QUERIES][stride] */
     int64_t stride;
@@ -250,7 +268,8 @@ struct scgpt_screen {
     double *estimates; /* [n_w][n] */
     void *block;
 };
-/* Runs the coming tokens through the network of the cell whose tape it is; w is scratch. */
+/* Runs the coming tokens through the network of the cell whose tape it is; w is scratch and sets the
+ * precision. */
 cpt_status scgpt_screen_init(scgpt_screen *s, const cpt_scgpt *m, int32_t n_tokens,
                              const int32_t *ids, const float *values, const float *tape,
                              scgpt_work *w, int32_t n, const scgpt_swap *swaps, int32_t n_w,
@@ -258,16 +277,16 @@ cpt_status scgpt_screen_init(scgpt_screen *s, const cpt_scgpt *m, int32_t n_toke
 void scgpt_screen_free(scgpt_screen *s);
 /* out [n_w][n] in the order of the caller's swaps, once scgpt_backward has run. */
 void scgpt_screen_result(const scgpt_screen *s, int32_t n_w, float *out);
-/* What scgpt_backward calls: in the last layer; and in each other one, for each block of rows of
- * one head, for each direction. */
+/* What scgpt_backward calls: in the last layer for each direction; in each other one first project,
+ * then head for each head, weigh for each block of its rows, and block for each direction. */
 void scgpt_screen_last(scgpt_screen *s, int32_t direction, const scgpt_last *a, const float *x,
                        int64_t capacity, const float *mixed, const float *slopes);
 void scgpt_screen_project(scgpt_screen *s, int32_t layer);
-void scgpt_screen_weigh(scgpt_screen *s, int32_t head, int32_t rows, const float *queries,
-                        const float *maxima, const float *sums);
-void scgpt_screen_block(scgpt_screen *s, int32_t direction, int32_t head, int32_t first,
-                        int32_t rows, const float *context, const float *weights,
-                        const float *slopes);
+void scgpt_screen_head(scgpt_screen *s, int32_t head);
+void scgpt_screen_weigh(scgpt_screen *s, int32_t rows, const float *queries, const float *maxima,
+                        const float *sums);
+void scgpt_screen_block(scgpt_screen *s, int32_t direction, int32_t first, int32_t rows,
+                        const float *context, const float *weights, const float *slopes);
 
 /* ---- sessions (scgpt_session.c) ---- */
 cpt_status scgpt_session_open(const cpt_model *m, const cpt_profile *cell, cpt_session **out,

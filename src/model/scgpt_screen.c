@@ -29,7 +29,14 @@
 
 /* ---- memory ---- */
 
-static cpt_status allocate(scgpt_screen *s, int32_t n_w, cpt_err *e)
+/* Packed keys or values of all ghosts in one head. */
+static size_t head_bytes(const scgpt_screen *s, cpt_precision precision)
+{
+    return (cpt_packed_bytes(precision, s->n_ghosts, s->m->shape.width / s->m->shape.n_heads) + 63) /
+           64 * 64;
+}
+
+static cpt_status allocate(scgpt_screen *s, cpt_precision precision, int32_t n_w, cpt_err *e)
 {
     const size_t d = (size_t)s->m->shape.width, n = (size_t)s->n, ghosts = (size_t)s->n_ghosts;
     const size_t rows = (size_t)SCGPT_QUERIES, layers = (size_t)s->m->shape.n_layers;
@@ -40,7 +47,8 @@ static cpt_status allocate(scgpt_screen *s, int32_t n_w, cpt_err *e)
     CPT_TRY(cpt_alloc(&s->old, n, sizeof *s->old, e));
     CPT_TRY(cpt_alloc(&s->swap_of, (size_t)s->n_tokens, sizeof *s->swap_of, e));
     CPT_TRY(cpt_alloc(&s->estimates, (size_t)n_w * n, sizeof *s->estimates, e));
-    CPT_TRY(scgpt_work_init(&s->work, s->m, s->n_ghosts ? s->n_ghosts : 1, 1, e));
+    CPT_TRY(scgpt_work_init(&s->work, s->m, precision, s->n_ghosts ? s->n_ghosts : 1, 1, e));
+    CPT_TRY(cpt_alloc(&s->heads, 2, head_bytes(s, precision), e));
     CPT_TRY(cpt_alloc(&p, layers * ghosts * d + 2 * rows * (size_t)s->stride + 5 * n, sizeof *p,
                       e));
     s->block = p;
@@ -62,6 +70,7 @@ void scgpt_screen_free(scgpt_screen *s)
     free(s->old);
     free(s->swap_of);
     free(s->estimates);
+    free(s->heads);
     free(s->block);
     scgpt_work_free(&s->work);
     *s = (scgpt_screen){0};
@@ -69,15 +78,15 @@ void scgpt_screen_free(scgpt_screen *s)
 
 /* ---- ghosts ---- */
 
-/* Row blocks of one head: weights of the cell's tokens and of the ghost itself in column n. */
-static void ghost_block(scgpt_screen *s, const float *qkv, int32_t head, int32_t first,
-                        int32_t rows)
+/* A block of the ghosts' rows in one head of the cell: weights of its tokens, and of the ghost itself
+ * in column n. */
+static void ghost_block(scgpt_screen *s, const scgpt_head *h, int32_t first, int32_t rows)
 {
     const cpt_attention_kernels *k = cpt_attention_kernels_get();
     const int64_t d = s->m->shape.width, size = d / s->m->shape.n_heads, n = s->n_tokens;
-    const float *own = s->work.qkv + first * 3 * d + head * size, *keys = qkv + d + head * size;
-    float *out = s->work.context + first * d + head * size, sums[SCGPT_QUERIES];
-    cpt_gemm(false, true, rows, n, size, 1, own, 3 * d, keys, 3 * d, 0, s->weights, s->stride, 1);
+    const float *own = s->work.qkv + first * 3 * d + h->number * size;
+    float *out = s->work.context + first * d + h->number * size, sums[SCGPT_QUERIES];
+    cpt_multiply(&h->keys, rows, own, 3 * d, s->weights, s->stride, NULL);
     for (int64_t i = 0; i < rows; i++) {
         const float *q = own + i * 3 * d;
         float dot = 0;
@@ -86,7 +95,7 @@ static void ghost_block(scgpt_screen *s, const float *qkv, int32_t head, int32_t
         if (s->old[first + i]) s->weights[i * s->stride + s->old[first + i]] = -INFINITY;
     }
     k->softmax(rows, n + 1, s->stride, scgpt_score_scale(s->m), s->weights, NULL, sums);
-    cpt_gemm(false, false, rows, size, n, 1, s->weights, s->stride, keys + d, 3 * d, 0, out, d, 1);
+    cpt_multiply(&h->values, rows, s->weights, s->stride, out, d, NULL);
     for (int64_t i = 0; i < rows; i++) {
         const float *v = own + i * 3 * d + 2 * d, weight = s->weights[i * s->stride + n];
         for (int64_t j = 0; j < size; j++) out[i * d + j] += weight * v[j];
@@ -94,15 +103,17 @@ static void ghost_block(scgpt_screen *s, const float *qkv, int32_t head, int32_t
     k->divide(rows, size, d, sums, out);
 }
 
-/* The ghosts' rows in s->work.x through one layer; qkv is that of the cell. */
-static void ghost_layer(scgpt_screen *s, int32_t layer, const float *qkv)
+/* The ghosts' rows in s->work.x through one layer; w->qkv is that of the cell. */
+static void ghost_layer(scgpt_screen *s, int32_t layer, scgpt_work *w)
 {
-    const int32_t d = s->m->shape.width, g = s->n_ghosts;
+    const int32_t g = s->n_ghosts;
     scgpt_layer_project(s->m, layer, g, &s->work);
-    for (int32_t head = 0; head < s->m->shape.n_heads; head++)
+    for (int32_t head = 0; head < s->m->shape.n_heads; head++) {
+        scgpt_head h;
+        scgpt_head_pack(&h, s->m, w->precision, s->n_tokens, head, w->qkv, w->heads);
         for (int32_t first = 0; first < g; first += SCGPT_QUERIES)
-            ghost_block(s, qkv, head, first, g - first < SCGPT_QUERIES ? g - first : SCGPT_QUERIES);
-    scgpt_multiply(g, d, d, s->work.context, s->m->layers[layer].out_weight, s->work.sum, 1);
+            ghost_block(s, &h, first, g - first < SCGPT_QUERIES ? g - first : SCGPT_QUERIES);
+    }
     scgpt_layer_feed(s->m, layer, g, &s->work, NULL);
 }
 
@@ -121,7 +132,7 @@ static void run_ghosts(scgpt_screen *s, const int32_t *ids, const float *values,
     for (int32_t i = 0; i + 1 < n_layers; i++) {
         scgpt_layer_input(s->m, i, s->n_tokens, ids, values, tape, w);
         scgpt_layer_project(s->m, i, s->n_tokens, w);
-        ghost_layer(s, i, w->qkv);
+        ghost_layer(s, i, w);
         memcpy(ghosts_at(s, i + 1), s->work.x, bytes);
     }
 }
@@ -150,7 +161,7 @@ cpt_status scgpt_screen_init(scgpt_screen *s, const cpt_scgpt *m, int32_t n_toke
 {
     *s = (scgpt_screen){.m = m, .n = n, .n_tokens = n_tokens};
     for (int32_t i = 0; i < n; i++) s->n_ghosts += swaps[i].value != 0;
-    cpt_status status = allocate(s, n_w, e);
+    cpt_status status = allocate(s, w->precision, n_w, e);
     if (status) {
         scgpt_screen_free(s);
         return status;
@@ -199,26 +210,32 @@ void scgpt_screen_project(scgpt_screen *s, int32_t layer)
     scgpt_layer_project(s->m, layer, s->n_ghosts, &s->work);
 }
 
-void scgpt_screen_weigh(scgpt_screen *s, int32_t head, int32_t rows, const float *queries,
-                        const float *maxima, const float *sums)
+void scgpt_screen_head(scgpt_screen *s, int32_t head)
 {
     const int64_t d = s->m->shape.width, size = d / s->m->shape.n_heads, g = s->n_ghosts;
+    const cpt_precision precision = s->work.precision;
+    const float *keys = s->work.qkv + d + head * size;
     if (!g) return;
-    cpt_gemm(false, true, rows, g, size, 1, queries, 3 * d, s->work.qkv + d + head * size, 3 * d, 0,
-             s->weights, s->stride, 1);
-    cpt_attention_kernels_get()->weigh(rows, g, s->stride, scgpt_score_scale(s->m), maxima, sums,
-                                       s->weights);
+    cpt_pack(precision, g, size, keys, 3 * d, 1, s->heads, &s->keys);
+    cpt_pack(precision, g, size, keys + d, 3 * d, 1, s->heads + head_bytes(s, precision),
+             &s->values);
 }
 
-void scgpt_screen_block(scgpt_screen *s, int32_t direction, int32_t head, int32_t first,
-                        int32_t rows, const float *context, const float *weights,
-                        const float *slopes)
+void scgpt_screen_weigh(scgpt_screen *s, int32_t rows, const float *queries, const float *maxima,
+                        const float *sums)
 {
-    const int64_t d = s->m->shape.width, size = d / s->m->shape.n_heads, g = s->n_ghosts;
+    if (!s->n_ghosts) return;
+    cpt_multiply(&s->keys, rows, queries, 3 * s->m->shape.width, s->weights, s->stride, NULL);
+    cpt_attention_kernels_get()->weigh(rows, s->n_ghosts, s->stride, scgpt_score_scale(s->m),
+                                       maxima, sums, s->weights);
+}
+
+void scgpt_screen_block(scgpt_screen *s, int32_t direction, int32_t first, int32_t rows,
+                        const float *context, const float *weights, const float *slopes)
+{
     const int64_t stride = scgpt_score_stride(s->n_tokens);
-    if (g)
-        cpt_gemm(false, true, rows, g, size, 1, context, d, s->work.qkv + 2 * d + head * size,
-                 3 * d, 0, s->coming, s->stride, 1);
+    if (s->n_ghosts)
+        cpt_multiply(&s->values, rows, context, s->m->shape.width, s->coming, s->stride, NULL);
     for (int32_t i = 0; i < rows; i++)
         add_row(s, first + i, weights + i * stride, slopes + i * stride,
                 s->weights + i * s->stride, s->coming + i * s->stride);

@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/cpu.h"
 #include "base/memory.h"
 #include "math/blas.h"
 
@@ -129,7 +130,7 @@ static cpt_status allocate(scgpt_session *s, const cpt_scgpt *m, int32_t capacit
     CPT_TRY(cpt_alloc(&s->position, genes, sizeof *s->position, e));
     CPT_TRY(cpt_alloc(&s->marked, genes, sizeof *s->marked, e));
     CPT_TRY(cpt_alloc(&s->embedding, (size_t)m->base.dim, sizeof *s->embedding, e));
-    CPT_TRY(scgpt_work_init(&s->work, m, capacity, 1, e));
+    CPT_TRY(scgpt_work_init(&s->work, m, CPT_GEMM_F32, capacity, 1, e));
 done:
     return status;
 }
@@ -243,15 +244,17 @@ static cpt_status share_first_layer(scgpt_session *s, cpt_err *e)
     memcpy(f->x, s->work.x, sizeof *p * n * d);
     scgpt_layer_project(m, 0, s->n, &s->work);
     memcpy(f->qkv, s->work.qkv, sizeof *p * n * 3 * d);
-    for (int32_t h = 0; h < m->shape.n_heads; h++)
+    for (int32_t h = 0; h < m->shape.n_heads; h++) {
+        scgpt_head head;
+        scgpt_head_pack(&head, m, s->work.precision, s->n, h, f->qkv, s->work.heads);
         for (int32_t from = 0; from < s->n; from += SCGPT_QUERIES) {
             const int32_t rows = s->n - from < SCGPT_QUERIES ? s->n - from : SCGPT_QUERIES;
             float *sums = f->sums + (size_t)h * n + from;
-            scgpt_attention_weights(m, s->n, h, from, rows, f->qkv, s->work.scores,
+            scgpt_attention_weights(&head, from, rows, s->work.scores,
                                     f->maxima + (size_t)h * n + from, sums);
-            scgpt_attention_context(m, s->n, h, from, rows, f->qkv, s->work.scores, sums,
-                                    f->context);
+            scgpt_attention_context(&head, from, rows, s->work.scores, sums, f->context);
         }
+    }
     return CPT_OK;
 }
 
@@ -346,14 +349,13 @@ static void share_single(scgpt_session *s, change c, int32_t id, float value, fl
     scgpt_last last = scgpt_last_at(m, w->capacity, w->last);
     if (c.comes) {
         float *x = s->first.x + n * d;
-        scgpt_work one = {.n_threads = 1, .x = x, .qkv = s->first.qkv + n * 3 * d};
+        scgpt_work one = {
+            .n_threads = 1, .layers = w->layers, .x = x, .qkv = s->first.qkv + n * 3 * d};
         scgpt_input(m, 1, &id, &value, x, w->qkv);
         scgpt_layer_project(m, 0, 1, &one);
     }
     for (int32_t h = 0; h < m->shape.n_heads; h++) change_head(s, c, h, w->context);
     change_input(s, c);
-    scgpt_multiply(size, m->shape.width, m->shape.width, w->context, m->layers[0].out_weight,
-                   w->sum, 1);
     scgpt_layer_feed(m, 0, size, w, NULL);
     for (int32_t i = 1; i + 1 < m->shape.n_layers; i++) scgpt_layer_forward(m, i, size, w, NULL);
     scgpt_last_forward(m, size, w->x, w->capacity, &last);
@@ -370,7 +372,7 @@ static cpt_status make_room(scgpt_session *s, int32_t n, cpt_err *e)
     if (n <= s->capacity) return CPT_OK;
     CPT_TRY(cpt_alloc(&ids, (size_t)n, sizeof *ids, e));
     CPT_TRY(cpt_alloc(&values, (size_t)n, sizeof *values, e));
-    CPT_TRY(scgpt_work_init(&work, model_of(s), n, 1, e));
+    CPT_TRY(scgpt_work_init(&work, model_of(s), CPT_GEMM_F32, n, 1, e));
     free(s->copy_ids);
     free(s->copy_values);
     scgpt_work_free(&s->work);
@@ -556,7 +558,9 @@ cpt_status scgpt_session_screen(cpt_session *base, int32_t n_w, const float *w, 
 {
     scgpt_session *s = session_of(base);
     const cpt_scgpt *m = model_of(s);
+    const cpt_precision precision = cpt_cpu_level() >= CPT_CPU_AMX ? CPT_GEMM_SPLIT : CPT_GEMM_F32;
     scgpt_screen screen = {0};
+    scgpt_work work = {0};
     scgpt_swap *swaps = NULL;
     cpt_status status = CPT_OK;
     if (in_counts(s))
@@ -567,14 +571,16 @@ cpt_status scgpt_session_screen(cpt_session *base, int32_t n_w, const float *w, 
         CPT_TRY(check_value(m, changes[i].gene, changes[i].value, e));
     CPT_TRY(cpt_alloc(&swaps, (size_t)n, sizeof *swaps, e));
     list_swaps(s, n, changes, swaps);
-    CPT_TRY(scgpt_screen_init(&screen, m, s->n, s->ids, s->values, s->tape, &s->work, n, swaps,
-                              n_w, e));
-    CPT_TRY(scgpt_backward(m, s->n, s->ids, s->values, &s->work, s->tape, false, n_w, w, &screen,
+    CPT_TRY(scgpt_work_init(&work, m, precision, s->n, 1, e));
+    CPT_TRY(scgpt_screen_init(&screen, m, s->n, s->ids, s->values, s->tape, &work, n, swaps, n_w,
+                              e));
+    CPT_TRY(scgpt_backward(m, s->n, s->ids, s->values, &work, s->tape, false, n_w, w, &screen,
                            NULL, e));
     scgpt_screen_result(&screen, n_w, out);
     clear_same(s, n_w, n, changes, out);
 done:
     scgpt_screen_free(&screen);
+    scgpt_work_free(&work);
     free(swaps);
     return status;
 }

@@ -70,7 +70,7 @@ static const cpt_option_info table[] = {
     {"overflow", "model", CPT_OPTION_CHOICE, "random", "random|top|first|torch", NONE,
      "scGPT: which genes a cell with more of them keeps (top: highest counts; torch repeats scGPT's)"},
     {"precision", "model", CPT_OPTION_CHOICE, "f32", "f32|bf16", NONE,
-     "scGPT: products of embeddings; bf16 for processors with AVX512-BF16. Attribution is always f32"},
+     "scGPT: products of embeddings; bf16 for processors with AMX or AVX512-BF16. Attribution is f32"},
     /* dictionary */
     {"dictionary", "dictionary", CPT_OPTION_TEXT, "topk", "NAME", NONE,
      "topk, batchtopk, matryoshka, pca, ica, nmf, neurons, random, or the folder of a trained "
