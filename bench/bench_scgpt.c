@@ -1,44 +1,27 @@
 /* Times of scGPT at the size of the published whole-human checkpoint: 163 tensors, 51,330,049
- * numbers, generated here and written in the published container. Prints a table to stdout.
+ * numbers, generated here and written in the published container. Lines of bench.h to stdout.
  *
  *     build/bench/bench_scgpt [threads] [tokens] [FOLDER]
+ *     build/bench/bench_scgpt --make FOLDER
  *
  * What the folder lacks is made (205 MB, default /dev/shm/conceptome-bench-scgpt): a folder with the
  * published vocab.json and args.json gets weights of their size. It can be given to the peer:
- * bench/peers/scgpt_peer.py FOLDER. The floor is the time of the
- * multiply-adds that the full network has, at the rate of one large f32 product on the same
- * threads. Everything is given twice, as time on the clock and as processor time; on a busy machine
- * only the second means anything, and that with one thread (waiting threads spin). */
+ * bench/peers/scgpt_peer.py FOLDER. The work of a forward pass is that of the full network, all rows
+ * of all layers. Sessions run on one thread. */
 #include <jansson.h>
 #include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+
+#include "bench.h"
 
 #include "base/cpu.h"
 #include "base/memory.h"
 #include "base/random.h"
-#include "math/blas.h"
-#include "math/gemm.h"
 #include "model/scgpt_network.h"
 
 enum { WIDTH = 512, LAYERS = 12, HEADS = 8, VOCABULARY = 60697, GENES = 60694 };
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-/* Processor time of the whole process: what is left of a measurement on a busy machine. */
-static double cpu(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static void need(cpt_status status, const cpt_err *e)
 {
@@ -174,63 +157,6 @@ static double resident_mb(void)
     return (double)(resident - shared) * 4096e-6; /* what is not mapped from a file */
 }
 
-enum { N = 1536 };
-
-/* Seconds of the fastest of a few runs of what `run` does. */
-static double fastest(void (*run)(void *), void *what)
-{
-    double best = INFINITY;
-    for (int i = 0; i < 7; i++) {
-        const double from = now();
-        run(what);
-        best = fmin(best, now() - from);
-    }
-    return best;
-}
-
-typedef struct large {
-    int threads;
-    const float *a, *b;
-    float *c;
-    cpt_packed packed;
-} large;
-
-static void blas_product(void *what)
-{
-    large *l = what;
-    cpt_gemm(false, true, N, N, N, 1, l->a, N, l->b, N, 0, l->c, N, l->threads);
-}
-
-static void packed_product(void *what)
-{
-    large *l = what;
-#pragma omp parallel for num_threads(l->threads)
-    for (int i = 0; i < N; i += CPT_GEMM_ROWS)
-        cpt_multiply(&l->packed, CPT_GEMM_ROWS, l->a + i * N, N, l->c + i * N, N, NULL);
-}
-
-/* Rates of one large product, GFLOP/s: of the BLAS in f32, and of packed weights in three
- * precisions. */
-static void product_rates(int threads, double out[4])
-{
-    cpt_err err;
-    float *a;
-    large l = {.threads = threads};
-    const double work = 2e-9 * N * N * N;
-    need(cpt_alloc(&a, 3 * N * N, sizeof *a, &err), &err);
-    for (int i = 0; i < 2 * N * N; i++) a[i] = (float)(i % 7) - 3;
-    l.a = a;
-    l.b = a + N * N;
-    l.c = a + 2 * N * N;
-    out[0] = work / fastest(blas_product, &l);
-    for (int p = CPT_GEMM_F32; p <= CPT_GEMM_BF16; p++) {
-        need(cpt_packed_new((cpt_precision)p, N, N, l.b, N, 1, &l.packed, &err), &err);
-        out[1 + p] = work / fastest(packed_product, &l);
-        cpt_packed_free(&l.packed);
-    }
-    free(a);
-}
-
 static double layer_gflop(double s)
 {
     return 1e-9 * (2 * s * WIDTH * (4 * WIDTH + 2 * WIDTH) + 4 * s * s * WIDTH);
@@ -251,45 +177,31 @@ static cpt_csr make_cell(int32_t tokens)
     return (cpt_csr){1, GENES, indptr, indices, values};
 }
 
-static double median(double *x, int n)
-{
-    for (int i = 1; i < n; i++)
-        for (int j = i; j > 0 && x[j] < x[j - 1]; j--) {
-            double kept = x[j];
-            x[j] = x[j - 1];
-            x[j - 1] = kept;
-        }
-    return x[n / 2];
-}
-
 /* Also into out [WIDTH]. */
-static void time_forward(cpt_model *m, const cpt_counts *counts, int threads, const double *rates,
-                         int32_t tokens, cpt_scgpt_precision precision, float *out)
+static void time_forward(cpt_model *m, const cpt_counts *counts, int threads, int32_t tokens,
+                         cpt_scgpt_precision precision, float *out)
 {
     enum { RUNS = 7 };
+    const bool half = precision == CPT_SCGPT_BF16;
+    const char *what = half ? "forward bf16" : "forward f32";
     cpt_err err;
     cpt_context ctx;
     cpt_scgpt_options options;
-    double times[RUNS], work[RUNS];
+    double times[RUNS];
     cpt_context_init(&ctx);
     ctx.n_threads = threads;
     cpt_scgpt_options_init(&options);
     options.max_tokens = tokens;
     options.precision = precision;
     need(cpt_scgpt_set_options(m, &options, &err), &err);
+    need(m->ops->embed(m, counts, 0, 1, out, &ctx, &err), &err);
     for (int i = 0; i < RUNS; i++) {
-        double from = now(), from_cpu = cpu();
+        const double from = bench_now();
         need(m->ops->embed(m, counts, 0, 1, out, &ctx, &err), &err);
-        times[i] = now() - from;
-        work[i] = cpu() - from_cpu;
+        times[i] = bench_now() - from;
     }
-    const bool half = precision == CPT_SCGPT_BF16;
-    const double work_all = LAYERS * layer_gflop(tokens), clock = median(times, RUNS);
-    const double of_blas = work_all / rates[0], of_packed = work_all / rates[half ? 3 : 1];
-    printf("forward %s, %d tokens, %d threads: clock %.1f ms, CPU %.1f ms per thread; floor of the "
-           "full network by OpenBLAS %.1f ms: %.2f x; by packed products %.1f ms: %.2f x\n",
-           half ? "bf16" : "f32", tokens, threads, 1e3 * clock, 1e3 * median(work, RUNS) / threads,
-           1e3 * of_blas, clock / of_blas, 1e3 * of_packed, clock / of_packed);
+    bench_work("scgpt", what, LAYERS * layer_gflop(tokens), "GFLOP", half ? "bf16" : "f32");
+    bench_line("scgpt", what, 1e3 * bench_median(times, RUNS), "ms");
     printf("embedding starts %.6f %.6f %.6f %.6f\n", (double)out[0], (double)out[1], (double)out[2],
            (double)out[3]);
 }
@@ -305,85 +217,124 @@ static void compare(const float *exact, const float *rounded)
            sqrt(squares));
 }
 
-/* One session, one thread; clock. */
-static void time_session(const cpt_model *m, const cpt_counts *counts)
-{
-    enum { SINGLES = 6, SCREENED = 1000 };
-    cpt_err err;
-    cpt_profile p;
+typedef struct session_bench {
+    const cpt_model *m;
     cpt_session *s;
-    cpt_change changes[SCREENED];
-    float *w, *slopes, *estimates, out[SINGLES * WIDTH];
-    need(cpt_alloc(&w, 8 * WIDTH, sizeof *w, &err), &err);
-    need(cpt_alloc(&slopes, (size_t)m->n_genes, sizeof *slopes, &err), &err);
-    need(cpt_alloc(&estimates, 8 * SCREENED, sizeof *estimates, &err), &err);
-    for (int i = 0; i < 8; i++) w[i * WIDTH + i] = 1;
-    need(m->ops->profile(m, counts, 0, &p, &err), &err);
-    double from = now();
-    need(m->ops->session_open(m, &p, &s, &err), &err);
-    const double open_time = now() - from;
-    const int n = p.n < SCREENED ? p.n : SCREENED;
-    for (int i = 0; i < n; i++) changes[i] = (cpt_change){p.genes[i] + i % 2, i % 4 ? 7 : 0};
-    need(m->ops->session_singles(s, 1, changes, out, &err), &err);
-    from = now();
-    need(m->ops->session_singles(s, SINGLES, changes, out, &err), &err);
-    const double single = (now() - from) / SINGLES;
-    from = now();
-    for (int i = 0; i < 3; i++) need(m->ops->session_joint(s, 1, changes, out, &err), &err);
-    const double joint = (now() - from) / 3;
-    need(m->ops->session_gradient(s, 1, w, slopes, &err), &err);
-    from = now();
-    need(m->ops->session_gradient(s, 1, w, slopes, &err), &err);
-    const double gradient = now() - from;
-    printf("session, 1 thread: open %.0f ms, exact single %.0f ms, whole forward %.0f ms = %.2f "
-           "singles; gradient %.0f ms = %.2f forwards\n",
-           1e3 * open_time, 1e3 * single, 1e3 * joint, joint / single, 1e3 * gradient,
-           gradient / joint);
-    for (int n_w = 1; n_w <= 8; n_w += 7) {
-        need(m->ops->session_screen(s, n_w, w, n, changes, estimates, &err), &err);
-        from = now();
-        need(m->ops->session_screen(s, n_w, w, n, changes, estimates, &err), &err);
-        const double screen = now() - from;
-        printf("screen of %d changes, %d directions: %.0f ms = %.2f forwards\n", n, n_w,
-               1e3 * screen, screen / joint);
-    }
-    printf("memory %.0f MB beside the map\n", resident_mb());
-    m->ops->session_free(s);
-    cpt_profile_free(&p);
-    free(w);
-    free(slopes);
-    free(estimates);
+    int32_t n; /* changes */
+    cpt_change *changes;
+    float *w, *out; /* [8][WIDTH]; [8][genes] */
+} session_bench;
+
+static void one_single(session_bench *b, int i)
+{
+    cpt_err err;
+    need(b->m->ops->session_singles(b->s, 1, &b->changes[i], b->out, &err), &err);
 }
 
-int main(int argc, char **argv)
+static void one_forward(session_bench *b, int i)
 {
-    const int threads = argc > 1 ? atoi(argv[1]) : omp_get_max_threads();
-    const int32_t tokens = argc > 2 ? atoi(argv[2]) : 1200;
-    const char *folder = argc > 3 ? argv[3] : "/dev/shm/conceptome-bench-scgpt";
+    cpt_err err;
+    need(b->m->ops->session_joint(b->s, 1, &b->changes[i], b->out, &err), &err);
+}
+
+static void one_gradient(session_bench *b, int i)
+{
+    cpt_err err;
+    need(b->m->ops->session_gradient(b->s, 1, b->w, b->out, &err), &err);
+}
+
+static void one_screen(session_bench *b, int i)
+{
+    cpt_err err;
+    need(b->m->ops->session_screen(b->s, 1, b->w, b->n, b->changes, b->out, &err), &err);
+}
+
+static void eight_screens(session_bench *b, int i)
+{
+    cpt_err err;
+    need(b->m->ops->session_screen(b->s, 8, b->w, b->n, b->changes, b->out, &err), &err);
+}
+
+static double time_of(session_bench *b, void (*run)(session_bench *, int))
+{
+    enum { RUNS = 3 };
+    double times[RUNS];
+    run(b, 0);
+    for (int i = 0; i < RUNS; i++) {
+        const double from = bench_now();
+        run(b, i + 1);
+        times[i] = bench_now() - from;
+    }
+    return 1e3 * bench_median(times, RUNS);
+}
+
+/* One session, one thread. Changes: values, tokens that go, tokens that come. */
+static void time_session(const cpt_model *m, const cpt_counts *counts)
+{
+    cpt_err err;
+    cpt_profile p;
+    session_bench b = {.m = m};
+    need(m->ops->profile(m, counts, 0, &p, &err), &err);
+    need(cpt_alloc(&b.changes, (size_t)p.n, sizeof *b.changes, &err), &err);
+    need(cpt_alloc(&b.w, 8 * WIDTH, sizeof *b.w, &err), &err);
+    need(cpt_alloc(&b.out, 8 * (size_t)m->n_genes, sizeof *b.out, &err), &err);
+    for (int i = 0; i < 8; i++) b.w[i * WIDTH + i] = 1;
+    b.n = p.n < 1000 ? p.n : 1000;
+    for (int i = 0; i < b.n; i++)
+        b.changes[i] = (cpt_change){p.genes[i] + i % 2, i % 4 ? 7 : 0};
+    need(m->ops->session_open(m, &p, &b.s, &err), &err);
+    const double forward = time_of(&b, one_forward), single = time_of(&b, one_single),
+                 gradient = time_of(&b, one_gradient), screen = time_of(&b, one_screen),
+                 screens = time_of(&b, eight_screens);
+    bench_line("scgpt", "forward f32, 1 thread", forward, "ms");
+    bench_line("scgpt", "exact single, 1 thread", single, "ms");
+    bench_line("scgpt", "naive / exact attribution", forward / single, "x");
+    bench_line("scgpt", "backward / forward", gradient / forward, "x");
+    printf("screen of %d changes, 1 direction: %.0f ms = %.2f forwards; 8 directions: %.0f ms = %.2f "
+           "forwards\n",
+           b.n, screen, screen / forward, screens, screens / forward);
+    printf("memory %.0f MB beside the map\n", resident_mb());
+    m->ops->session_free(b.s);
+    cpt_profile_free(&p);
+    free(b.changes), free(b.w), free(b.out);
+}
+
+/* What the folder lacks. */
+static void make_folder(const char *folder)
+{
     char path[1200];
     cpt_err err;
-    cpt_model *m;
-    cpt_counts counts;
     need(cpt_make_folder(folder, &err), &err);
     snprintf(path, sizeof path, "%s/best_model.pt", folder);
     if (!cpt_path_exists(path)) write_checkpoint(folder);
     snprintf(path, sizeof path, "%s/vocab.json", folder);
     if (!cpt_path_exists(path)) write_settings(folder);
-    const double before = resident_mb(), from = now(), from_cpu = cpu();
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 2 && strcmp(argv[1], "--make") == 0) {
+        make_folder(argv[2]);
+        return 0;
+    }
+    const int threads = argc > 1 ? atoi(argv[1]) : omp_get_max_threads();
+    const int32_t tokens = argc > 2 ? atoi(argv[2]) : 1200;
+    const char *folder = argc > 3 ? argv[3] : "/dev/shm/conceptome-bench-scgpt";
+    cpt_err err;
+    cpt_model *m;
+    cpt_counts counts;
+    float exact[WIDTH], rounded[WIDTH];
+    make_folder(folder);
+    const double before = resident_mb(), from = bench_now();
     need(cpt_model_open(folder, &m, NULL, &err), &err);
-    printf("open: clock %.2f s, CPU %.2f s, %.1f MB beside the map\n", now() - from,
-           cpu() - from_cpu, resident_mb() - before);
-    double rates[4];
-    product_rates(threads, rates);
-    printf("one product of 1,536^3 on %d threads, GFLOP/s: OpenBLAS (%s) %.0f; packed (%s) f32 %.0f, "
-           "split %.0f, bf16 %.0f\n",
-           threads, cpt_blas_core_name(), rates[0], cpt_cpu_level_name(cpt_cpu_level()), rates[1],
-           rates[2], rates[3]);
+    bench_line("scgpt", "open 205 MB", 1e3 * (bench_now() - from), "ms");
+    printf("%.1f MB beside the map; %s\n", resident_mb() - before,
+           cpt_cpu_level_name(cpt_cpu_level()));
     cpt_csr csr = make_cell(tokens);
     need(cpt_counts_init(&counts, &csr, NULL, m->n_genes, &err), &err);
-    float exact[WIDTH], rounded[WIDTH];
-    time_forward(m, &counts, threads, rates, tokens, CPT_SCGPT_F32, exact);
-    time_forward(m, &counts, threads, rates, tokens, CPT_SCGPT_BF16, rounded);
+    time_forward(m, &counts, threads, tokens, CPT_SCGPT_F32, exact);
+    printf("memory %.0f MB beside the map\n", resident_mb());
+    time_forward(m, &counts, threads, tokens, CPT_SCGPT_BF16, rounded);
     compare(exact, rounded);
     time_session(m, &counts);
     cpt_model_free(m);
