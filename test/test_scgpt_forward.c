@@ -4,6 +4,7 @@
 #include "scgpt_golden.h"
 
 #include "base/cpu.h"
+#include "base/memory.h"
 #include "base/random.h"
 
 static void test_golden_embeddings(void **state)
@@ -286,6 +287,69 @@ static void test_kernels(void **state)
     }
 }
 
+/* Weights that are made block by block with a bound are those of the softmax, up to a factor. */
+static void test_softmax_blocks(void **state)
+{
+    enum { KEYS = 32 + 32 + 13, STRIDE = 80, TALL = 5 };
+    float scores[TALL * STRIDE], out[TALL * STRIDE], bounds[TALL], sums[TALL];
+    cpt_stream s;
+    cpt_stream_init(&s, 10, CPT_RANDOM_TEST, 0);
+    for (int i = 0; i < TALL * STRIDE; i++) scores[i] = (float)(3 * cpt_stream_normal(&s));
+    for (int level = 0; level <= cpt_cpu_best(); level++) {
+        const cpt_attention_kernels *k = cpt_attention_kernels_at(level);
+        float lanes[TALL * 16] = {0};
+        for (int r = 0; r < TALL; r++) bounds[r] = (float)(20 + r);
+        for (int first = 0; first < KEYS; first += 32)
+            k->softmax_block(TALL, KEYS - first < 32 ? KEYS - first : 32, STRIDE, 0.6f, bounds,
+                             scores + first, STRIDE, out + first, lanes);
+        k->lane_sums(TALL, lanes, sums);
+        for (int r = 0; r < TALL; r++) {
+            double total = 0;
+            for (int j = 0; j < KEYS; j++) {
+                const double want = exp(0.6 * (double)scores[r * STRIDE + j] - 20 - r);
+                assert_true(fabs((double)out[r * STRIDE + j] - want) <= 2e-6 * want);
+                total += want;
+            }
+            assert_true(fabs((double)sums[r] - total) <= 2e-6 * total);
+        }
+        k->lengths(TALL, KEYS, STRIDE, scores, sums);
+        for (int r = 0; r < TALL; r++) {
+            double squares = 0;
+            for (int j = 0; j < KEYS; j++) squares += pow((double)scores[r * STRIDE + j], 2);
+            assert_near(sums[r], sqrt(squares), 1e-4);
+        }
+    }
+}
+
+/* Rows whose scores lie far below the bound are done again with their maximum. */
+static void test_weights_once(void **state)
+{
+    enum { TOKENS = 150, WIDTH_ = 32 };
+    cpt_scgpt m = {.shape = {.width = WIDTH_, .n_heads = 1, .n_layers = 1}};
+    static float qkv[TOKENS * 3 * WIDTH_], one[128 * 160], two[128 * 160];
+    float sums[128], want[128];
+    cpt_err err;
+    cpt_stream s;
+    char *memory;
+    cpt_stream_init(&s, 11, CPT_RANDOM_TEST, 0);
+    for (int i = 0; i < TOKENS * 3 * WIDTH_; i++) qkv[i] = (float)cpt_stream_normal(&s);
+    for (int j = 0; j < WIDTH_; j++) {
+        qkv[3 * WIDTH_ + j] *= 100;          /* a query for which every bound is too high */
+        qkv[7 * 3 * WIDTH_ + WIDTH_ + j] *= 5; /* a long key */
+    }
+    scgpt_head h;
+    assert_ok(cpt_alloc(&memory, scgpt_head_bytes(&m, CPT_GEMM_F32, TOKENS), 1, &err));
+    scgpt_head_pack(&h, &m, CPT_GEMM_F32, TOKENS, 0, qkv, memory);
+    scgpt_attention_weights_once(&h, 0, 128, one, sums);
+    scgpt_attention_weights(&h, 0, 128, two, NULL, want);
+    for (int r = 0; r < 128; r++) {
+        assert_true(sums[r] > 0);
+        for (int j = 0; j < TOKENS; j++)
+            assert_near(one[r * 160 + j] / sums[r], two[r * 160 + j] / want[r], 2e-6);
+    }
+    free(memory);
+}
+
 /* weigh continues a softmax with keys that it did not have; swap is the change of the context. */
 static void test_swap_kernels(void **state)
 {
@@ -364,6 +428,8 @@ int main(void)
         cmocka_unit_test(test_golden_gradients),
         cmocka_unit_test(test_kernels),
         cmocka_unit_test(test_swap_kernels),
+        cmocka_unit_test(test_softmax_blocks),
+        cmocka_unit_test(test_weights_once),
         cmocka_unit_test(test_softmax_edges),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -28,6 +28,17 @@ typedef struct cpt_attention_kernels {
      * maxima [n] get scale * maximum (may be NULL), sums [n] what the row sums to: at least 1 */
     void (*softmax)(int64_t n, int64_t width, int64_t stride, float scale, float *scores,
                     float *maxima, float *sums);
+    /* The same for a block of columns while it is in the first-level cache, with bounds [n] that no
+     * scale * score of the row exceeds instead of the maxima: block [n][width], row stride
+     * block_stride, width a multiple of 16 but for the last block; exp(scale * score - bound) goes
+     * to out, row stride `stride`, and is added to lanes [n][16]. lane_sums: what the lanes of each
+     * row sum to. */
+    void (*softmax_block)(int64_t n, int64_t width, int64_t block_stride, float scale,
+                          const float *bounds, const float *block, int64_t stride, float *out,
+                          float *lanes);
+    void (*lane_sums)(int64_t n, const float *lanes, float *sums);
+    /* lengths [n] of rows [n][width], row stride `stride`, as the compiler adds up */
+    void (*lengths)(int64_t n, int64_t width, int64_t stride, const float *rows, float *lengths);
     /* rows [n][width], row stride `stride`, divided by divisors [n] */
     void (*divide)(int64_t n, int64_t width, int64_t stride, const float *divisors, float *rows);
     /* Gradient of softmax: p are the normalised weights, grad [n][width] that of them;

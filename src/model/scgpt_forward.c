@@ -150,6 +150,13 @@ void scgpt_head_pack(scgpt_head *h, const cpt_scgpt *m, cpt_precision precision,
     *h = (scgpt_head){.m = m, .n = n, .number = head, .qkv = qkv};
     cpt_pack(precision, n, size, qkv + d + head * size, 3 * d, 1, memory, &h->keys);
     cpt_pack(precision, size, n, qkv + 2 * d + head * size, 1, 3 * d, values, &h->values);
+    for (int64_t first = 0; first < n; first += SCGPT_QUERIES) {
+        const int64_t rows = n - first < SCGPT_QUERIES ? n - first : SCGPT_QUERIES;
+        float lengths[SCGPT_QUERIES];
+        cpt_attention_kernels_get()->lengths(rows, size, 3 * d,
+                                             qkv + d + head * size + first * 3 * d, lengths);
+        for (int64_t i = 0; i < rows; i++) h->longest = fmaxf(h->longest, lengths[i]);
+    }
 }
 
 void scgpt_attention_weights(const scgpt_head *h, int32_t first, int32_t rows, float *weights,
@@ -161,6 +168,43 @@ void scgpt_attention_weights(const scgpt_head *h, int32_t first, int32_t rows, f
                  NULL);
     cpt_attention_kernels_get()->softmax(rows, h->n, stride, scgpt_score_scale(h->m), weights,
                                          maxima, sums);
+}
+
+/* Where blocks of scores go as they are made. */
+typedef struct weight_sink {
+    float scale, *weights;
+    int64_t stride;
+    float bounds[SCGPT_QUERIES], lanes[SCGPT_QUERIES * 16];
+} weight_sink;
+
+static void take_scores(void *user, int64_t first_row, int64_t rows, int64_t first_out, int64_t outs,
+                        const float *block)
+{
+    weight_sink *s = user;
+    cpt_attention_kernels_get()->softmax_block(
+        rows, outs, CPT_GEMM_PANEL, s->scale, s->bounds + first_row, block, s->stride,
+        s->weights + first_row * s->stride + first_out, s->lanes + first_row * 16);
+}
+
+/* Weights need no maximum, only something that keeps exp in its range: no score exceeds the product
+ * of the lengths of query and longest key (Cauchy and Schwarz), in rounded numbers but for their
+ * rounding. A row whose weights are all but nothing on that scale is done again with its maximum. */
+void scgpt_attention_weights_once(const scgpt_head *h, int32_t first, int32_t rows, float *weights,
+                                  float *sums)
+{
+    static const float LEAST = 1e-20f;
+    const cpt_attention_kernels *k = cpt_attention_kernels_get();
+    const int64_t d = h->m->shape.width, size = d / h->m->shape.n_heads;
+    const float *queries = h->qkv + first * 3 * d + h->number * size;
+    weight_sink s = {.scale = scgpt_score_scale(h->m), .weights = weights,
+                     .stride = scgpt_score_stride(h->n)};
+    k->lengths(rows, size, 3 * d, queries, s.bounds);
+    for (int32_t i = 0; i < rows; i++) s.bounds[i] *= s.scale * h->longest;
+    cpt_multiply_into(&h->keys, rows, queries, 3 * d, NULL, take_scores, &s);
+    k->lane_sums(rows, s.lanes, sums);
+    for (int32_t i = 0; i < rows; i++)
+        if (!(sums[i] > LEAST))
+            scgpt_attention_weights(h, first + i, 1, weights + i * s.stride, NULL, &sums[i]);
 }
 
 void scgpt_attention_context(const scgpt_head *h, int32_t first, int32_t rows,
@@ -185,7 +229,7 @@ static void attend_all(const cpt_scgpt *m, int32_t n, scgpt_work *w)
                         w->heads + (size_t)thread * w->head_bytes);
         for (int32_t first = 0; first < n; first += SCGPT_QUERIES) {
             const int32_t rows = n - first < SCGPT_QUERIES ? n - first : SCGPT_QUERIES;
-            scgpt_attention_weights(&h, first, rows, weights, NULL, sums);
+            scgpt_attention_weights_once(&h, first, rows, weights, sums);
             scgpt_attention_context(&h, first, rows, weights, sums, w->context);
         }
     }

@@ -165,6 +165,7 @@ typedef struct scgpt_head {
     int32_t n, number;
     const float *qkv;
     cpt_packed keys, values; /* scores = queries keys', context = weights values' */
+    float longest;           /* length of the longest key */
 } scgpt_head;
 size_t scgpt_head_bytes(const cpt_scgpt *m, cpt_precision precision, int32_t n);
 /* `memory` of scgpt_head_bytes, 64-byte aligned, is borrowed. */
@@ -175,6 +176,10 @@ void scgpt_head_pack(scgpt_head *h, const cpt_scgpt *m, cpt_precision precision,
  * [n][width]. */
 void scgpt_attention_weights(const scgpt_head *h, int32_t first, int32_t rows, float *weights,
                              float *maxima, float *sums);
+/* The same without maxima, for rows whose scores nobody else needs: one pass over them, in which
+ * they become weights while they are made. */
+void scgpt_attention_weights_once(const scgpt_head *h, int32_t first, int32_t rows, float *weights,
+                                  float *sums);
 void scgpt_attention_context(const scgpt_head *h, int32_t first, int32_t rows,
                              const float *weights, const float *sums, float *context);
 static inline int64_t scgpt_score_stride(int32_t n)

@@ -147,6 +147,55 @@ static void softmax(int64_t n, int64_t width, int64_t stride, float scale, float
     }
 }
 
+static inline void softmax_row(int64_t width, float scale, float bound, const float *restrict block,
+                               float *restrict out, float *restrict lanes)
+{
+    float sums[LANES];
+    int64_t i = 0;
+    for (int j = 0; j < LANES; j++) sums[j] = lanes[j];
+    for (; i + LANES <= width; i += LANES) {
+#pragma omp simd
+        for (int j = 0; j < LANES; j++) {
+            const float y = vector_exp(block[i + j] * scale - bound);
+            out[i + j] = y;
+            sums[j] += y;
+        }
+    }
+    for (int j = 0; i + j < width; j++) {
+        out[i + j] = vector_exp(block[i + j] * scale - bound);
+        sums[j] += out[i + j];
+    }
+    for (int j = 0; j < LANES; j++) lanes[j] = sums[j];
+}
+
+static void softmax_block(int64_t n, int64_t width, int64_t block_stride, float scale,
+                          const float *bounds, const float *block, int64_t stride, float *out,
+                          float *lanes)
+{
+    for (int64_t r = 0; r < n; r++) {
+        const float *from = block + r * block_stride;
+        if (width == 2 * LANES)
+            softmax_row(2 * LANES, scale, bounds[r], from, out + r * stride, lanes + r * LANES);
+        else softmax_row(width, scale, bounds[r], from, out + r * stride, lanes + r * LANES);
+    }
+}
+
+static void lane_sums(int64_t n, const float *lanes, float *sums)
+{
+    for (int64_t r = 0; r < n; r++) sums[r] = (float)add_lanes(lanes + r * LANES);
+}
+
+static void lengths(int64_t n, int64_t width, int64_t stride, const float *rows, float *out)
+{
+    for (int64_t r = 0; r < n; r++) {
+        const float *row = rows + r * stride;
+        float sum = 0;
+#pragma omp simd reduction(+ : sum)
+        for (int64_t j = 0; j < width; j++) sum += row[j] * row[j];
+        out[r] = sqrtf(sum);
+    }
+}
+
 static void divide(int64_t n, int64_t width, int64_t stride, const float *divisors, float *rows)
 {
     for (int64_t i = 0; i < n; i++) {
@@ -205,6 +254,9 @@ const cpt_attention_kernels CPT_LEVEL_NAME(cpt_attention_kernels) = {
     .add_norm = add_norm,
     .layer_norm_back = layer_norm_back,
     .softmax = softmax,
+    .softmax_block = softmax_block,
+    .lane_sums = lane_sums,
+    .lengths = lengths,
     .divide = divide,
     .softmax_back = softmax_back,
     .relu_back = relu_back,
