@@ -27,7 +27,7 @@ scanpy.pp.log1p(data)
 for method, what, score in (("t-test", "Welch, one concept", "Welch t of gene 11"),
                             ("wilcoxon", "rank sum, one concept", "rank sum z of gene 11")):
     times = []
-    for _ in range(3):
+    for _ in range(3 if method == "t-test" else 1):  # ten seconds a turn
         start = time.perf_counter()
         scanpy.tl.rank_genes_groups(data, "group", groups=["in"], method=method, tie_correct=method == "wilcoxon")
         times.append(time.perf_counter() - start)
