@@ -11,6 +11,7 @@
 
 #include "bench.h"
 #include "dictionary/sae_step.h"
+#include "math/gemm.h"
 
 enum { ROWS = 98304, DIM = 512, LATENTS = 4096, K = 32, BATCH = 4096, ATOMS = 1024, PER_ROW = 16 };
 enum { STEPS = ROWS / BATCH, EPOCHS = 4 };
@@ -115,7 +116,7 @@ static void train(const float *x, const cpt_sae_recipe *r, const char *precision
     }
     snprintf(what, sizeof what, "epoch %s", precision);
     bench_line("sae", what, bench_median(epochs + 1, EPOCHS - 1), "s"); /* the first one warms up */
-    bench_work("sae", what, 2e-9 * ROWS * DIM * LATENTS, "GFLOP", "f32");
+    bench_work("sae", what, 2e-9 * ROWS * DIM * LATENTS, "GFLOP", r->encoder ? "bf16" : "f32");
     for (int step = 0; step < STEPS; step += step ? STEPS - 12 : 11) {
         snprintf(what, sizeof what, "loss at step %d, %s", step + 1, precision);
         bench_line("sae", what, losses[step], "");
@@ -128,8 +129,10 @@ int main(int argc, char **argv)
 {
     const int threads = argc > 1 ? atoi(argv[1]) : omp_get_max_threads();
     float *x = make_rows();
-    const cpt_sae_recipe r = recipe();
+    cpt_sae_recipe r = recipe();
     train(x, &r, "f32", threads);
+    r.encoder = CPT_GEMM_BF16; /* of the encoder's product; all else stays f32 */
+    train(x, &r, "bf16", threads);
     free(x);
     return 0;
 }

@@ -45,8 +45,9 @@ if [ $peers = yes ] && [ ! -e "$here/venv/complete" ]; then
     }
 fi
 
-# How many pairs: short paths three or more, long ones one.
+# How many pairs: short paths three, long ones one or two; BENCH_ROUNDS overrides.
 rounds() {
+    [ -n "${BENCH_ROUNDS:-}" ] && { echo "$BENCH_ROUNDS"; return; }
     case $1 in
     kernels | knn | umap | server) echo 1 ;;
     sae | gsea | de) echo 2 ;;
