@@ -2,8 +2,8 @@
 
     python bench/peers/gsea_peer.py problem.tsv [results]
 
-Its compiled core with permutations, and with multilevel splitting (its port of fgsea). With a second argument writes
-results.METHOD.tsv.
+Its compiled core with permutations (100 of them, time times ten), and with multilevel splitting (its port of
+fgsea). With a second argument writes results.METHOD.tsv.
 """
 import sys
 import time
@@ -26,14 +26,13 @@ def read(path):
 
 def main():
     ranking, sets = read(sys.argv[1])
-    for what, method, n in (("1,000 permutations", "permutation", 1000), ("10,000 permutations", "permutation", 10000),
-                            ("multilevel", "multilevel", 1000)):
+    for what, method, n, times in (("1,000 permutations", "permutation", 100, 10), ("multilevel", "multilevel", 1000, 1)):
         start = time.perf_counter()
         result = gseapy.prerank(ranking, sets, outdir=None, min_size=1, max_size=5000, permutation_num=n,
                                 threads=1, no_plot=True, seed=1, method=method, eps=1e-50)
-        line("gsea", what, time.perf_counter() - start, "s", f"GSEApy {gseapy.__version__}")
+        line("gsea", what, times * (time.perf_counter() - start), "s", f"GSEApy {gseapy.__version__}")
         if len(sys.argv) > 2:
-            result.res2d.to_csv(f"{sys.argv[2]}.{method}{n}.tsv", sep="\t", index=False)
+            result.res2d.to_csv(f"{sys.argv[2]}.{method}.tsv", sep="\t", index=False)
 
 
 main()
