@@ -1,5 +1,6 @@
 /* test_term_rows.c - the tests brought to one form; which significant rows are folded under which. */
 #include "check.h"
+#include "genesets_by_hand.h"
 
 #include "base/file.h"
 #include "base/memory.h"
@@ -196,6 +197,39 @@ static void test_gsea_directions(void **state)
     cpt_gsea_engine_free(engine);
 }
 
+/* No permutation beyond: |NES| decides, not the floor of p, which is lower for larger sets. */
+static void test_floors(void **state)
+{
+    enum { N = 2000 };
+    static double s[N];
+    cpt_err err;
+    cpt_term_rows r;
+    cpt_gsea_options o;
+    cpt_stream stream;
+    int32_t genes[300];
+    cpt_genesets sets = by_hand_new(N);
+    cpt_stream_init(&stream, 2, CPT_RANDOM_TEST, 0);
+    for (int i = 0; i < N; i++) s[i] = N / 2 - i;
+    for (int i = 0; i < 300; i++) genes[i] = i * 4; /* broad and weak */
+    by_hand_add(&sets, 300, genes);
+    for (int i = 0; i < 40; i++) genes[i] = i * 2;
+    by_hand_add(&sets, 40, genes);
+    by_hand_add_random(&sets, 50, N, &stream);
+    cpt_gsea_options_init(&o);
+    o.multilevel = false;
+    cpt_gsea_engine *engine = cpt_gsea_engine_new(&sets, &o, &err);
+    assert_non_null(engine);
+    assert_ok(cpt_term_rows_gsea(engine, s, &r, &err));
+    assert_int_equal(r.rows[0].set, 1);
+    assert_int_equal(r.rows[1].set, 0);
+    assert_int_equal(r.rows[2].set, 2);
+    assert_true(r.rows[0].log2err == r.rows[1].log2err && r.rows[0].nes > r.rows[1].nes);
+    assert_true(r.rows[0].p > r.rows[1].p); /* so p alone would have put the broad one first */
+    cpt_term_rows_free(&r);
+    cpt_gsea_engine_free(engine);
+    by_hand_free(&sets);
+}
+
 /* elim: b takes a's only hits; a is left with none of them: p = 1. Numbers stay as annotated. */
 static void test_dag(void **state)
 {
@@ -236,7 +270,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_ora),           cmocka_unit_test(test_reduce_ora),
         cmocka_unit_test(test_reduce_nothing), cmocka_unit_test(test_resnik_scale),
-        cmocka_unit_test(test_gsea_directions), cmocka_unit_test(test_dag),
+        cmocka_unit_test(test_gsea_directions), cmocka_unit_test(test_floors), cmocka_unit_test(test_dag),
         cmocka_unit_test(test_foreign_sets),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
