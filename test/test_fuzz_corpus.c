@@ -14,6 +14,9 @@
 #define LLVMFuzzerTestOneInput fuzz_one_safetensors
 #include "fuzz/fuzz_safetensors.c"
 #undef LLVMFuzzerTestOneInput
+#define LLVMFuzzerTestOneInput fuzz_one_notes
+#include "fuzz/fuzz_notes.c"
+#undef LLVMFuzzerTestOneInput
 #define check check_uri
 #define LLVMFuzzerTestOneInput fuzz_one_uri
 #include "fuzz/fuzz_uri.c"
@@ -31,6 +34,7 @@ static const struct {
     {"test/fuzz/corpus/pickle", fuzz_one_pickle, 40},
     {"test/fuzz/corpus/safetensors", fuzz_one_safetensors, 3},
     {"test/fuzz/corpus/uri", fuzz_one_uri, 7},
+    {"test/fuzz/corpus/notes", fuzz_one_notes, 2},
 };
 
 /* The input as it is, and cut off in several places. */
