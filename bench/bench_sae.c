@@ -131,7 +131,9 @@ int main(int argc, char **argv)
     float *x = make_rows();
     cpt_sae_recipe r = recipe();
     train(x, &r, "f32", threads);
-    r.encoder = CPT_GEMM_BF16; /* of the encoder's product; all else stays f32 */
+    r.encoder = CPT_GEMM_SPLIT; /* of the encoder's product; all else stays f32 */
+    train(x, &r, "split", threads);
+    r.encoder = CPT_GEMM_BF16;
     train(x, &r, "bf16", threads);
     free(x);
     return 0;
