@@ -54,9 +54,10 @@ static inline __attribute__((always_inline)) void round_part(const floats *x, bo
 
 #ifdef HAVE_AVX512
 /* As below; the third part is what is left as it is, and only the first looks for NaN, whose rest is NaN again. */
-static inline __attribute__((always_inline)) void split_pairs(int parts, floats low, floats high, int64_t step,
-                                                              uint32_t *out)
+static inline __attribute__((always_inline)) void split_pairs(int parts, const floats *low_in,
+                                                              const floats *high_in, int64_t step, uint32_t *out)
 {
+    const floats low = *low_in, high = *high_in;
     const __m512i half = _mm512_set1_epi32(0x8000), upper = _mm512_set1_epi32((int)0xffff0000u);
     if (parts == 1) {
         words a, b;
@@ -84,9 +85,10 @@ static inline __attribute__((always_inline)) void split_pairs(int parts, floats 
 }
 #else
 /* The parts of inputs p and p + 16 of a block, as pairs: out [parts][step] dwords apart. */
-static inline __attribute__((always_inline)) void split_pairs(int parts, floats low, floats high, int64_t step,
-                                                              uint32_t *out)
+static inline __attribute__((always_inline)) void split_pairs(int parts, const floats *low_in,
+                                                              const floats *high_in, int64_t step, uint32_t *out)
 {
+    floats low = *low_in, high = *high_in; /* by address: how vectors are passed depends on the level */
     for (int part = 0; part < parts; part++) {
         words a, b;
         round_part(&low, parts == 1, &a);
@@ -119,7 +121,7 @@ static inline __attribute__((always_inline)) void split_some(int parts, int64_t 
         floats low, high = {0};
         load_some(in + b * CPT_TILE_INPUTS, left, &low);
         if (left > TILE) load_some(in + b * CPT_TILE_INPUTS + TILE, left - TILE, &high);
-        split_pairs(parts, low, high, DWORDS, to + b * parts * DWORDS);
+        split_pairs(parts, &low, &high, DWORDS, to + b * parts * DWORDS);
     }
 }
 
@@ -192,7 +194,7 @@ static inline __attribute__((always_inline)) void pack_tile(int parts, int64_t i
             floats low = {0}, high = {0};
             if (o < outs) load_some(w + o * out_step, ins, &low);
             if (o < outs && ins > TILE) load_some(w + o * out_step + TILE, ins - TILE, &high);
-            split_pairs(parts, low, high, DWORDS, turned + o * TILE);
+            split_pairs(parts, &low, &high, DWORDS, turned + o * TILE);
         }
         for (int part = 0; part < parts; part++) transpose(turned + part * DWORDS, tiles + part * step);
         return;
@@ -204,7 +206,7 @@ static inline __attribute__((always_inline)) void pack_tile(int parts, int64_t i
         floats a, b;
         memcpy(&a, low, sizeof a);
         memcpy(&b, high, sizeof b);
-        split_pairs(parts, a, b, step, tiles + p * TILE);
+        split_pairs(parts, &a, &b, step, tiles + p * TILE);
     }
 }
 
@@ -427,6 +429,7 @@ AMX static void begin_amx(void)
         config.row_bytes[i] = LINE;
         config.rows[i] = TILE;
     }
+    __asm__ volatile("" ::"r"(&config) : "memory"); /* gcc 12 believes that only its first 8 bytes are read */
     _tile_loadconfig(&config);
 }
 
