@@ -117,7 +117,10 @@ for path in $paths; do
     fi
     echo "bench: $path" >&2
     forget "$path"
-    prepare "$path" >>"$log" 2>&1
+    if ! prepare "$path" >>"$log" 2>&1; then
+        echo "bench: the data of $path could not be made ($log): left out" >&2
+        continue
+    fi
     round=1
     while [ $round -le "$(rounds "$path")" ]; do
         measure ours $round "$path"
