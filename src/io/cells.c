@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PATH_LIMIT = 4096, MANY = 1 << 20 };
+enum { PATH_LIMIT = 4096, MANY = 1 << 20, MANY_ROWS = 4096 };
 
 struct cells_maps {
     json_t *root;
@@ -68,6 +68,17 @@ void cpt_cells_forget(const cpt_cells *cells)
 {
     for (size_t i = 0; cells->owned && i < cells->owned->n_arrays; i++)
         cpt_map_forget(&cells->owned->arrays[i].map);
+}
+
+void cpt_cells_totals(const cpt_cells *cells, double *totals)
+{
+    const cpt_csr *m = &cells->by_cell;
+#pragma omp parallel for schedule(dynamic, 1024) if (cells->n_cells > MANY_ROWS)
+    for (int64_t i = 0; i < cells->n_cells; i++) {
+        totals[i] = 0;
+        for (int64_t k = m->indptr[i]; k < m->indptr[i + 1]; k++) totals[i] += (double)m->values[k];
+    }
+    cpt_cells_forget(cells);
 }
 
 static cpt_status damaged(const char *file, cpt_err *e, const char *what)

@@ -73,6 +73,8 @@ cpt_status cpt_cells_open(const char *folder, cpt_cells **cells, cpt_err *e);
 /* The same without looking at every count: whoever reads rows of by_cell and by_gene checks them. */
 cpt_status cpt_cells_open_shallow(const char *folder, cpt_cells **cells, cpt_err *e);
 void cpt_cells_free(cpt_cells *cells);
+/* Sum of the counts of each cell into totals [n_cells]. Reads all counts and forgets them again. */
+void cpt_cells_totals(const cpt_cells *cells, double *totals);
 /* After a pass over many counts: the pages read so far stop counting as memory (cpt_map_forget).
  * Nothing changes for readers. */
 void cpt_cells_forget(const cpt_cells *cells);

@@ -405,10 +405,7 @@ static cpt_status score_phases(cpt_study *s, const cpt_cells *cells, cpt_cell_cy
     int32_t *lists[2] = {NULL, NULL}, n_listed[2] = {0, 0};
     cpt_status status;
     CPT_TRY(cpt_alloc(&totals, (size_t)cells->n_cells, sizeof *totals, e));
-    for (int64_t i = 0; i < cells->n_cells; i++)
-        for (int64_t k = cells->by_cell.indptr[i]; k < cells->by_cell.indptr[i + 1]; k++)
-            totals[i] += (double)cells->by_cell.values[k];
-    cpt_cells_forget(cells);
+    cpt_cells_totals(cells, totals);
     CPT_TRY(find_phase_genes(s, lists, n_listed, e));
     const int32_t *const both[2] = {lists[0], lists[1]};
     CPT_TRY(cpt_cell_cycle_score(&cells->by_gene, totals, both, n_listed, out, e));

@@ -443,9 +443,7 @@ cpt_status cpt_stage_expression(cpt_study *s, cpt_err *e)
     CPT_TRY(cpt_study_activations(s, &u, e));
     CPT_TRY(cpt_study_universe(s, &universe, e));
     CPT_TRY(cpt_alloc(&totals, (size_t)cells->n_cells, sizeof *totals, e));
-    for (int64_t i = 0; i < cells->n_cells; i++)
-        for (int64_t k = cells->by_cell.indptr[i]; k < cells->by_cell.indptr[i + 1]; k++)
-            totals[i] += cells->by_cell.values[k];
+    cpt_cells_totals(cells, totals);
     bool wilcoxon = strcmp(cpt_options_text(s->options, "test"), "wilcoxon") == 0;
     CPT_TRY(cpt_expression_test_all(u, &cells->by_gene, universe->columns, universe->n, totals,
                                     cpt_options_number(s->options, "active-quantile"),
