@@ -1,6 +1,7 @@
 #include "cli.h"
 
 #include <getopt.h>
+#include <omp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -99,6 +100,7 @@ static int set_threads(cli *c, const char *text)
     if (*end || n < 1 || n > 1024)
         return cli_usage(c, "-t: '%s' is not a number of threads (1 to 1024)", text);
     c->ctx.n_threads = (int32_t)n;
+    omp_set_num_threads((int)n); /* for what has no context: checks of a cache, compression */
     return CLI_OK;
 }
 
