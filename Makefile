@@ -59,7 +59,7 @@ CLI_OBJECTS := $(patsubst cli/%.c,$(BUILD)/cli/%.o,$(wildcard cli/*.c))
 TESTS := $(patsubst test/%.c,$(BUILD)/test/%,$(wildcard test/test_*.c))
 BENCHES := $(patsubst bench/%.c,$(BUILD)/bench/%,$(wildcard bench/bench_*.c))
 
-.PHONY: all lib tests ui FORCE demo check check-units check-cli check-ui bench fuzz fuzz-run golden install clean deps
+.PHONY: all lib tests ui FORCE demo check check-rooms check-units check-cli check-ui bench fuzz fuzz-run golden install clean deps
 all: $(BUILD)/conceptome
 lib: $(BUILD)/libconceptome.a
 tests: $(TESTS)
@@ -76,24 +76,24 @@ define level_rule
 $(BUILD)/math/kernels/%.level$(1).o: src/math/kernels/%.c
 	@mkdir -p $$(@D)
 	@echo "  CC   $$< (level $(1))"
-	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(FLAGS_$(1)) $$(FLAGS_OF_$$*) -DCPT_LEVEL=$(1) -MMD -c -o $$@ $$<
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(FLAGS_$(1)) $$(FLAGS_OF_$$*) -DCPT_LEVEL=$(1) -MMD -MP -c -o $$@ $$<
 endef
 $(foreach l,$(LEVELS),$(eval $(call level_rule,$(l))))
 
 $(BUILD)/%.o: src/%.c
 	@mkdir -p $(@D)
 	@echo "  CC   $<"
-	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -c -o $@ $<
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 $(BUILD)/cli/%.o: cli/%.c
 	@mkdir -p $(@D)
 	@echo "  CC   $<"
-	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -c -o $@ $<
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 $(BUILD)/test/%: test/%.c $(BUILD)/libconceptome.a
 	@mkdir -p $(@D)
 	@echo "  TEST $@"
-	$(Q)$(CC) $(CPPFLAGS) -Itest $(CFLAGS) -Wno-missing-prototypes $(LDFLAGS) -MMD -MF $@.d -o $@ $< $(BUILD)/libconceptome.a -lcmocka $(LDLIBS)
+	$(Q)$(CC) $(CPPFLAGS) -Itest $(CFLAGS) -Wno-missing-prototypes $(LDFLAGS) -MMD -MP -MF $@.d -o $@ $< $(BUILD)/libconceptome.a -lcmocka $(LDLIBS)
 
 $(BUILD)/bench/%: bench/%.c $(BUILD)/libconceptome.a
 	@mkdir -p $(@D)
@@ -111,7 +111,7 @@ ui:
 	$(Q)sh scripts/ui.sh
 $(BUILD)/pages.o: $(BUILD)/pages.c
 	@echo "  CC   $<"
-	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -c -o $@ $<
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 # One test program after the other; every one runs even when one fails.
 check-units: $(TESTS)
@@ -123,7 +123,10 @@ check-cli: $(BUILD)/conceptome
 # The pages in a real browser; skips where node, npm or chromium are absent.
 check-ui: $(BUILD)/conceptome
 	$(Q)sh test/ui/run.sh $(BUILD)/conceptome
-check: check-units check-cli $(if $(san),,check-ui)
+# A room includes only rooms before it.
+check-rooms:
+	$(Q)sh test/rooms.sh
+check: check-rooms check-units check-cli $(if $(san),,check-ui)
 
 demo: $(BUILD)/conceptome
 	$(Q)sh scripts/demo.sh $(BUILD)/conceptome

@@ -2,7 +2,7 @@
 #include "check.h"
 
 #include "base/text.h"
-#include "study/cell_query.h"
+#include "compare/cell_query.h"
 
 static cpt_err err;
 enum { CELLS = 6 };

@@ -1,6 +1,6 @@
 #include "check.h"
 
-#include "study/svg.h"
+#include "plot/svg.h"
 
 /* ---- scales ---- */
 

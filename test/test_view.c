@@ -1,7 +1,7 @@
 #include "small_study.h"
 
 #include "math/statistics.h"
-#include "study/ranked_cells.h"
+#include "view/ranked_cells.h"
 
 #include <jansson.h>
 #include <sys/stat.h>

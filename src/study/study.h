@@ -130,6 +130,8 @@ const cpt_enrichment_row *cpt_study_top_term(cpt_study *s, int32_t concept);
 /* "B cell (91 %)": label with the best F1 of its cells against the active ones; "" without labels. */
 cpt_status cpt_study_concept_label(cpt_study *s, int32_t concept, cpt_text *out, cpt_err *e);
 
+enum { CPT_INDEX_VERSION = 3 }; /* of the files that the stage index writes (view/index.h) */
+
 /* ---- stages: each writes its outputs atomically; used by the table in stages.c ---- */
 cpt_status cpt_stage_cells(cpt_study *s, cpt_err *e);
 cpt_status cpt_stage_model(cpt_study *s, cpt_err *e);
@@ -140,6 +142,12 @@ cpt_status cpt_stage_concepts(cpt_study *s, cpt_err *e);
 cpt_status cpt_stage_attribution(cpt_study *s, cpt_err *e);
 cpt_status cpt_stage_expression(cpt_study *s, cpt_err *e);
 cpt_status cpt_stage_enrichment(cpt_study *s, cpt_err *e);
+cpt_status cpt_stage_probing(cpt_study *s, cpt_err *e);
+cpt_status cpt_stage_purity(cpt_study *s, cpt_err *e);
+cpt_status cpt_stage_stability(cpt_study *s, cpt_err *e);
+cpt_status cpt_stage_faithfulness(cpt_study *s, cpt_err *e);
+cpt_status cpt_stage_noise(cpt_study *s, cpt_err *e);
+cpt_status cpt_stage_index(cpt_study *s, cpt_err *e);
 cpt_status cpt_stage_evaluation(cpt_study *s, cpt_err *e);
 cpt_status cpt_stage_tables(cpt_study *s, cpt_err *e); /* cells.h5ad, concepts.h5ad, attribution.h5ad */
 cpt_status cpt_stage_report(cpt_study *s, cpt_err *e);

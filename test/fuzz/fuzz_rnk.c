@@ -1,7 +1,7 @@
 /* fuzz_rnk.c - any bytes as a ranked list, and as a plain list of genes. */
 #include "fuzz_file.h"
 
-#include "study/gene_list.h"
+#include "pipeline/gene_list.h"
 
 #include <math.h>
 
