@@ -89,6 +89,7 @@ __attribute__((target("amx-tile,amx-bf16"))) static void amx(long turns)
     uint16_t numbers[16 * 32]; /* bfloat16 of all sizes: zeros take less power and run faster */
     for (int i = 0; i < 16 * 32; i++) numbers[i] = (uint16_t)(0x3c00 + i * 37 % 0x3ff);
     for (int i = 0; i < 8; i++) config.bytes[i] = 64, config.rows[i] = 16;
+    __asm__ volatile("" ::"r"(&config), "r"(numbers) : "memory"); /* gcc 12 believes that only its first 8 bytes are read */
     _tile_loadconfig(&config);
     _tile_zero(0);
     _tile_zero(1);
