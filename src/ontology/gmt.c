@@ -5,8 +5,8 @@
  * all of them; a gene twice in a line counts once. Sets are sorted by name, so that the result
  * does not depend on the order of the file. Linear, apart from the sorts.
  *
- * Traps: MSigDB puts a web address where others put a description, so an address is not taken as a
- * name; some exports end every line in TABs; two sets of one name would be one row in every table, so
+ * Traps: MSigDB puts a web address where others put a description, and others a placeholder, so a
+ * name has at least two words; some exports end every line in TABs; two sets of one name would be one row in every table, so
  * the second is refused.
  */
 #include "ontology/genesets.h"
@@ -128,9 +128,10 @@ static cpt_status read_genes(reader *r, char *text, raw_set *set, cpt_err *e)
     return CPT_OK;
 }
 
+/* A description of one word ("na", "x", an address, the id again) says less than the id. */
 static bool describes(const char *text)
 {
-    return *text && strcasecmp(text, "na") != 0 && !strstr(text, "://");
+    return strchr(text, ' ') != NULL && !strstr(text, "://");
 }
 
 static cpt_status read_set(reader *r, char *line, cpt_err *e)
