@@ -1,6 +1,6 @@
 #!/bin/sh
 # Builds every test/fuzz/fuzz_*.c with libFuzzer and the address and undefined sanitizers into
-# build/fuzz/. Needs clang (any version from 11); CLANG names another. JOBS = 2 compilations at once.
+# build/fuzz/. Needs clang (any version from 11) with its sanitizers and libFuzzer (Debian 12: clang, libclang-rt-14-dev, libfuzzer-14-dev); CLANG names another. JOBS = 2 compilations at once.
 set -eu
 cd "$(dirname "$0")/../.."
 
@@ -8,7 +8,7 @@ clang=${CLANG:-}
 for c in clang clang-19 clang-18 clang-17 clang-16 clang-15 clang-14 clang-13 clang-12 clang-11; do
     [ -n "$clang" ] || ! command -v $c >/dev/null || clang=$c
 done
-[ -n "$clang" ] || { echo "fuzz: clang is not here; install it (apt-get install clang)" >&2; exit 1; }
+[ -n "$clang" ] || { echo "fuzz: clang is not here; install it (Debian 12: apt-get install clang libclang-rt-14-dev libfuzzer-14-dev)" >&2; exit 1; }
 
 packages="hdf5 openblas jansson zlib libdeflate libcurl sqlite3 libmicrohttpd"
 # Kernels are built once, for any processor. OpenMP stays off; serial/omp.h stands in for its header.
