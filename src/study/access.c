@@ -1,6 +1,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "model/fixed.h"
+#include "study/manifest.h"
 #include "study/prepare.h"
 #include "study/store.h"
 
@@ -10,7 +11,7 @@
 
 /* The accessors of study.h: each opens what an earlier stage wrote, once, and keeps it. */
 
-enum { PATH_LIMIT = 4096 };
+enum { PATH_LIMIT = CPT_STUDY_PATH_LIMIT };
 
 cpt_status cpt_study_cells(cpt_study *s, const cpt_cells **out, cpt_err *e)
 {
@@ -297,4 +298,55 @@ cpt_status cpt_study_evaluation(cpt_study *s, const json_t **out, cpt_err *e)
         status = cpt_store_read_json(s, "evaluation.json", "evaluation", &s->evaluation, e);
     *out = s->evaluation;
     return status;
+}
+
+/* ---- forgetting ---- */
+
+void cpt_study_drop_cells(cpt_study *s)
+{
+    cpt_cells_free(s->cells);
+    cpt_strings_free(&s->symbols);
+    s->cells = NULL;
+    s->have_symbols = false;
+}
+
+/* What a stage has rewritten must not be served from memory any more. */
+void cpt_study_drop_loaded(cpt_study *s)
+{
+    if (s->cells) cpt_cells_forget(s->cells);
+    cpt_model_free(s->model);
+    cpt_alignment_free(&s->alignment);
+    free(s->universe.columns);
+    free(s->universe.model_genes);
+    cpt_strings_free(&s->universe.names);
+    cpt_strings_free(&s->universe.symbols);
+    cpt_npy_close(&s->fixed);
+    cpt_npy_close(&s->embedding);
+    cpt_npy_close(&s->umap);
+    cpt_npy_close(&s->split);
+    cpt_dictionary_free(s->dictionary);
+    cpt_activations_free(s->activations);
+    cpt_pairs_free(s->pairs);
+    cpt_attribution_free(s->attribution);
+    cpt_expression_free(s->expression);
+    if (s->enrichment) {
+        free(s->enrichment->rows);
+        free(s->enrichment->first);
+        cpt_strings_free(&s->enrichment->texts);
+        free(s->enrichment);
+    }
+    json_decref(s->dictionary_report);
+    json_decref(s->evaluation);
+    s->have_universe = false;
+    s->model = NULL;
+    s->alignment = (cpt_alignment){0};
+    s->counts = (cpt_counts){0};
+    s->universe = (cpt_universe){0};
+    s->dictionary = NULL;
+    s->activations = NULL;
+    s->pairs = NULL;
+    s->attribution = NULL;
+    s->expression = NULL;
+    s->enrichment = NULL;
+    s->dictionary_report = s->evaluation = NULL;
 }

@@ -29,7 +29,7 @@ typedef struct cpt_stage {
 const cpt_stage *cpt_stage_list(size_t *n);
 const cpt_stage *cpt_stage_find(const char *name); /* NULL when unknown */
 
-/* ---- of study.c: what a stage depends on, whether it is done, doing it from pieces ---- */
+/* ---- of run_stages.c: what a stage depends on, whether it is done, doing it from pieces ---- */
 cpt_status cpt_study_stage_key(cpt_study *s, const cpt_stage *stage, char hex[65], cpt_err *e);
 bool cpt_study_stage_done(cpt_study *s, const cpt_stage *stage);
 /* Joins n pieces, PIECES/I-of-N, into what the stage writes, byte by byte. */
