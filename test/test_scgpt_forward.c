@@ -113,8 +113,7 @@ static void gradient(const cpt_scgpt *m, int32_t n, const int32_t *ids, const fl
 {
     cpt_err err;
     scgpt_work work;
-    float *tape =
-        calloc(2 * (size_t)m->shape.n_layers * (size_t)n * (size_t)m->shape.width, sizeof *tape);
+    float *tape = calloc(scgpt_tape_size(m, n) + 1, sizeof *tape);
     assert_ok(scgpt_work_init(&work, m, CPT_GEMM_F32, n, 1, &err));
     scgpt_forward(m, n, ids, values, &work, tape, NULL);
     assert_ok(scgpt_backward(m, n, ids, values, &work, tape, raw, n_w, w, NULL, out, &err));
@@ -327,7 +326,7 @@ static void test_weights_once(void **state)
     enum { TOKENS = 150, WIDTH_ = 32 };
     cpt_scgpt m = {.shape = {.width = WIDTH_, .n_heads = 1, .n_layers = 1}};
     static float qkv[TOKENS * 3 * WIDTH_], one[128 * 160], two[128 * 160];
-    float sums[128], want[128];
+    float bounds[128], sums[128], want[128];
     cpt_err err;
     cpt_stream s;
     char *memory;
@@ -340,7 +339,7 @@ static void test_weights_once(void **state)
     scgpt_head h;
     assert_ok(cpt_alloc(&memory, scgpt_head_bytes(&m, CPT_GEMM_F32, TOKENS), 1, &err));
     scgpt_head_pack(&h, &m, CPT_GEMM_F32, TOKENS, 0, qkv, memory);
-    scgpt_attention_weights_once(&h, 0, 128, one, sums);
+    scgpt_attention_weights_once(&h, 0, 128, one, bounds, sums);
     scgpt_attention_weights(&h, 0, 128, two, NULL, want);
     for (int r = 0; r < 128; r++) {
         assert_true(sums[r] > 0);

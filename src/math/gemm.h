@@ -77,7 +77,7 @@ void cpt_multiply_into(const cpt_packed *w, int64_t n, const float *in, int64_t 
 bool cpt_pack_at(int level, cpt_precision precision, int64_t n_out, int64_t n_in, const float *w, int64_t out_step,
                  int64_t in_step, void *memory, cpt_packed *out);
 
-/* ---- what is compiled per level (kernels/gemm.c); used by gemm.c only ---- */
+/* ---- what is compiled per level (kernels/gemm.c); used by gemm.c and head.c only ---- */
 
 /* bfloat16 lie in tiles: of the packed matrix [16 pairs][16 outputs], of the left-hand rows [16 rows][16 pairs], where
  * pair p of a block of 32 inputs holds inputs p (low half) and p + 16. */
@@ -116,6 +116,8 @@ typedef struct cpt_gemm_kernels {
     void (*begin_amx)(void);
     void (*end_amx)(void);
 } cpt_gemm_kernels;
+typedef void cpt_parts_kernel(const cpt_tile_job *job);
+cpt_parts_kernel *cpt_gemm_parts(int level); /* the fastest of the three */
 const cpt_gemm_kernels *cpt_gemm_kernels_get(void);
 const cpt_gemm_kernels *cpt_gemm_kernels_at(int level);
 

@@ -1,10 +1,15 @@
 /* Gradients of the embedding with respect to the tokens' values.
  *
  * Weights need no gradients here, so going back costs one product per linear map and four per
- * attention. Of the forward pass only what the normalisations read is kept (two rows per token and
- * layer); queries, keys, attention weights and the feed-forward's signs are computed again layer by
- * layer, once for GROUP directions: about two forward passes for one direction. The last layer has
- * one query and costs next to nothing, as going forward (scgpt_last_forward).
+ * attention. Of the forward pass a tape keeps what the normalisations read, queries, keys, values
+ * and contexts (six rows per token and layer); attention weights and the feed-forward's signs are
+ * computed again, once for GROUP directions. The last layer has one query and costs next to
+ * nothing, as going forward (scgpt_last_forward). With the work of a layer forward, 4 d + 2 f per
+ * token in maps and 4 n in attention, that of one direction back is 4 d + 3 f and 10 n: 1.8 times
+ * as much at 1,200 tokens and width 512.
+ *
+ * Where factors come in parts, the attention of a block of rows is done by math/head.h, and else
+ * product by product, which is also the reference.
  *
  * At the bottom, x = token + LN(W relu(w u + b) + c) with u = min(value, 512): the chain ends in
  * the inner product of two rows per token. As in PyTorch the slope of relu at 0 is 0 and that of
@@ -23,18 +28,20 @@ typedef struct backward {
     const cpt_scgpt *m;
     const cpt_attention_kernels *kernels;
     int32_t n, n_w;  /* tokens, directions of this group */
-    scgpt_work *w;   /* x, qkv, hidden: of the layer at hand; context: scratch */
+    scgpt_work *w;   /* x: of the last layer; context, hidden, qkv: scratch */
+    scgpt_record record; /* of the layer at hand */
     float *grad;     /* [n_w][n][width] of the layer's output, then of its input */
     float *context;  /* [n_w][n][width] */
     float *qkv;      /* [n_w][n][3 width] */
     float *hidden;   /* [n][hidden] */
     float *weights;  /* [SCGPT_QUERIES][stride] */
-    float *slopes;   /* the same: gradients of the weights */
+    float *slopes;   /* [n_w] times the same: gradients of the weights; one if not by math/head.h */
     float *columns;  /* [size][SCGPT_QUERIES]: a block's queries or context gradients, transposed */
-    float *to_keys, *to_values;       /* [n_w][size][stride]: of one head, transposed */
+    float *to_keys, *to_values;       /* [n_w][cpt_head_columns]: of one head, transposed */
     const scgpt_packed_layer *layers; /* [n_layers - 1] transposed weights */
     char *packs;     /* keys, keys transposed, values of one head; then the weights of a block */
-    cpt_packed keys, keys_back, values, block_weights;
+    cpt_head_back head;               /* its keys and values, packed */
+    cpt_packed block_weights;
     scgpt_screen *screen; /* single changes to estimate on the way; NULL = none */
     void *block;
 } backward;
@@ -54,7 +61,8 @@ static size_t pack_bytes(const backward *b)
     const cpt_precision p = b->w->precision;
     return 2 * round_up(cpt_packed_bytes(p, b->n, head_size(b))) +
            round_up(cpt_packed_bytes(p, head_size(b), b->n)) +
-           round_up(cpt_packed_bytes(p, b->n, SCGPT_QUERIES));
+           round_up(cpt_packed_bytes(p, b->n, SCGPT_QUERIES)) +
+           cpt_head_bytes(head_size(b), b->n_w);
 }
 
 static cpt_status allocate(backward *b, cpt_err *e)
@@ -62,13 +70,14 @@ static cpt_status allocate(backward *b, cpt_err *e)
     const size_t rows = (size_t)b->n, d = (size_t)b->m->shape.width, f = (size_t)b->m->shape.hidden;
     const size_t stride = (size_t)scgpt_score_stride(b->n), scores = SCGPT_QUERIES * stride;
     const size_t size = (size_t)head_size(b), w = (size_t)b->n_w;
+    const size_t columns = cpt_head_columns(b->n, head_size(b)), slopes = b->screen ? w : 1;
     float *p = NULL;
     cpt_status status = scgpt_packed(b->m, b->w->precision, true, &b->layers, e);
     if (!status) status = cpt_alloc(&b->packs, pack_bytes(b), 1, e);
     if (!status)
         status = cpt_alloc(&p,
-                           w * rows * 5 * d + rows * f + 2 * scores + size * SCGPT_QUERIES +
-                               2 * w * size * stride,
+                           w * rows * 5 * d + rows * f + (1 + slopes) * scores +
+                               size * SCGPT_QUERIES + 2 * w * columns,
                            sizeof *p, e);
     if (status) return status;
     b->block = p;
@@ -78,9 +87,9 @@ static cpt_status allocate(backward *b, cpt_err *e)
     b->hidden = b->qkv + 3 * w * rows * d;
     b->weights = b->hidden + rows * f;
     b->slopes = b->weights + scores;
-    b->columns = b->slopes + scores;
+    b->columns = b->slopes + slopes * scores;
     b->to_keys = b->columns + size * SCGPT_QUERIES;
-    b->to_values = b->to_keys + w * size * stride;
+    b->to_values = b->to_keys + w * columns;
     return CPT_OK;
 }
 
@@ -200,14 +209,14 @@ static void pack_block(backward *b, int32_t rows, const float *weights)
 
 /* One block of queries of one head for all directions: adds to the keys' and values' gradients,
  * sets the queries'. */
-static void attention_block(backward *b, int32_t head, int32_t first, int32_t rows)
+static void block_by_products(backward *b, int32_t head, int32_t first, int32_t rows)
 {
     const int64_t d = b->m->shape.width, size = head_size(b), n = b->n;
     const int64_t stride = scgpt_score_stride(b->n), from = head * size;
-    const float *q = b->w->qkv + first * 3 * d + from;
+    const float *q = b->record.qkv + first * 3 * d + from;
     const float scale = scgpt_score_scale(b->m);
     float sums[SCGPT_QUERIES], maxima[SCGPT_QUERIES];
-    cpt_multiply(&b->keys, rows, q, 3 * d, b->weights, stride, NULL);
+    cpt_multiply(&b->head.keys, rows, q, 3 * d, b->weights, stride, NULL);
     b->kernels->softmax(rows, n, stride, scale, b->weights, maxima, sums);
     b->kernels->divide(rows, n, stride, sums, b->weights);
     if (b->screen) scgpt_screen_weigh(b->screen, rows, q, maxima, sums);
@@ -218,63 +227,115 @@ static void attention_block(backward *b, int32_t head, int32_t first, int32_t ro
     for (int32_t i = 0; i < b->n_w; i++) {
         const float *context = part(b, b->context, i, (int32_t)d) + first * d + from;
         float *grad = part(b, b->qkv, i, 3 * (int32_t)d) + first * 3 * d + from;
-        cpt_multiply(&b->values, rows, context, d, b->slopes, stride, NULL);
+        cpt_multiply(&b->head.values, rows, context, d, b->slopes, stride, NULL);
         if (b->screen)
             scgpt_screen_block(b->screen, i, first, rows, context, b->weights, b->slopes);
         b->kernels->softmax_back(rows, n, stride, scale, b->weights, b->slopes);
-        cpt_multiply(&b->keys_back, rows, b->slopes, stride, grad, 3 * d, NULL);
+        cpt_multiply(&b->head.turned, rows, b->slopes, stride, grad, 3 * d, NULL);
         pack_block(b, rows, b->slopes);
         add_columns(b, rows, q, 3 * d, b->to_keys + i * size * stride);
     }
+}
+
+/* What the screen wants of a block that math/head.h has done. */
+static void screen_block(backward *b, int32_t first, const cpt_head_rows *r)
+{
+    float maxima[SCGPT_QUERIES], ones[SCGPT_QUERIES];
+    for (int64_t i = 0; i < r->rows; i++) {
+        maxima[i] = r->bounds[i] + logf(r->sums[i]);
+        ones[i] = 1;
+    }
+    scgpt_screen_weigh(b->screen, (int32_t)r->rows, r->queries, maxima, ones);
+    for (int32_t i = 0; i < b->n_w; i++)
+        scgpt_screen_block(b->screen, i, first, (int32_t)r->rows, r->grads + i * r->step,
+                           r->weights, r->slopes + i * SCGPT_QUERIES * r->copy_stride);
+}
+
+/* The same at once. */
+static void block_at_once(backward *b, int32_t head, int32_t first, int32_t rows)
+{
+    const int64_t d = b->m->shape.width, n = b->n, from = head * head_size(b) + first * d;
+    const cpt_head_rows r = {.rows = rows,
+                             .queries = b->record.qkv + from + first * 2 * d,
+                             .context = b->record.context + from,
+                             .bounds = b->record.bounds + head * n + first,
+                             .sums = b->record.sums + head * n + first,
+                             .grads = b->context + from,
+                             .to_queries = b->qkv + from + first * 2 * d,
+                             .query_stride = 3 * d,
+                             .stride = d,
+                             .query_step = n * 3 * d,
+                             .step = n * d,
+                             .weights = b->screen ? b->weights : NULL,
+                             .slopes = b->screen ? b->slopes : NULL,
+                             .copy_stride = scgpt_score_stride(b->n)};
+    cpt_head_rows_back(&b->head, &r);
+    if (b->screen) screen_block(b, first, &r);
 }
 
 static void pack_head(backward *b, int32_t head)
 {
     const int64_t d = b->m->shape.width, size = head_size(b);
     const cpt_precision p = b->w->precision;
-    const float *keys = b->w->qkv + d + head * size;
+    const float *keys = b->record.qkv + d + head * size;
     char *at = b->packs;
-    cpt_pack(p, b->n, size, keys, 3 * d, 1, at, &b->keys);
+    b->head = (cpt_head_back){.scale = scgpt_score_scale(b->m),
+                              .n_w = b->n_w,
+                              .to_keys = b->to_keys,
+                              .to_values = b->to_values,
+                              .fresh = true};
+    cpt_pack(p, b->n, size, keys, 3 * d, 1, at, &b->head.keys);
     at += round_up(cpt_packed_bytes(p, b->n, size));
-    cpt_pack(p, b->n, size, keys + d, 3 * d, 1, at, &b->values);
+    cpt_pack(p, b->n, size, keys + d, 3 * d, 1, at, &b->head.values);
     at += round_up(cpt_packed_bytes(p, b->n, size));
-    cpt_pack(p, size, b->n, keys, 1, 3 * d, at, &b->keys_back);
+    cpt_pack(p, size, b->n, keys, 1, 3 * d, at, &b->head.turned);
+    at += round_up(cpt_packed_bytes(p, size, b->n));
+    b->head.memory = at + round_up(cpt_packed_bytes(p, b->n, SCGPT_QUERIES));
 }
 
 /* Gradients of a head's keys and values out of their transposed sums. */
-static void unfold(backward *b, int32_t head)
+static void unfold(const backward *b, bool at_once, const float *columns, float *out)
 {
     const int64_t d = b->m->shape.width, size = head_size(b), stride = scgpt_score_stride(b->n);
-    for (int64_t i = 0; i < b->n_w; i++) {
-        float *keys = part(b, b->qkv, (int32_t)i, 3 * (int32_t)d) + d + head * size,
-              *values = keys + d;
-        const float *k = b->to_keys + i * size * stride, *v = b->to_values + i * size * stride;
-        for (int64_t t = 0; t < b->n; t++)
-            for (int64_t j = 0; j < size; j++) {
-                keys[t * 3 * d + j] = k[j * stride + t];
-                values[t * 3 * d + j] = v[j * stride + t];
-            }
+    if (at_once) {
+        cpt_head_unfold(b->n, size, columns, out, 3 * d);
+        return;
+    }
+    for (int64_t t = 0; t < b->n; t++)
+        for (int64_t j = 0; j < size; j++) out[t * 3 * d + j] = columns[j * stride + t];
+}
+
+static void attend_back(backward *b, int32_t head)
+{
+    const int64_t d = b->m->shape.width, size = head_size(b), columns =
+        (int64_t)cpt_head_columns(b->n, size), plain = size * scgpt_score_stride(b->n);
+    pack_head(b, head);
+    const bool at_once = cpt_in_parts(&b->head.keys, &b->head.turned);
+    if (!at_once) {
+        memset(b->to_keys, 0, (size_t)(b->n_w * plain) * sizeof(float));
+        memset(b->to_values, 0, (size_t)(b->n_w * plain) * sizeof(float));
+    }
+    if (b->screen) scgpt_screen_head(b->screen, head);
+    for (int32_t first = 0; first < b->n; first += SCGPT_QUERIES) {
+        const int32_t rows = b->n - first < SCGPT_QUERIES ? b->n - first : SCGPT_QUERIES;
+        if (at_once) block_at_once(b, head, first, rows);
+        else block_by_products(b, head, first, rows);
+    }
+    for (int32_t i = 0; i < b->n_w; i++) {
+        float *keys = part(b, b->qkv, i, 3 * (int32_t)d) + d + head * size;
+        const int64_t step = i * (at_once ? columns : plain);
+        unfold(b, at_once, b->to_keys + step, keys);
+        unfold(b, at_once, b->to_values + step, keys + d);
     }
 }
 
 static void attention(backward *b)
 {
-    const size_t sums =
-        (size_t)b->n_w * (size_t)head_size(b) * (size_t)scgpt_score_stride(b->n) * sizeof(float);
-    for (int32_t head = 0; head < b->m->shape.n_heads; head++) {
-        memset(b->to_keys, 0, sums);
-        memset(b->to_values, 0, sums);
-        pack_head(b, head);
-        if (b->screen) scgpt_screen_head(b->screen, head);
-        for (int32_t first = 0; first < b->n; first += SCGPT_QUERIES)
-            attention_block(b, head, first,
-                            b->n - first < SCGPT_QUERIES ? b->n - first : SCGPT_QUERIES);
-        unfold(b, head);
-    }
+    for (int32_t head = 0; head < b->m->shape.n_heads; head++) attend_back(b, head);
 }
 
 /* What norms, feed-forward and output map do to the gradient of one direction. */
-static void feed_back(backward *b, int32_t layer, const float *sum1, const float *sum2, int32_t i)
+static void feed_back(backward *b, int32_t layer, int32_t i)
 {
     const scgpt_layer *l = &b->m->layers[layer];
     const scgpt_packed_layer *p = &b->layers[layer];
@@ -282,26 +343,23 @@ static void feed_back(backward *b, int32_t layer, const float *sum1, const float
     const int64_t d = b->m->shape.width, f = b->m->shape.hidden, n = b->n;
     float *grad = part(b, b->grad, i, (int32_t)d);
     const cpt_epilogue add = {.add = grad, .add_stride = d};
-    k->layer_norm_back(n, d, sum2, l->norm2.gain, grad);
+    k->layer_norm_back(n, d, b->record.sum2, l->norm2.gain, grad);
     cpt_multiply(&p->down, n, grad, d, b->hidden, f, NULL);
     k->relu_back(n * f, b->w->hidden, b->hidden);
     cpt_multiply(&p->up, n, b->hidden, f, grad, d, &add);
-    k->layer_norm_back(n, d, sum1, l->norm1.gain, grad);
+    k->layer_norm_back(n, d, b->record.sum1, l->norm1.gain, grad);
     cpt_multiply(&p->out, n, grad, d, part(b, b->context, i, (int32_t)d), d, NULL);
 }
 
-/* w->x is the layer's input. */
-static void full_layer(backward *b, int32_t layer, const float *tape)
+static void full_layer(backward *b, int32_t layer)
 {
     const scgpt_layer *l = &b->m->layers[layer];
     const int64_t d = b->m->shape.width, f = b->m->shape.hidden, n = b->n;
-    const float *sum1 = tape, *sum2 = tape + n * d;
     const cpt_epilogue relu = {.bias = l->up_bias, .relu = true};
-    b->kernels->layer_norm(n, d, sum1, l->norm1.gain, l->norm1.shift, b->w->context);
+    b->kernels->layer_norm(n, d, b->record.sum1, l->norm1.gain, l->norm1.shift, b->w->context);
     cpt_multiply(&b->w->layers[layer].up, n, b->w->context, d, b->w->hidden, f, &relu);
-    scgpt_layer_project(b->m, layer, b->n, b->w);
     if (b->screen) scgpt_screen_project(b->screen, layer);
-    for (int32_t i = 0; i < b->n_w; i++) feed_back(b, layer, sum1, sum2, i);
+    for (int32_t i = 0; i < b->n_w; i++) feed_back(b, layer, i);
     attention(b);
     for (int32_t i = 0; i < b->n_w; i++) {
         float *grad = part(b, b->grad, i, (int32_t)d);
@@ -353,22 +411,23 @@ static void to_values(backward *b, const float *values, float *out)
 
 /* ---- all ---- */
 
-void scgpt_layer_input(const cpt_scgpt *m, int32_t layer, int32_t n, const int32_t *ids,
-                       const float *values, const float *tape, scgpt_work *w)
+/* The input of the last layer into w->x. */
+static void last_input(const cpt_scgpt *m, int32_t n, const int32_t *ids, const float *values,
+                       float *tape, scgpt_work *w)
 {
-    const size_t rows = (size_t)n * (size_t)m->shape.width;
-    if (layer == 0) {
+    const int32_t before = m->shape.n_layers - 2;
+    if (before < 0) {
         scgpt_input(m, n, ids, values, w->x, w->qkv);
         return;
     }
-    const scgpt_norm *norm = &m->layers[layer - 1].norm2;
+    const scgpt_norm *norm = &m->layers[before].norm2;
     cpt_attention_kernels_get()->layer_norm(n, m->shape.width,
-                                            tape + (2 * (size_t)layer - 1) * rows, norm->gain,
+                                            scgpt_record_of(m, before, n, tape).sum2, norm->gain,
                                             norm->shift, w->x);
 }
 
 cpt_status scgpt_backward(const cpt_scgpt *m, int32_t n, const int32_t *ids, const float *values,
-                          scgpt_work *w, const float *tape, bool raw, int32_t n_w,
+                          scgpt_work *w, float *tape, bool raw, int32_t n_w,
                           const float *directions, scgpt_screen *screen, float *out, cpt_err *e)
 {
     const size_t d = (size_t)m->shape.width;
@@ -378,11 +437,11 @@ cpt_status scgpt_backward(const cpt_scgpt *m, int32_t n, const int32_t *ids, con
     for (int32_t from = 0; !status && from < n_w; from += GROUP) {
         b.n_w = n_w - from < GROUP ? n_w - from : GROUP;
         if (screen) screen->first = from;
-        scgpt_layer_input(m, m->shape.n_layers - 1, n, ids, values, tape, w);
+        last_input(m, n, ids, values, tape, w);
         status = last_layer(&b, raw, directions + (size_t)from * d, e);
         for (int32_t i = m->shape.n_layers - 2; !status && i >= 0; i--) {
-            scgpt_layer_input(m, i, n, ids, values, tape, w);
-            full_layer(&b, i, tape + 2 * (size_t)i * (size_t)n * d);
+            b.record = scgpt_record_of(m, i, n, tape);
+            full_layer(&b, i);
         }
         if (!status && out) to_values(&b, values, out + (size_t)from * (size_t)n);
     }

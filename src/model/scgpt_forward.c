@@ -139,7 +139,7 @@ size_t scgpt_head_bytes(const cpt_scgpt *m, cpt_precision precision, int32_t n)
 {
     const int64_t size = m->shape.width / m->shape.n_heads;
     return round_up(cpt_packed_bytes(precision, n, size)) +
-           round_up(cpt_packed_bytes(precision, size, n));
+           round_up(cpt_packed_bytes(precision, size, n)) + round_up(cpt_head_bytes(size, 0));
 }
 
 void scgpt_head_pack(scgpt_head *h, const cpt_scgpt *m, cpt_precision precision, int32_t n,
@@ -148,8 +148,10 @@ void scgpt_head_pack(scgpt_head *h, const cpt_scgpt *m, cpt_precision precision,
     const int64_t d = m->shape.width, size = d / m->shape.n_heads;
     char *values = (char *)memory + round_up(cpt_packed_bytes(precision, n, size));
     *h = (scgpt_head){.m = m, .n = n, .number = head, .qkv = qkv};
-    cpt_pack(precision, n, size, qkv + d + head * size, 3 * d, 1, memory, &h->keys);
-    cpt_pack(precision, size, n, qkv + 2 * d + head * size, 1, 3 * d, values, &h->values);
+    h->packed.scale = scgpt_score_scale(m);
+    h->scratch = values + round_up(cpt_packed_bytes(precision, size, n));
+    cpt_pack(precision, n, size, qkv + d + head * size, 3 * d, 1, memory, &h->packed.keys);
+    cpt_pack(precision, size, n, qkv + 2 * d + head * size, 1, 3 * d, values, &h->packed.values);
     for (int64_t first = 0; first < n; first += SCGPT_QUERIES) {
         const int64_t rows = n - first < SCGPT_QUERIES ? n - first : SCGPT_QUERIES;
         float lengths[SCGPT_QUERIES];
@@ -164,7 +166,7 @@ void scgpt_attention_weights(const scgpt_head *h, int32_t first, int32_t rows, f
 {
     const int64_t d = h->m->shape.width, size = d / h->m->shape.n_heads;
     const int64_t stride = scgpt_score_stride(h->n);
-    cpt_multiply(&h->keys, rows, h->qkv + first * 3 * d + h->number * size, 3 * d, weights, stride,
+    cpt_multiply(&h->packed.keys, rows, h->qkv + first * 3 * d + h->number * size, 3 * d, weights, stride,
                  NULL);
     cpt_attention_kernels_get()->softmax(rows, h->n, stride, scgpt_score_scale(h->m), weights,
                                          maxima, sums);
@@ -174,7 +176,8 @@ void scgpt_attention_weights(const scgpt_head *h, int32_t first, int32_t rows, f
 typedef struct weight_sink {
     float scale, *weights;
     int64_t stride;
-    float bounds[SCGPT_QUERIES], lanes[SCGPT_QUERIES * 16];
+    const float *bounds;
+    float lanes[SCGPT_QUERIES * 16];
 } weight_sink;
 
 static void take_scores(void *user, int64_t first_row, int64_t rows, int64_t first_out, int64_t outs,
@@ -189,22 +192,28 @@ static void take_scores(void *user, int64_t first_row, int64_t rows, int64_t fir
 /* Weights need no maximum, only something that keeps exp in its range: no score exceeds the product
  * of the lengths of query and longest key (Cauchy and Schwarz), in rounded numbers but for their
  * rounding. A row whose weights are all but nothing on that scale is done again with its maximum. */
-void scgpt_attention_weights_once(const scgpt_head *h, int32_t first, int32_t rows, float *weights,
-                                  float *sums)
+static const float LEAST = 1e-20f;
+
+static const float *bound_scores(const scgpt_head *h, int32_t first, int32_t rows, float *bounds)
 {
-    static const float LEAST = 1e-20f;
-    const cpt_attention_kernels *k = cpt_attention_kernels_get();
     const int64_t d = h->m->shape.width, size = d / h->m->shape.n_heads;
     const float *queries = h->qkv + first * 3 * d + h->number * size;
-    weight_sink s = {.scale = scgpt_score_scale(h->m), .weights = weights,
+    cpt_attention_kernels_get()->lengths(rows, size, 3 * d, queries, bounds);
+    for (int32_t i = 0; i < rows; i++) bounds[i] *= h->packed.scale * h->longest;
+    return queries;
+}
+
+void scgpt_attention_weights_once(const scgpt_head *h, int32_t first, int32_t rows, float *weights,
+                                  float *bounds, float *sums)
+{
+    weight_sink s = {.scale = h->packed.scale, .weights = weights, .bounds = bounds,
                      .stride = scgpt_score_stride(h->n)};
-    k->lengths(rows, size, 3 * d, queries, s.bounds);
-    for (int32_t i = 0; i < rows; i++) s.bounds[i] *= s.scale * h->longest;
-    cpt_multiply_into(&h->keys, rows, queries, 3 * d, NULL, take_scores, &s);
-    k->lane_sums(rows, s.lanes, sums);
+    const float *queries = bound_scores(h, first, rows, bounds);
+    cpt_multiply_into(&h->packed.keys, rows, queries, 3 * h->m->shape.width, NULL, take_scores, &s);
+    cpt_attention_kernels_get()->lane_sums(rows, s.lanes, sums);
     for (int32_t i = 0; i < rows; i++)
         if (!(sums[i] > LEAST))
-            scgpt_attention_weights(h, first + i, 1, weights + i * s.stride, NULL, &sums[i]);
+            scgpt_attention_weights(h, first + i, 1, weights + i * s.stride, &bounds[i], &sums[i]);
 }
 
 void scgpt_attention_context(const scgpt_head *h, int32_t first, int32_t rows,
@@ -212,25 +221,46 @@ void scgpt_attention_context(const scgpt_head *h, int32_t first, int32_t rows,
 {
     const int64_t d = h->m->shape.width, size = d / h->m->shape.n_heads;
     float *out = context + first * d + h->number * size;
-    cpt_multiply(&h->values, rows, weights, scgpt_score_stride(h->n), out, d, NULL);
+    cpt_multiply(&h->packed.values, rows, weights, scgpt_score_stride(h->n), out, d, NULL);
     cpt_attention_kernels_get()->divide(rows, size, d, sums, out);
 }
 
+void scgpt_attend(const scgpt_head *h, int32_t first, int32_t rows, float *weights, float *context,
+                  float *bounds, float *sums)
+{
+    const int64_t d = h->m->shape.width, from = h->number * (d / h->m->shape.n_heads);
+    if (!cpt_in_parts(&h->packed.keys, &h->packed.values)) {
+        scgpt_attention_weights_once(h, first, rows, weights, bounds, sums);
+        scgpt_attention_context(h, first, rows, weights, sums, context);
+        return;
+    }
+    const float *queries = bound_scores(h, first, rows, bounds);
+    cpt_head_context(&h->packed, rows, queries, 3 * d, bounds, h->scratch,
+                     context + first * d + from, d, sums);
+    for (int32_t i = 0; i < rows; i++) {
+        if (sums[i] > LEAST) continue;
+        scgpt_attention_weights(h, first + i, 1, weights, &bounds[i], &sums[i]);
+        scgpt_attention_context(h, first + i, 1, weights, &sums[i], context);
+    }
+}
+
 /* A head is one thread's. */
-static void attend_all(const cpt_scgpt *m, int32_t n, scgpt_work *w)
+static void attend_all(const cpt_scgpt *m, int32_t n, scgpt_work *w, const scgpt_record *r)
 {
     const int64_t per_thread = SCGPT_QUERIES * scgpt_score_stride(w->capacity);
 #pragma omp parallel for schedule(dynamic) num_threads(w->n_threads) if (w->n_threads > 1)
     for (int32_t head = 0; head < m->shape.n_heads; head++) {
         const int thread = omp_get_thread_num();
-        float *weights = w->scores + thread * per_thread, sums[SCGPT_QUERIES];
+        float *weights = w->scores + thread * per_thread;
+        float bounds[SCGPT_QUERIES], sums[SCGPT_QUERIES];
         scgpt_head h;
         scgpt_head_pack(&h, m, w->precision, n, head, w->qkv,
                         w->heads + (size_t)thread * w->head_bytes);
         for (int32_t first = 0; first < n; first += SCGPT_QUERIES) {
             const int32_t rows = n - first < SCGPT_QUERIES ? n - first : SCGPT_QUERIES;
-            scgpt_attention_weights_once(&h, first, rows, weights, sums);
-            scgpt_attention_context(&h, first, rows, weights, sums, w->context);
+            const int64_t at = (int64_t)head * n + first;
+            scgpt_attend(&h, first, rows, weights, w->context, r ? r->bounds + at : bounds,
+                         r ? r->sums + at : sums);
         }
     }
 }
@@ -248,15 +278,15 @@ void scgpt_multiply_back(int32_t n, int32_t n_in, int32_t n_out, const float *in
 }
 
 /* A block of rows through everything that follows the attention, while it is in the cache. */
-static void feed_rows(const cpt_scgpt *m, int32_t layer, int32_t n, int64_t first, int64_t rows,
-                      scgpt_work *w, float *tape)
+static void feed_rows(const cpt_scgpt *m, int32_t layer, int64_t first, int64_t rows,
+                      scgpt_work *w, const scgpt_record *r)
 {
     const cpt_attention_kernels *k = cpt_attention_kernels_get();
     const scgpt_packed_layer *p = &w->layers[layer];
     const scgpt_layer *l = &m->layers[layer];
     const int64_t d = m->shape.width, f = m->shape.hidden, at = first * d;
     float *x = w->x + at, *hidden = w->hidden + first * f;
-    float *sum1 = (tape ? tape : w->sum) + at, *sum2 = (tape ? tape + n * d : w->sum) + at;
+    float *sum1 = (r ? r->sum1 : w->sum) + at, *sum2 = (r ? r->sum2 : w->sum) + at;
     const cpt_epilogue join1 = {.bias = l->out_bias, .add = x, .add_stride = d},
                        join2 = {.bias = l->down_bias, .add = x, .add_stride = d},
                        relu = {.bias = l->up_bias, .relu = true};
@@ -267,29 +297,70 @@ static void feed_rows(const cpt_scgpt *m, int32_t layer, int32_t n, int64_t firs
     k->layer_norm(rows, d, sum2, l->norm2.gain, l->norm2.shift, x);
 }
 
-void scgpt_layer_feed(const cpt_scgpt *m, int32_t layer, int32_t n, scgpt_work *w, float *tape)
+/* Rows that a thread takes at once: the weights pass through the cache once for them, so as many as
+ * are split together (math/gemm.c), but the same number for every thread. */
+static int32_t rows_at_once(int32_t n, int32_t n_threads)
 {
+    enum { MOST = 256, TILE = CPT_TILE };
+    const int32_t pieces = (n + n_threads * MOST - 1) / (n_threads * MOST) * n_threads;
+    return ((n + pieces - 1) / pieces + TILE - 1) / TILE * TILE;
+}
+
+void scgpt_layer_feed(const cpt_scgpt *m, int32_t layer, int32_t n, scgpt_work *w,
+                      const scgpt_record *r)
+{
+    const int32_t step = rows_at_once(n, w->n_threads);
 #pragma omp parallel for schedule(dynamic) num_threads(w->n_threads) if (w->n_threads > 1)
-    for (int32_t first = 0; first < n; first += SCGPT_QUERIES)
-        feed_rows(m, layer, n, first, n - first < SCGPT_QUERIES ? n - first : SCGPT_QUERIES, w,
-                  tape);
+    for (int32_t first = 0; first < n; first += step)
+        feed_rows(m, layer, first, n - first < step ? n - first : step, w, r);
 }
 
 void scgpt_layer_project(const cpt_scgpt *m, int32_t layer, int32_t n, scgpt_work *w)
 {
     const int64_t d = m->shape.width;
     const cpt_epilogue bias = {.bias = m->layers[layer].qkv_bias};
+    const int32_t step = rows_at_once(n, w->n_threads);
 #pragma omp parallel for schedule(dynamic) num_threads(w->n_threads) if (w->n_threads > 1)
-    for (int32_t first = 0; first < n; first += SCGPT_QUERIES)
-        cpt_multiply(&w->layers[layer].qkv, n - first < SCGPT_QUERIES ? n - first : SCGPT_QUERIES,
-                     w->x + first * d, d, w->qkv + first * 3 * d, 3 * d, &bias);
+    for (int32_t first = 0; first < n; first += step)
+        cpt_multiply(&w->layers[layer].qkv, n - first < step ? n - first : step, w->x + first * d, d,
+                     w->qkv + first * 3 * d, 3 * d, &bias);
 }
 
-void scgpt_layer_forward(const cpt_scgpt *m, int32_t layer, int32_t n, scgpt_work *w, float *tape)
+void scgpt_layer_forward(const cpt_scgpt *m, int32_t layer, int32_t n, scgpt_work *w,
+                         const scgpt_record *r)
 {
-    scgpt_layer_project(m, layer, n, w);
-    attend_all(m, n, w);
-    scgpt_layer_feed(m, layer, n, w, tape);
+    scgpt_work here = *w;
+    if (r) {
+        here.qkv = r->qkv;
+        here.context = r->context;
+    }
+    scgpt_layer_project(m, layer, n, &here);
+    attend_all(m, n, &here, r);
+    scgpt_layer_feed(m, layer, n, &here, r);
+}
+
+/* ---- tapes ---- */
+
+static size_t record_size(const cpt_scgpt *m, int32_t n)
+{
+    return (size_t)n * (6 * (size_t)m->shape.width + 2 * (size_t)m->shape.n_heads);
+}
+
+size_t scgpt_tape_size(const cpt_scgpt *m, int32_t n)
+{
+    return (size_t)(m->shape.n_layers - 1) * record_size(m, n);
+}
+
+scgpt_record scgpt_record_of(const cpt_scgpt *m, int32_t layer, int32_t n, float *tape)
+{
+    const size_t rows = (size_t)n * (size_t)m->shape.width;
+    float *p = tape + (size_t)layer * record_size(m, n);
+    return (scgpt_record){.sum1 = p,
+                          .sum2 = p + rows,
+                          .qkv = p + 2 * rows,
+                          .context = p + 5 * rows,
+                          .bounds = p + 6 * rows,
+                          .sums = p + 6 * rows + (size_t)n * (size_t)m->shape.n_heads};
 }
 
 /* ---- the last layer, for <cls> alone ---- */
@@ -357,11 +428,13 @@ void scgpt_normalise(int32_t width, const float *raw, float *out)
 void scgpt_forward(const cpt_scgpt *m, int32_t n, const int32_t *ids, const float *values,
                    scgpt_work *w, float *tape, float *out)
 {
-    const size_t size = 2 * (size_t)n * (size_t)m->shape.width;
     scgpt_last last = scgpt_last_at(m, w->capacity, w->last);
     scgpt_input(m, n, ids, values, w->x, w->qkv);
-    for (int32_t i = 0; i + 1 < m->shape.n_layers; i++)
-        scgpt_layer_forward(m, i, n, w, tape ? tape + (size_t)i * size : NULL);
+    for (int32_t i = 0; i + 1 < m->shape.n_layers; i++) {
+        scgpt_record r;
+        if (tape) r = scgpt_record_of(m, i, n, tape);
+        scgpt_layer_forward(m, i, n, w, tape ? &r : NULL);
+    }
     scgpt_last_forward(m, n, w->x, w->capacity, &last);
     if (out) scgpt_normalise(m->shape.width, last.raw, out);
 }

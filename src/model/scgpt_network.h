@@ -10,6 +10,7 @@
 #include "io/checkpoint.h"
 #include "math/attention.h"
 #include "math/gemm.h"
+#include "math/head.h"
 #include "model/scgpt.h"
 
 enum {
@@ -164,8 +165,9 @@ typedef struct scgpt_head {
     const cpt_scgpt *m;
     int32_t n, number;
     const float *qkv;
-    cpt_packed keys, values; /* scores = queries keys', context = weights values' */
+    cpt_head packed;
     float longest;           /* length of the longest key */
+    void *scratch;
 } scgpt_head;
 size_t scgpt_head_bytes(const cpt_scgpt *m, cpt_precision precision, int32_t n);
 /* `memory` of scgpt_head_bytes, 64-byte aligned, is borrowed. */
@@ -176,12 +178,15 @@ void scgpt_head_pack(scgpt_head *h, const cpt_scgpt *m, cpt_precision precision,
  * [n][width]. */
 void scgpt_attention_weights(const scgpt_head *h, int32_t first, int32_t rows, float *weights,
                              float *maxima, float *sums);
-/* The same without maxima, for rows whose scores nobody else needs: one pass over them, in which
- * they become weights while they are made. */
+/* The same for rows whose scores nobody else needs: one pass over them, in which they become weights
+ * while they are made, exp(scale * score - bounds [rows]). */
 void scgpt_attention_weights_once(const scgpt_head *h, int32_t first, int32_t rows, float *weights,
-                                  float *sums);
+                                  float *bounds, float *sums);
 void scgpt_attention_context(const scgpt_head *h, int32_t first, int32_t rows,
                              const float *weights, const float *sums, float *context);
+/* Both at once; `weights` is scratch, bounds and sums are as the second leaves them. */
+void scgpt_attend(const scgpt_head *h, int32_t first, int32_t rows, float *weights, float *context,
+                  float *bounds, float *sums);
 static inline int64_t scgpt_score_stride(int32_t n)
 {
     return ((int64_t)n + 15) / 16 * 16;
@@ -191,12 +196,22 @@ static inline float scgpt_score_scale(const cpt_scgpt *m)
     return 1 / sqrtf((float)(m->shape.width / m->shape.n_heads));
 }
 
-/* One full layer over w->x in place. tape (NULL, or [2][n][width]) gets what the two normalisations
- * read. */
-void scgpt_layer_forward(const cpt_scgpt *m, int32_t layer, int32_t n, scgpt_work *w, float *tape);
+/* What a full layer leaves for the way back; all layers' one after the other are a tape. */
+typedef struct scgpt_record {
+    float *sum1, *sum2;   /* [n][width] what the normalisations read */
+    float *qkv, *context; /* [n][3 width], [n][width] */
+    float *bounds, *sums; /* [n_heads][n] of the softmax: see scgpt_attend */
+} scgpt_record;
+size_t scgpt_tape_size(const cpt_scgpt *m, int32_t n); /* floats */
+scgpt_record scgpt_record_of(const cpt_scgpt *m, int32_t layer, int32_t n, float *tape);
+
+/* One full layer over w->x in place; r may be NULL. */
+void scgpt_layer_forward(const cpt_scgpt *m, int32_t layer, int32_t n, scgpt_work *w,
+                         const scgpt_record *r);
 /* Its parts, for sessions: w->x -> w->qkv; and w->context -> w->x. */
 void scgpt_layer_project(const cpt_scgpt *m, int32_t layer, int32_t n, scgpt_work *w);
-void scgpt_layer_feed(const cpt_scgpt *m, int32_t layer, int32_t n, scgpt_work *w, float *tape);
+void scgpt_layer_feed(const cpt_scgpt *m, int32_t layer, int32_t n, scgpt_work *w,
+                      const scgpt_record *r);
 
 /* out [n][n_out] = in [n][n_in] weight'; back: out [n][n_in] = beta out + in [n][n_out] weight */
 void scgpt_multiply(int32_t n, int32_t n_in, int32_t n_out, const float *in, const float *weight,
@@ -222,7 +237,7 @@ void scgpt_last_forward(const cpt_scgpt *m, int32_t n, const float *x, int32_t c
                         scgpt_last *l);
 
 /* The whole network over one cell into out [width] (may be NULL); w->last keeps the last layer.
- * tape [n_layers - 1][2][n][width] or NULL. */
+ * tape [scgpt_tape_size] or NULL. */
 void scgpt_forward(const cpt_scgpt *m, int32_t n, const int32_t *ids, const float *values,
                    scgpt_work *w, float *tape, float *out);
 void scgpt_normalise(int32_t width, const float *raw, float *out);
@@ -240,11 +255,8 @@ cpt_status scgpt_profile(const cpt_model *m, const cpt_counts *counts, int64_t r
  * its estimates on the way. */
 typedef struct scgpt_screen scgpt_screen;
 cpt_status scgpt_backward(const cpt_scgpt *m, int32_t n, const int32_t *ids, const float *values,
-                          scgpt_work *w, const float *tape, bool raw, int32_t n_w,
+                          scgpt_work *w, float *tape, bool raw, int32_t n_w,
                           const float *directions, scgpt_screen *screen, float *out, cpt_err *e);
-/* The input of a layer into w->x, out of what the tape keeps. */
-void scgpt_layer_input(const cpt_scgpt *m, int32_t layer, int32_t n, const int32_t *ids,
-                       const float *values, const float *tape, scgpt_work *w);
 
 /* ---- estimates of many single changes at once (scgpt_screen.c) ---- */
 
@@ -275,8 +287,7 @@ struct scgpt_screen {
 };
 /* Runs the coming tokens through the network of the cell whose tape it is; w is scratch and sets the
  * precision. */
-cpt_status scgpt_screen_init(scgpt_screen *s, const cpt_scgpt *m, int32_t n_tokens,
-                             const int32_t *ids, const float *values, const float *tape,
+cpt_status scgpt_screen_init(scgpt_screen *s, const cpt_scgpt *m, int32_t n_tokens, float *tape,
                              scgpt_work *w, int32_t n, const scgpt_swap *swaps, int32_t n_w,
                              cpt_err *e);
 void scgpt_screen_free(scgpt_screen *s);

@@ -86,7 +86,7 @@ static void ghost_block(scgpt_screen *s, const scgpt_head *h, int32_t first, int
     const int64_t d = s->m->shape.width, size = d / s->m->shape.n_heads, n = s->n_tokens;
     const float *own = s->work.qkv + first * 3 * d + h->number * size;
     float *out = s->work.context + first * d + h->number * size, sums[SCGPT_QUERIES];
-    cpt_multiply(&h->keys, rows, own, 3 * d, s->weights, s->stride, NULL);
+    cpt_multiply(&h->packed.keys, rows, own, 3 * d, s->weights, s->stride, NULL);
     for (int64_t i = 0; i < rows; i++) {
         const float *q = own + i * 3 * d;
         float dot = 0;
@@ -95,7 +95,7 @@ static void ghost_block(scgpt_screen *s, const scgpt_head *h, int32_t first, int
         if (s->old[first + i]) s->weights[i * s->stride + s->old[first + i]] = -INFINITY;
     }
     k->softmax(rows, n + 1, s->stride, scgpt_score_scale(s->m), s->weights, NULL, sums);
-    cpt_multiply(&h->values, rows, s->weights, s->stride, out, d, NULL);
+    cpt_multiply(&h->packed.values, rows, s->weights, s->stride, out, d, NULL);
     for (int64_t i = 0; i < rows; i++) {
         const float *v = own + i * 3 * d + 2 * d, weight = s->weights[i * s->stride + n];
         for (int64_t j = 0; j < size; j++) out[i * d + j] += weight * v[j];
@@ -103,14 +103,14 @@ static void ghost_block(scgpt_screen *s, const scgpt_head *h, int32_t first, int
     k->divide(rows, size, d, sums, out);
 }
 
-/* The ghosts' rows in s->work.x through one layer; w->qkv is that of the cell. */
-static void ghost_layer(scgpt_screen *s, int32_t layer, scgpt_work *w)
+/* The ghosts' rows in s->work.x through one layer; qkv is that of the cell. */
+static void ghost_layer(scgpt_screen *s, int32_t layer, const float *qkv, scgpt_work *w)
 {
     const int32_t g = s->n_ghosts;
     scgpt_layer_project(s->m, layer, g, &s->work);
     for (int32_t head = 0; head < s->m->shape.n_heads; head++) {
         scgpt_head h;
-        scgpt_head_pack(&h, s->m, w->precision, s->n_tokens, head, w->qkv, w->heads);
+        scgpt_head_pack(&h, s->m, w->precision, s->n_tokens, head, qkv, w->heads);
         for (int32_t first = 0; first < g; first += SCGPT_QUERIES)
             ghost_block(s, &h, first, g - first < SCGPT_QUERIES ? g - first : SCGPT_QUERIES);
     }
@@ -122,17 +122,14 @@ static float *ghosts_at(const scgpt_screen *s, int32_t layer)
     return s->x + (size_t)layer * (size_t)s->n_ghosts * (size_t)s->m->shape.width;
 }
 
-/* Fills s->x; the cell's rows are made again from its tape. */
-static void run_ghosts(scgpt_screen *s, const int32_t *ids, const float *values, const float *tape,
-                       scgpt_work *w)
+/* Fills s->x. */
+static void run_ghosts(scgpt_screen *s, float *tape, scgpt_work *w)
 {
     const size_t bytes = (size_t)s->n_ghosts * (size_t)s->m->shape.width * sizeof *s->x;
     const int32_t n_layers = s->m->shape.n_layers;
     memcpy(s->x, s->work.x, bytes);
     for (int32_t i = 0; i + 1 < n_layers; i++) {
-        scgpt_layer_input(s->m, i, s->n_tokens, ids, values, tape, w);
-        scgpt_layer_project(s->m, i, s->n_tokens, w);
-        ghost_layer(s, i, w);
+        ghost_layer(s, i, scgpt_record_of(s->m, i, s->n_tokens, tape).qkv, w);
         memcpy(ghosts_at(s, i + 1), s->work.x, bytes);
     }
 }
@@ -154,8 +151,7 @@ static void sort_swaps(scgpt_screen *s, const scgpt_swap *swaps)
     }
 }
 
-cpt_status scgpt_screen_init(scgpt_screen *s, const cpt_scgpt *m, int32_t n_tokens,
-                             const int32_t *ids, const float *values, const float *tape,
+cpt_status scgpt_screen_init(scgpt_screen *s, const cpt_scgpt *m, int32_t n_tokens, float *tape,
                              scgpt_work *w, int32_t n, const scgpt_swap *swaps, int32_t n_w,
                              cpt_err *e)
 {
@@ -167,7 +163,7 @@ cpt_status scgpt_screen_init(scgpt_screen *s, const cpt_scgpt *m, int32_t n_toke
         return status;
     }
     sort_swaps(s, swaps);
-    if (s->n_ghosts) run_ghosts(s, ids, values, tape, w);
+    if (s->n_ghosts) run_ghosts(s, tape, w);
     return CPT_OK;
 }
 

@@ -197,9 +197,7 @@ cpt_status scgpt_session_open(const cpt_model *base, const cpt_profile *cell, cp
     s->genes[0] = -1;
     s->values[0] = m->shape.pad_value;
     if (!counts)
-        CPT_TRY(cpt_alloc(&s->tape,
-                          2 * (size_t)m->shape.n_layers * (size_t)s->n * (size_t)m->shape.width,
-                          sizeof *s->tape, e));
+        CPT_TRY(cpt_alloc(&s->tape, scgpt_tape_size(m, s->n), sizeof *s->tape, e));
     scgpt_forward(m, s->n, s->ids, s->values, &s->work, s->tape, s->embedding);
     *out = &s->base;
 done:
@@ -572,8 +570,7 @@ cpt_status scgpt_session_screen(cpt_session *base, int32_t n_w, const float *w, 
     CPT_TRY(cpt_alloc(&swaps, (size_t)n, sizeof *swaps, e));
     list_swaps(s, n, changes, swaps);
     CPT_TRY(scgpt_work_init(&work, m, precision, s->n, 1, e));
-    CPT_TRY(scgpt_screen_init(&screen, m, s->n, s->ids, s->values, s->tape, &work, n, swaps, n_w,
-                              e));
+    CPT_TRY(scgpt_screen_init(&screen, m, s->n, s->tape, &work, n, swaps, n_w, e));
     CPT_TRY(scgpt_backward(m, s->n, s->ids, s->values, &work, s->tape, false, n_w, w, &screen,
                            NULL, e));
     scgpt_screen_result(&screen, n_w, out);

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "base/cpu.h"
+#include "math/kernels/parts.h"
 
 #if CPT_LEVEL == 2 && defined(__x86_64__)
 #include <immintrin.h>
@@ -21,10 +22,6 @@
 #endif
 
 enum { PANEL = CPT_GEMM_PANEL, TILE = CPT_TILE, DWORDS = TILE * TILE, CHUNK = 256 };
-
-/* Vectors of 16 numbers; where registers are shorter the compiler uses several. */
-typedef float floats __attribute__((vector_size(64)));
-typedef uint32_t words __attribute__((vector_size(64)));
 
 /* ---- packing ---- */
 
@@ -40,16 +37,6 @@ static void pack_plain(int64_t n_in, int64_t outs, const float *w, int64_t out_s
         for (int64_t o = 0; o < outs; o++)
             for (int64_t i = from; i < end; i++) panel[i * PANEL + o] = w[o * out_step + i * in_step];
     }
-}
-
-/* The nearest bfloat16 as a float's bits; NaN stays NaN. Ties: to even where it is the only part, else away from 0: with
- * the parts that follow the sum is exact anyway. */
-static inline __attribute__((always_inline)) void round_part(const floats *x, bool even, words *out)
-{
-    const words bits = (words)*x, nan = (words)(*x != *x);
-    const words half = even ? 0x7fff + (bits >> 16 & 1) : (bits & 0) + 0x8000;
-    const words rounded = (bits + half) & 0xffff0000u;
-    *out = (rounded & ~nan) | (nan & 0x7fc00000u);
 }
 
 #ifdef HAVE_AVX512
@@ -197,6 +184,15 @@ static inline __attribute__((always_inline)) void pack_tile(int parts, int64_t i
             split_pairs(parts, &low, &high, DWORDS, turned + o * TILE);
         }
         for (int part = 0; part < parts; part++) transpose(turned + part * DWORDS, tiles + part * step);
+        return;
+    }
+    if (out_step == 1) { /* rows of outputs, as the tile has them */
+        for (int64_t p = 0; p < TILE; p++) {
+            floats low = {0}, high = {0};
+            if (p < ins && outs > 0) load_some(w + p * in_step, outs, &low);
+            if (p + TILE < ins && outs > 0) load_some(w + (p + TILE) * in_step, outs, &high);
+            split_pairs(parts, &low, &high, step, tiles + p * TILE);
+        }
         return;
     }
     for (int64_t p = 0; p < TILE; p++) {
