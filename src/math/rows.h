@@ -29,6 +29,8 @@ cpt_adam cpt_adam_at(double learning_rate, double beta1, double beta2, double ep
 typedef struct cpt_row_kernels {
     float (*dot)(const float *x, const float *y, int64_t n);
     void (*axpy)(float alpha, const float *x, float *y, int64_t n); /* y += alpha x */
+    /* |x|^2, and into *rest |x - x rounded to bfloat16|^2; NaN or infinite where x is, or too large for a sum. */
+    float (*rounding)(const float *x, int64_t n, float *rest);
     /* w -= step * m / (sqrt(v) * inverse_root + eps) after updating m and v; g NULL = zeros. */
     void (*adam)(const cpt_adam *s, const float *g, float *m, float *v, float *w, int64_t n);
 } cpt_row_kernels;

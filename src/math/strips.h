@@ -27,6 +27,8 @@ typedef struct cpt_strip_kernels {
      * returns error . error */
     float (*decode)(int32_t m, const int32_t *rows, const float *values, const float *strip, const float *centred,
                     float *error, float *dots);
+    /* dots [m] += x [CPT_STRIP] . rows of the strip */
+    void (*dots)(int32_t m, const int32_t *rows, const float *strip, const float *x, float *dots);
     /* Over the n entries, whose row r is [2][CPT_PAIR_STRIP] at pairs: left [CPT_PAIR_STRIP] = sum of gradient *
      * first half, right = factor * sum of value * second half. */
     void (*gather)(int64_t n, const cpt_strip_entry *entries, const float *pairs, float factor, float *left,

@@ -7,6 +7,7 @@
 
 #include <math.h>
 #include <stddef.h>
+#include <string.h>
 
 static float dot(const float *restrict x, const float *restrict y, int64_t n)
 {
@@ -22,6 +23,27 @@ static void axpy(float alpha, const float *restrict x, float *restrict y, int64_
 {
     for (int64_t i = 0; i < n; i += CPT_ROW_ALIGN)
         for (int j = 0; j < CPT_ROW_ALIGN; j++) y[i + j] += alpha * x[i + j];
+}
+
+static float rounding(const float *x, int64_t n, float *rest)
+{
+    float squares[CPT_ROW_ALIGN] = {0}, rests[CPT_ROW_ALIGN] = {0}, sum = 0;
+    *rest = 0;
+    for (int64_t i = 0; i < n; i += CPT_ROW_ALIGN)
+        for (int j = 0; j < CPT_ROW_ALIGN; j++) {
+            uint32_t bits;
+            float rounded;
+            memcpy(&bits, x + i + j, sizeof bits);
+            bits = (bits + 0x7fffu + (bits >> 16 & 1)) & 0xffff0000u;
+            memcpy(&rounded, &bits, sizeof bits);
+            squares[j] += x[i + j] * x[i + j];
+            rests[j] += (x[i + j] - rounded) * (x[i + j] - rounded);
+        }
+    for (int j = 0; j < CPT_ROW_ALIGN; j++) {
+        sum += squares[j];
+        *rest += rests[j];
+    }
+    return sum;
 }
 
 static void adam(const cpt_adam *s, const float *restrict g, float *restrict m, float *restrict v,
@@ -45,5 +67,5 @@ static void adam(const cpt_adam *s, const float *restrict g, float *restrict m, 
     }
 }
 
-const cpt_row_kernels CPT_LEVEL_NAME(cpt_row_kernels) = {dot, axpy, adam};
+const cpt_row_kernels CPT_LEVEL_NAME(cpt_row_kernels) = {dot, axpy, rounding, adam};
 CPT_KERNEL_DISPATCH(cpt_row_kernels)

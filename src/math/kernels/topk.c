@@ -249,5 +249,144 @@ static int32_t end_run(cpt_topk_run *run, int32_t k, int32_t *index, float *valu
     return trim(run->n, run->index, run->value, k, copy, index, value);
 }
 
-const cpt_topk_kernels CPT_LEVEL_NAME(cpt_topk_kernels) = {topk_row, more, end_run};
+/* ---- rough values ---- */
+
+/* More than any upper bound lies above the lower bound of the same value. */
+static float width(float norm, const cpt_topk_bounds *b)
+{
+    return 1.001f * (2 * norm * b->widest + b->spread);
+}
+
+static inline int32_t count_from(float bound, int32_t n, const float *value)
+{
+    int32_t count = 0, i = 0;
+#if CPT_LEVEL == 2
+    const __m512 least = _mm512_set1_ps(bound);
+    for (; i + 16 <= n; i += 16)
+        count += __builtin_popcount(_mm512_cmp_ps_mask(_mm512_loadu_ps(value + i), least, _CMP_GE_OQ));
+    if (i < n) {
+        const __mmask16 rest = (__mmask16)((1u << (n - i)) - 1);
+        const __m512 v = _mm512_maskz_loadu_ps(rest, value + i);
+        count += __builtin_popcount(_mm512_mask_cmp_ps_mask(rest, v, least, _CMP_GE_OQ));
+    }
+#else
+    for (; i < n; i++) count += value[i] >= bound;
+#endif
+    return count;
+}
+
+/* A bound that at least k of the least values reach, close to the k-th largest: by halving intervals, in which no branch
+ * depends on much; as good as exact where it only has to sort out. */
+static float reached_by_k(const cpt_topk_run *run, int32_t k)
+{
+    enum { HALVINGS = 10 };
+    float low = run->bound, high = low;
+    if (run->n < k || count_from(low, run->n, run->value) < k) return low;
+    for (int32_t i = 0; i < run->n; i++) high = run->value[i] > high ? run->value[i] : high;
+    for (int i = 0; i < HALVINGS; i++) {
+        const float middle = low + (high - low) / 2;
+        const bool reached = count_from(middle, run->n, run->value) >= k;
+        low = reached ? middle : low;
+        high = reached ? high : middle;
+    }
+    return low;
+}
+
+/* Leaves what may reach the bound. */
+static void shrink_rough(cpt_topk_run *run, int32_t k, float wide)
+{
+    run->bound = reached_by_k(run, k);
+    run->n = keep_from(run->bound - wide, run->n, run->index, run->value);
+}
+
+static inline void more_rough_row(cpt_topk_run *run, int32_t first, int32_t n, const float *values, float norm,
+                                  const cpt_topk_bounds *b)
+{
+    for (int32_t i = 0; i < n; i++) {
+        const float most = values[i] + b->high[first + i] + norm * b->slack[first + i];
+        if (!(most >= run->bound)) continue;
+        run->value[run->n] = values[i] + b->low[first + i] - norm * b->slack[first + i];
+        run->index[run->n++] = first + i;
+    }
+}
+
+#if CPT_LEVEL == 2
+/* Half a piece: 16 columns. */
+static inline __attribute__((always_inline)) void append_rough(cpt_topk_run *run, __mmask16 in, __m512 least, __m512i at)
+{
+    _mm512_storeu_ps(run->value + run->n, _mm512_maskz_compress_ps(in, least));
+    _mm512_storeu_si512(run->index + run->n, _mm512_maskz_compress_epi32(in, at));
+    run->n += __builtin_popcount(in);
+}
+#endif
+
+static void more_rough(cpt_topk_run *runs, int64_t rows, int32_t k, int32_t first, int32_t n, const float *block,
+                       const float *norms, const cpt_topk_bounds *b)
+{
+#if CPT_LEVEL == 2
+    const bool whole = n == CPT_TOPK_PIECE;
+    const __m512 slack_a = whole ? _mm512_loadu_ps(b->slack + first) : _mm512_setzero_ps();
+    const __m512 slack_b = whole ? _mm512_loadu_ps(b->slack + first + 16) : slack_a;
+    const __m512 high_a = whole ? _mm512_loadu_ps(b->high + first) : slack_a;
+    const __m512 high_b = whole ? _mm512_loadu_ps(b->high + first + 16) : slack_a;
+    const __m512 low_a = whole ? _mm512_loadu_ps(b->low + first) : slack_a;
+    const __m512 low_b = whole ? _mm512_loadu_ps(b->low + first + 16) : slack_a;
+    const __m512i at_a = _mm512_add_epi32(_mm512_set1_epi32(first),
+                                          _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
+    const __m512i at_b = _mm512_add_epi32(at_a, _mm512_set1_epi32(16));
+#endif
+    for (int64_t r = 0; r < rows; r++, runs++, block += CPT_TOPK_PIECE) {
+        if (runs->n == CPT_TOPK_TOO_MANY) continue;
+        if (runs->n > FULL) shrink_rough(runs, k, width(norms[r], b));
+        if (runs->n > FULL) {
+            runs->n = CPT_TOPK_TOO_MANY;
+            continue;
+        }
+#if CPT_LEVEL == 2
+        if (whole) {
+            const __m512 norm = _mm512_set1_ps(norms[r]), bound = _mm512_set1_ps(runs->bound);
+            const __m512 x = _mm512_loadu_ps(block), y = _mm512_loadu_ps(block + 16);
+            const __m512 most_a = _mm512_fmadd_ps(norm, slack_a, _mm512_add_ps(x, high_a));
+            const __m512 most_b = _mm512_fmadd_ps(norm, slack_b, _mm512_add_ps(y, high_b));
+            const __mmask16 in_a = _mm512_cmp_ps_mask(most_a, bound, _CMP_GE_OQ);
+            const __mmask16 in_b = _mm512_cmp_ps_mask(most_b, bound, _CMP_GE_OQ);
+            if (!(in_a | in_b)) continue;
+            append_rough(runs, in_a, _mm512_fnmadd_ps(norm, slack_a, _mm512_add_ps(x, low_a)), at_a);
+            append_rough(runs, in_b, _mm512_fnmadd_ps(norm, slack_b, _mm512_add_ps(y, low_b)), at_b);
+            continue;
+        }
+#endif
+        more_rough_row(runs, first, n, block, norms[r], b);
+    }
+}
+
+static int32_t end_rough(cpt_topk_run *run, int32_t k, float norm, const cpt_topk_bounds *b, int32_t *index)
+{
+    if (run->n == CPT_TOPK_TOO_MANY) return CPT_TOPK_TOO_MANY;
+    if (run->n > SMALL) shrink_rough(run, k, width(norm, b));
+    const float bound = reached_by_k(run, k);
+    int32_t m = 0;
+    for (int32_t i = 0; i < run->n; i++) {
+        const int32_t c = run->index[i];
+        const float most = run->value[i] + 1.001f * (2 * norm * b->slack[c] + (b->high[c] - b->low[c]));
+        index[m] = c;
+        m += most >= bound;
+    }
+    return m;
+}
+
+static int32_t few(int32_t m, const int32_t *positions, const float *values, int32_t k, int32_t *index, float *value)
+{
+    float copy[CPT_TOPK_RUN], above[CPT_TOPK_RUN];
+    int32_t at[CPT_TOPK_RUN], n = 0;
+    if (k <= 0) return 0;
+    for (int32_t i = 0; i < m; i++) {
+        above[n] = values[i];
+        at[n] = positions[i];
+        n += values[i] > 0;
+    }
+    return trim(n, at, above, k, copy, index, value);
+}
+
+const cpt_topk_kernels CPT_LEVEL_NAME(cpt_topk_kernels) = {topk_row, more, end_run, more_rough, end_rough, few};
 CPT_KERNEL_DISPATCH(cpt_topk_kernels)
