@@ -1,13 +1,14 @@
 /* One epoch of a Top-K sparse autoencoder: 98,304 rows of 512 values, 4,096 latents, k = 32, batches of 4,096 in
  * order. bench/peers/sae_peer.py trains the same from the same weights; the losses of both are printed.
  *
- *     build/bench/bench_sae [threads]
+ *     build/bench/bench_sae [threads [f32 | split | bf16]]       one precision of the encoder instead of all
  *
  * Objective and constraints as in dictionary_learning's top_k trainer: squared error summed over dimensions,
  * decoder rows of unit norm with the gradient along them removed, clipped at 1, Adam; no auxiliary loss (there
  * nothing is dead before ten million samples). */
 #include <math.h>
 #include <omp.h>
+#include <string.h>
 
 #include "bench.h"
 #include "dictionary/sae_step.h"
@@ -127,14 +128,15 @@ static void train(const float *x, const cpt_sae_recipe *r, const char *precision
 
 int main(int argc, char **argv)
 {
+    static const char *const names[] = {"f32", "split", "bf16"}; /* cpt_precision; all else is f32 always */
     const int threads = argc > 1 ? atoi(argv[1]) : omp_get_max_threads();
     float *x = make_rows();
     cpt_sae_recipe r = recipe();
-    train(x, &r, "f32", threads);
-    r.encoder = CPT_GEMM_SPLIT; /* of the encoder's product; all else stays f32 */
-    train(x, &r, "split", threads);
-    r.encoder = CPT_GEMM_BF16;
-    train(x, &r, "bf16", threads);
+    for (int i = 0; i < 3; i++) {
+        if (argc > 2 && strcmp(argv[2], names[i]) != 0) continue;
+        r.encoder = i;
+        train(x, &r, names[i], threads);
+    }
     free(x);
     return 0;
 }

@@ -1,6 +1,6 @@
 /* sae_step.c - one training step of a sparse autoencoder: dense encoder forward, the rest sparse.
  *
- *   1. encode     blocks of rows: centre, one matrix product for all latents, exact top-k of the
+ *   1. encode     sae_encode.c: blocks of rows: centre, one matrix product for all latents, exact top-k of the
  *                 sample while the product is computed, or of the batch (sae_select.c)
  *   2. lists      active pairs by latent (counting sort); who fired; who is dead
  *   3. residual   error = sum u_c atom_c + b - x over the active rows only; with prefixes (Matryoshka)
@@ -26,245 +26,29 @@
  * between implementations (recipe: decoder). (3) Dead latents are counted after this batch's firing. (4) With prefixes a
  * latent is in the reconstructions of its own prefix and all longer ones: its gradient is that of the sum
  * of their errors (`pull`), not of the full error. */
-#include "dictionary/sae_step.h"
-
-#include "base/memory.h"
-#include "math/blas.h"
-#include "math/gemm.h"
-#include "math/rows.h"
-#include "math/topk.h"
+#include "dictionary/sae_step_parts.h"
 
 #include <math.h>
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { BLOCK_ROWS = 128, LATENT_CHUNK = 32 };
-enum { TURN_BLOCKS = 2 };        /* of the encoder: a panel of weights is read once per so many blocks of rows */
-enum { STRIPS_FROM = 128 };      /* columns: narrower ones are in the caches anyway */
-enum { FUSED_FROM = 256 };       /* latents */
-
 /* A step with fewer multiply-adds than this runs in one thread: waking another costs as much. */
 static const double SERIAL_WORK = 4e6;
 
-/* Per block of rows: sums [stride] of centred, of error, of the errors of all prefixes and of
- * aux_gradient, then these scalars. */
-enum { SUM_CENTRED, SUM_ERROR, SUM_PULL, SUM_AUX, N_VECTORS };
-enum { SQUARE_CENTRED, SQUARE_ERROR, SQUARE_PREFIXES, SQUARE_AUX, N_SCALARS };
-
-typedef struct step {
-    cpt_sae_trainer *t;
-    const cpt_row_kernels *rows;
-    const cpt_topk_kernels *topk;
-    const cpt_strip_kernels *strips;
-    const cpt_training_rows *data;
-    const int64_t *order;
-    int64_t n, n_blocks;
-    float scale;
-    int32_t k;
-    int n_threads;
-    float *row_error;
-    double weight;      /* of the squared error (of each prefix) in the loss */
-    double aux_weight;  /* of the squared auxiliary error */
-    int32_t k_aux;
-} step;
-
-/* ---- memory ---- */
-
-static cpt_status take(cpt_sae_trainer *t, void *out, size_t n, size_t size, cpt_err *e)
-{
-    void *p = NULL;
-    cpt_status status = cpt_alloc(&p, n, size, e);
-    if (status != CPT_OK) return status;
-    t->memory[t->n_memory++] = p;
-    memcpy(out, &p, sizeof p);
-    return CPT_OK;
-}
-
-/* Room for `width` pairs per sample; they start there until the selection of a batch says otherwise. */
-static cpt_status take_active(cpt_sae_trainer *t, cpt_sae_active *a, int32_t width, cpt_err *e)
-{
-    cpt_status status = CPT_OK;
-    size_t pairs = (size_t)t->batch_max * (size_t)width;
-    CPT_TRY(take(t, &a->first, (size_t)t->batch_max, sizeof *a->first, e));
-    CPT_TRY(take(t, &a->counts, (size_t)t->batch_max, sizeof *a->counts, e));
-    CPT_TRY(take(t, &a->samples, pairs, sizeof *a->samples, e));
-    CPT_TRY(take(t, &a->latents, pairs, sizeof *a->latents, e));
-    CPT_TRY(take(t, &a->values, pairs, sizeof *a->values, e));
-    CPT_TRY(take(t, &a->gradients, pairs, sizeof *a->gradients, e));
-    CPT_TRY(take(t, &a->starts, (size_t)t->n_concepts + 1, sizeof *a->starts, e));
-    CPT_TRY(take(t, &a->entries, pairs, sizeof *a->entries, e));
-    for (int64_t i = 0; i < t->batch_max; i++) {
-        a->first[i] = i * width;
-        for (int32_t j = 0; j < width; j++) a->samples[i * width + j] = (int32_t)i;
-    }
-done:
-    return status;
-}
-
-static cpt_status take_moments(cpt_sae_trainer *t, cpt_sae_moments *m, size_t n, cpt_err *e)
-{
-    cpt_status status = take(t, &m->mean, n, sizeof *m->mean, e);
-    return status != CPT_OK ? status : take(t, &m->square, n, sizeof *m->square, e);
-}
-
-static bool has_own_atoms(const cpt_sae_trainer *t)
-{
-    return t->recipe.decoder == CPT_SAE_DECODER_IN_FORWARD ||
-           t->recipe.decoder == CPT_SAE_DECODER_RESCALED;
-}
-
-static bool has_prefixes(const cpt_sae_trainer *t)
-{
-    return t->recipe.n_prefixes > 1;
-}
-
-static bool selects_batch(const cpt_sae_trainer *t)
-{
-    return t->recipe.select == CPT_SAE_SELECT_BATCH;
-}
-
-static cpt_status take_weights(cpt_sae_trainer *t, cpt_err *e)
-{
-    cpt_status status = CPT_OK;
-    size_t F = (size_t)t->n_concepts, Fp = (size_t)cpt_row_stride(t->n_concepts);
-    size_t d = (size_t)t->stride, all = 0;
-    if (!cpt_size_mul(F, d, &all)) return cpt_fail(e, CPT_ERR_MEMORY, "dictionary too large");
-    CPT_TRY(take(t, &t->w_enc, all, sizeof(float), e));
-    CPT_TRY(take(t, &t->w_dec, all, sizeof(float), e));
-    CPT_TRY(take(t, &t->b_enc, Fp, sizeof(float), e));
-    CPT_TRY(take(t, &t->b_dec, d, sizeof(float), e));
-    CPT_TRY(take(t, &t->g_w_enc, all, sizeof(float), e));
-    CPT_TRY(take(t, &t->g_w_dec, all, sizeof(float), e));
-    CPT_TRY(take(t, &t->g_b_enc, Fp, sizeof(float), e));
-    CPT_TRY(take(t, &t->g_b_dec, d, sizeof(float), e));
-    CPT_TRY(take_moments(t, &t->m_w_enc, all, e));
-    CPT_TRY(take_moments(t, &t->m_w_dec, all, e));
-    CPT_TRY(take_moments(t, &t->m_b_enc, Fp, e));
-    CPT_TRY(take_moments(t, &t->m_b_dec, d, e));
-    t->atoms = t->w_dec;
-    if (has_own_atoms(t)) CPT_TRY(take(t, &t->atoms, all, sizeof(float), e));
-    CPT_TRY(take(t, &t->norms, F, sizeof(float), e));
-    if (t->recipe.ema > 0) {
-        CPT_TRY(take(t, &t->e_w_enc, all, sizeof(float), e));
-        CPT_TRY(take(t, &t->e_w_dec, all, sizeof(float), e));
-        CPT_TRY(take(t, &t->e_b_enc, Fp, sizeof(float), e));
-        CPT_TRY(take(t, &t->e_b_dec, d, sizeof(float), e));
-    }
-    CPT_TRY(take(t, &t->since, F, sizeof *t->since, e));
-done:
-    return status;
-}
-
-static cpt_status take_buffers(cpt_sae_trainer *t, cpt_err *e)
-{
-    cpt_status status = CPT_OK;
-    size_t F = (size_t)t->n_concepts, d = (size_t)t->stride, B = (size_t)t->batch_max;
-    size_t n_blocks = (B + BLOCK_ROWS - 1) / BLOCK_ROWS, threads = (size_t)t->n_threads;
-    int32_t k = t->recipe.k_start > t->recipe.k ? t->recipe.k_start : t->recipe.k;
-    CPT_TRY(take(t, &t->x, B * d, sizeof(float), e));
-    CPT_TRY(take(t, &t->centred, B * d, sizeof(float), e));
-    CPT_TRY(take(t, &t->error, B * d, sizeof(float), e));
-    t->pull = t->error;
-    if (has_prefixes(t)) CPT_TRY(take(t, &t->pull, (size_t)t->recipe.n_prefixes * B * d, sizeof(float), e));
-    CPT_TRY(take_active(t, &t->active, k, e));
-    if (t->recipe.aux != CPT_SAE_AUX_NONE) {
-        CPT_TRY(take(t, &t->aux_gradient, B * d, sizeof(float), e));
-        CPT_TRY(take_active(t, &t->aux, t->recipe.k_aux, e));
-    }
-    CPT_TRY(take(t, &t->candidates, F, sizeof *t->candidates, e));
-    CPT_TRY(take(t, &t->dead, F, sizeof *t->dead, e));
-    CPT_TRY(take(t, &t->block_sums, n_blocks * (N_VECTORS * d + N_SCALARS), sizeof(double), e));
-    CPT_TRY(take(t, &t->squares, F, sizeof(double), e));
-    CPT_TRY(take(t, &t->has_gradient, F, 1, e));
-    CPT_TRY(take(t, &t->bias_partial, (F / LATENT_CHUNK + 1) * d, sizeof(double), e));
-    const size_t packed = cpt_packed_bytes((cpt_precision)t->recipe.encoder, t->n_concepts, t->dim);
-    CPT_TRY(take(t, &t->packed, 1, sizeof *t->packed, e));
-    CPT_TRY(take(t, &t->packed_memory, packed, 1, e));
-    CPT_TRY(take(t, &t->pre, (selects_batch(t) ? n_blocks : threads) * BLOCK_ROWS * F, sizeof(float), e));
-    t->fused = !selects_batch(t) && k <= CPT_TOPK_RUN_K && t->n_concepts >= FUSED_FROM;
-    if (t->fused) CPT_TRY(take(t, &t->runs, threads * TURN_BLOCKS * BLOCK_ROWS, sizeof *t->runs, e));
-    t->strips = !has_prefixes(t) && t->dim >= STRIPS_FROM;
-    if (t->strips) {
-        const size_t pairs = (size_t)cpt_strips(t->stride) * (CPT_STRIP / CPT_PAIR_STRIP) * 2 * CPT_PAIR_STRIP;
-        CPT_TRY(take(t, &t->atom_strip, F * CPT_STRIP, sizeof(float), e));
-        CPT_TRY(take(t, &t->pair_strips, B * pairs, sizeof(float), e));
-        CPT_TRY(take(t, &t->list, B * (size_t)k, sizeof *t->list, e));
-    }
-    if (selects_batch(t)) {
-        CPT_TRY(take(t, &t->histograms, cpt_sae_select_scratch(t->n_threads), sizeof(int64_t), e));
-        CPT_TRY(take(t, &t->equal, B, sizeof *t->equal, e));
-    }
-    t->topk_size = (cpt_topk_scratch(t->n_concepts) + 63) / 64 * 64;
-    CPT_TRY(take(t, &t->topk, threads * t->topk_size, 1, e));
-    CPT_TRY(take(t, &t->gather, threads * F, sizeof(float), e));
-done:
-    return status;
-}
-
-cpt_status cpt_sae_trainer_new(const cpt_sae_recipe *r, int32_t dim, int64_t batch_max, int n_threads,
-                               cpt_sae_trainer **out, cpt_err *e)
-{
-    cpt_status status = CPT_OK;
-    cpt_sae_trainer *t = NULL;
-    *out = NULL;
-    cpt_blas_single_thread(); /* outside of any parallel region, where it would be forgotten */
-    CPT_TRY(cpt_alloc(&t, 1, sizeof *t, e));
-    t->recipe = *r;
-    if (t->recipe.k_aux == 0) t->recipe.k_aux = dim / 2 > 1 ? dim / 2 : 1;
-    if (t->recipe.k_aux > r->n_concepts) t->recipe.k_aux = r->n_concepts;
-    if (t->recipe.k_start > r->n_concepts) t->recipe.k_start = r->n_concepts;
-    t->dim = dim;
-    t->n_concepts = r->n_concepts;
-    t->stride = cpt_row_stride(dim);
-    t->batch_max = batch_max;
-    t->n_threads = n_threads;
-    t->dead_after = r->dead_after;
-    t->threshold = r->threshold_from_zero ? 0 : -1;
-    CPT_TRY(take_weights(t, e));
-    CPT_TRY(take_buffers(t, e));
-    *out = t;
-    t = NULL;
-done:
-    cpt_sae_trainer_free(t);
-    return status;
-}
-
-void cpt_sae_trainer_free(cpt_sae_trainer *t)
-{
-    if (!t) return;
-    for (int i = 0; i < t->n_memory; i++) free(t->memory[i]);
-    free(t->candidate_values);
-    free(t);
-}
+typedef cpt_sae_pass step;
 
 /* ---- sums over blocks ---- */
-
-static double *block_vector(const step *s, int64_t block, int which)
-{
-    return s->t->block_sums + block * (N_VECTORS * s->t->stride + N_SCALARS) + which * s->t->stride;
-}
-
-static double *block_scalar(const step *s, int64_t block, int which)
-{
-    return block_vector(s, block, N_VECTORS) + which;
-}
-
-static int64_t block_end(const step *s, int64_t block)
-{
-    int64_t end = (block + 1) * BLOCK_ROWS;
-    return end < s->n ? end : s->n;
-}
 
 /* Sum of squares of all rows around their mean, from sums and squares of the blocks. The rows are near 0
  * compared with their spread (centred on the bias, or residuals), so the formula is safe in double. */
 static double around_mean(const step *s, int vector, int scalar)
 {
     double total = 0;
-    for (int64_t b = 0; b < s->n_blocks; b++) total += *block_scalar(s, b, scalar);
+    for (int64_t b = 0; b < s->n_blocks; b++) total += *cpt_sae_block_scalar(s, b, scalar);
     for (int32_t j = 0; j < s->t->dim; j++) {
         double sum = 0;
-        for (int64_t b = 0; b < s->n_blocks; b++) sum += block_vector(s, b, vector)[j];
+        for (int64_t b = 0; b < s->n_blocks; b++) sum += cpt_sae_block_vector(s, b, vector)[j];
         total -= sum * sum / (double)s->n;
     }
     return total > 0 ? total : 0;
@@ -273,137 +57,8 @@ static double around_mean(const step *s, int vector, int scalar)
 static double sum_of_scalars(const step *s, int scalar)
 {
     double total = 0;
-    for (int64_t b = 0; b < s->n_blocks; b++) total += *block_scalar(s, b, scalar);
+    for (int64_t b = 0; b < s->n_blocks; b++) total += *cpt_sae_block_scalar(s, b, scalar);
     return total;
-}
-
-/* ---- 1. encode ---- */
-
-static void gather_row(const step *s, int64_t i)
-{
-    const cpt_sae_trainer *t = s->t;
-    const float *a = cpt_training_row(s->data, s->order ? s->order[i] : i);
-    float *x = t->x + i * t->stride, *centred = t->centred + i * t->stride;
-    for (int32_t j = 0; j < t->dim; j++) {
-        x[j] = a[j] * s->scale;
-        centred[j] = x[j] - t->b_dec[j];
-    }
-}
-
-static void centre_block(const step *s, int64_t block)
-{
-    cpt_sae_trainer *t = s->t;
-    double *sum = block_vector(s, block, SUM_CENTRED), *square = block_scalar(s, block, SQUARE_CENTRED);
-    memset(sum, 0, (size_t)t->stride * sizeof *sum);
-    *square = 0;
-    for (int64_t i = block * BLOCK_ROWS; i < block_end(s, block); i++) {
-        gather_row(s, i);
-        const float *centred = t->centred + i * t->stride;
-        s->strips->add(t->dim, centred, sum);
-        *square += s->rows->dot(centred, centred, t->stride);
-    }
-}
-
-/* What is done with pre-activations as they come: see cpt_gemm_sink. */
-typedef struct encoding {
-    const step *s;
-    int64_t start; /* of the rows */
-    cpt_topk_run *runs;
-} encoding;
-
-static int32_t first_candidate(const cpt_sae_trainer *t, int64_t latent)
-{
-    int32_t low = 0, high = t->n_candidates;
-    while (low < high) {
-        const int32_t middle = low + (high - low) / 2;
-        if (t->candidates[middle] < latent) low = middle + 1;
-        else high = middle;
-    }
-    return low;
-}
-
-static void take_pre_activations(void *user, int64_t first_row, int64_t rows, int64_t first, int64_t n,
-                                 const float *block)
-{
-    const encoding *at = user;
-    const cpt_sae_trainer *t = at->s->t;
-    const bool rescaled = t->recipe.decoder == CPT_SAE_DECODER_RESCALED;
-    const int32_t from = first_candidate(t, first), end = first_candidate(t, first + n);
-    for (int64_t i = 0; i < rows; i++, block += CPT_GEMM_PANEL) {
-        float scaled[CPT_GEMM_PANEL];
-        const float *values = rescaled ? scaled : block;
-        for (int64_t c = 0; c < n && rescaled; c++) scaled[c] = block[c] * t->norms[first + c];
-        at->s->topk->more(&at->runs[first_row + i], at->s->k, (int32_t)first, (int32_t)n, values);
-        float *kept = t->candidate_values + (at->start + first_row + i) * t->n_candidates;
-        for (int32_t c = from; c < end; c++) kept[c] = values[t->candidates[c] - first];
-    }
-}
-
-static void encode_fused(const step *s, int64_t start, int64_t end, int thread)
-{
-    cpt_sae_trainer *t = s->t;
-    encoding at = {s, start, t->runs + (int64_t)thread * TURN_BLOCKS * BLOCK_ROWS};
-    for (int64_t i = start; i < end; i++) {
-        at.runs[i - start].bound = 0;
-        at.runs[i - start].n = 0;
-    }
-    cpt_multiply_into(t->packed, end - start, t->centred + start * t->stride, t->stride,
-                      &(cpt_epilogue){.bias = t->b_enc}, take_pre_activations, &at);
-    for (int64_t i = start; i < end; i++)
-        t->active.counts[i] = s->topk->end(&at.runs[i - start], s->k, t->active.latents + t->active.first[i],
-                                           t->active.values + t->active.first[i]);
-}
-
-/* All pre-activations first; of a batch they are kept for the selection. */
-static void encode_whole(const step *s, int64_t block, int thread)
-{
-    cpt_sae_trainer *t = s->t;
-    const int32_t F = t->n_concepts;
-    const int64_t start = block * BLOCK_ROWS, end = block_end(s, block);
-    const bool batch = selects_batch(t);
-    float *pre = t->pre + (batch ? block : thread) * BLOCK_ROWS * F;
-    cpt_multiply(t->packed, end - start, t->centred + start * t->stride, t->stride, pre, F,
-                 &(cpt_epilogue){.bias = t->b_enc});
-    for (int64_t i = start; i < end; i++) {
-        float *row = pre + (i - start) * F;
-        if (t->recipe.decoder == CPT_SAE_DECODER_RESCALED)
-            for (int32_t c = 0; c < F; c++) row[c] *= t->norms[c];
-        const int64_t at = t->active.first[i];
-        if (!batch)
-            t->active.counts[i] = s->topk->row(row, F, s->k, 0, t->active.latents + at,
-                                               t->active.values + at,
-                                               t->topk + (size_t)thread * t->topk_size);
-        float *kept = t->candidate_values + i * t->n_candidates;
-        for (int32_t c = 0; c < t->n_candidates; c++) kept[c] = row[t->candidates[c]];
-    }
-}
-
-static void encode_turn(const step *s, int64_t first_block, int thread)
-{
-    const int64_t last = first_block + TURN_BLOCKS < s->n_blocks ? first_block + TURN_BLOCKS : s->n_blocks;
-    for (int64_t b = first_block; b < last; b++) centre_block(s, b);
-    if (s->t->fused && s->k <= CPT_TOPK_RUN_K)
-        encode_fused(s, first_block * BLOCK_ROWS, block_end(s, last - 1), thread);
-    else
-        for (int64_t b = first_block; b < last; b++) encode_whole(s, b, thread);
-}
-
-static void encode(const step *s)
-{
-    cpt_sae_trainer *t = s->t;
-    const int64_t panel = CPT_GEMM_PANEL, n_panels = (t->n_concepts + panel - 1) / panel;
-    *t->packed = cpt_packed_of((cpt_precision)t->recipe.encoder, t->n_concepts, t->dim, t->packed_memory);
-#pragma omp parallel num_threads(s->n_threads) if (s->n_threads > 1)
-    {
-#pragma omp for schedule(static)
-        for (int64_t p = 0; p < n_panels; p++) {
-            const int64_t end = (p + 1) * panel;
-            cpt_repack(t->packed, p * panel, end < t->n_concepts ? end : t->n_concepts,
-                       t->w_enc + p * panel * t->stride, t->stride, 1);
-        }
-#pragma omp for schedule(static, 1)
-        for (int64_t b = 0; b < s->n_blocks; b += TURN_BLOCKS) encode_turn(s, b, omp_get_thread_num());
-    }
 }
 
 /* The threshold of inference follows the smallest active value of the batches. */
@@ -419,35 +74,39 @@ static void select_batch(step *s)
                                           (1 - r->threshold_keep) * t->smallest;
 }
 
-/* Latents that will be dead after this batch unless they fire in it. */
-static cpt_status list_candidates(const step *s, cpt_err *e)
-{
-    cpt_sae_trainer *t = s->t;
-    t->n_candidates = 0;
-    if (t->recipe.aux == CPT_SAE_AUX_NONE) return CPT_OK;
-    for (int32_t c = 0; c < t->n_concepts; c++)
-        if (t->since[c] + s->n >= t->dead_after) t->candidates[t->n_candidates++] = c;
-    size_t need = 0;
-    if (!cpt_size_mul((size_t)t->n_candidates, (size_t)t->batch_max, &need))
-        return cpt_fail(e, CPT_ERR_MEMORY, "batch too large");
-    return cpt_grow(&t->candidate_values, &t->candidate_capacity, need, sizeof(float), e);
-}
-
 /* ---- 2. lists ---- */
 
+/* Counting sort. Each thread counts and places the pairs of its own samples, whose places lie behind those of all samples
+ * before: the list does not depend on the number of threads. */
 static void list_by_latent(const step *s, cpt_sae_active *a)
 {
-    const int32_t F = s->t->n_concepts;
-    int64_t *starts = a->starts;
-    memset(starts, 0, ((size_t)F + 1) * sizeof *starts);
-    for (int64_t i = 0; i < s->n; i++)
-        for (int64_t p = a->first[i]; p < a->first[i] + a->counts[i]; p++) starts[a->latents[p] + 1]++;
-    for (int32_t c = 0; c < F; c++) starts[c + 1] += starts[c];
-    for (int64_t i = 0; i < s->n; i++)
-        for (int64_t p = a->first[i]; p < a->first[i] + a->counts[i]; p++)
-            a->entries[starts[a->latents[p]]++] = p;
-    memmove(starts + 1, starts, (size_t)F * sizeof *starts);
-    starts[0] = 0;
+    cpt_sae_trainer *t = s->t;
+    const int32_t F = t->n_concepts;
+#pragma omp parallel num_threads(s->n_threads) if (s->n_threads > 1)
+    {
+        const int n_threads = omp_get_num_threads(), own = omp_get_thread_num();
+        const int64_t from = s->n * own / n_threads, end = s->n * (own + 1) / n_threads;
+        int64_t *next = t->list_places + (int64_t)own * F;
+        memset(next, 0, (size_t)F * sizeof *next);
+        for (int64_t i = from; i < end; i++)
+            for (int64_t p = a->first[i]; p < a->first[i] + a->counts[i]; p++) next[a->latents[p]]++;
+#pragma omp barrier
+#pragma omp single
+        {
+            int64_t place = 0;
+            for (int32_t c = 0; c < F; c++) {
+                a->starts[c] = place;
+                for (int j = 0; j < n_threads; j++) {
+                    const int64_t count = t->list_places[(int64_t)j * F + c];
+                    t->list_places[(int64_t)j * F + c] = place;
+                    place += count;
+                }
+            }
+            a->starts[F] = place;
+        }
+        for (int64_t i = from; i < end; i++)
+            for (int64_t p = a->first[i]; p < a->first[i] + a->counts[i]; p++) a->entries[next[a->latents[p]]++] = p;
+    }
 }
 
 static bool fired(const step *s, int32_t c)
@@ -521,13 +180,13 @@ static void residual_block(const step *s, int64_t block)
 {
     cpt_sae_trainer *t = s->t;
     const cpt_sae_active *a = &t->active;
-    const bool prefixes = has_prefixes(t);
-    double *sum = block_vector(s, block, SUM_ERROR), *pull = block_vector(s, block, SUM_PULL);
-    double *square = block_scalar(s, block, SQUARE_ERROR), *all = block_scalar(s, block, SQUARE_PREFIXES);
+    const bool prefixes = cpt_sae_prefixed(t);
+    double *sum = cpt_sae_block_vector(s, block, SUM_ERROR), *pull = cpt_sae_block_vector(s, block, SUM_PULL);
+    double *square = cpt_sae_block_scalar(s, block, SQUARE_ERROR), *all = cpt_sae_block_scalar(s, block, SQUARE_PREFIXES);
     memset(sum, 0, (size_t)t->stride * sizeof *sum);
     memset(pull, 0, (size_t)t->stride * sizeof *pull);
     *square = *all = 0;
-    for (int64_t i = block * BLOCK_ROWS; i < block_end(s, block); i++) {
+    for (int64_t i = block * CPT_SAE_BLOCK; i < cpt_sae_block_end(s, block); i++) {
         const float *centred = t->centred + i * t->stride;
         float *error = t->error + i * t->stride;
         for (int64_t j = 0; j < t->stride; j++) error[j] = -centred[j];
@@ -562,9 +221,9 @@ static void residual_strip(const step *s, int64_t block, int64_t first)
     cpt_sae_trainer *t = s->t;
     cpt_sae_active *a = &t->active;
     const int64_t left = t->stride - first, here = left < CPT_STRIP ? left : CPT_STRIP;
-    double sum[CPT_STRIP] = {0}, *square = block_scalar(s, block, SQUARE_ERROR);
+    double sum[CPT_STRIP] = {0}, *square = cpt_sae_block_scalar(s, block, SQUARE_ERROR);
     if (first == 0) *square = 0;
-    for (int64_t i = block * BLOCK_ROWS; i < block_end(s, block); i++) {
+    for (int64_t i = block * CPT_SAE_BLOCK; i < cpt_sae_block_end(s, block); i++) {
         float error[CPT_STRIP], centred[CPT_STRIP] = {0};
         const int64_t at = a->first[i];
         if (first == 0) memset(a->gradients + at, 0, (size_t)a->counts[i] * sizeof *a->gradients);
@@ -574,26 +233,26 @@ static void residual_strip(const step *s, int64_t block, int64_t first)
         *square += (double)own;
         if (s->row_error) s->row_error[i] = first == 0 ? own : s->row_error[i] + own;
         s->strips->add(CPT_STRIP, error, sum);
-        copy_columns(here, error, t->error + i * t->stride + first);
+        if (t->recipe.aux != CPT_SAE_AUX_NONE) copy_columns(here, error, t->error + i * t->stride + first);
         for (int p = 0; p < PAIRS; p++) {
             float *to = pair_strip(t, first / CPT_PAIR_STRIP + p, i);
             memcpy(to, centred + p * CPT_PAIR_STRIP, CPT_PAIR_STRIP * sizeof *to);
             memcpy(to + CPT_PAIR_STRIP, error + p * CPT_PAIR_STRIP, CPT_PAIR_STRIP * sizeof *to);
         }
     }
-    memcpy(block_vector(s, block, SUM_ERROR) + first, sum, (size_t)here * sizeof *sum);
+    memcpy(cpt_sae_block_vector(s, block, SUM_ERROR) + first, sum, (size_t)here * sizeof *sum);
 }
 
 static void residual_by_strips(const step *s)
 {
     cpt_sae_trainer *t = s->t;
-    const int64_t chunks = (t->n_concepts + LATENT_CHUNK - 1) / LATENT_CHUNK;
+    const int64_t chunks = (t->n_concepts + CPT_SAE_CHUNK - 1) / CPT_SAE_CHUNK;
 #pragma omp parallel num_threads(s->n_threads) if (s->n_threads > 1)
     for (int64_t first = 0; first < t->stride; first += CPT_STRIP) {
 #pragma omp for schedule(static)
         for (int64_t c = 0; c < chunks; c++) {
-            const int64_t from = c * LATENT_CHUNK, left = t->n_concepts - from;
-            s->strips->copy(left < LATENT_CHUNK ? left : LATENT_CHUNK, t->atoms + from * t->stride, t->stride, first,
+            const int64_t from = c * CPT_SAE_CHUNK, left = t->n_concepts - from;
+            s->strips->copy(left < CPT_SAE_CHUNK ? left : CPT_SAE_CHUNK, t->atoms + from * t->stride, t->stride, first,
                             t->atom_strip + from * CPT_STRIP);
         }
 #pragma omp for schedule(static, 1)
@@ -636,14 +295,14 @@ static void gradients_by_strips(const step *s)
 {
     cpt_sae_trainer *t = s->t;
     const int64_t strips = (t->stride + CPT_PAIR_STRIP - 1) / CPT_PAIR_STRIP;
-    const int64_t chunks = (t->n_concepts + LATENT_CHUNK - 1) / LATENT_CHUNK;
+    const int64_t chunks = (t->n_concepts + CPT_SAE_CHUNK - 1) / CPT_SAE_CHUNK;
 #pragma omp parallel num_threads(s->n_threads) if (s->n_threads > 1)
     {
 #pragma omp for schedule(static)
         for (int32_t c = 0; c < t->n_concepts; c++) fill_list(s, c);
 #pragma omp for schedule(static)
         for (int64_t unit = 0; unit < strips * chunks; unit++) {
-            const int64_t from = unit % chunks * LATENT_CHUNK, end = from + LATENT_CHUNK;
+            const int64_t from = unit % chunks * CPT_SAE_CHUNK, end = from + CPT_SAE_CHUNK;
             for (int64_t c = from; c < t->n_concepts && c < end; c++) gradient_strip(s, unit / chunks, (int32_t)c);
         }
     }
@@ -673,7 +332,7 @@ static void value_gradients(const step *s, int64_t block)
     cpt_sae_trainer *t = s->t;
     cpt_sae_active *a = &t->active;
     const float twice = (float)(2 * s->weight);
-    for (int64_t i = block * BLOCK_ROWS; i < block_end(s, block); i++)
+    for (int64_t i = block * CPT_SAE_BLOCK; i < cpt_sae_block_end(s, block); i++)
         for (int64_t p = a->first[i]; p < a->first[i] + a->counts[i]; p++)
             a->gradients[p] = twice * s->rows->dot(pull_row(t, prefix_of(t, a->latents[p]), i),
                                                    t->atoms + a->latents[p] * t->stride, t->stride);
@@ -701,10 +360,10 @@ static void aux_block(const step *s, int64_t block, int thread)
     cpt_sae_trainer *t = s->t;
     cpt_sae_active *a = &t->aux;
     const float twice = (float)(2 * s->aux_weight);
-    double *sum = block_vector(s, block, SUM_AUX), *square = block_scalar(s, block, SQUARE_AUX);
+    double *sum = cpt_sae_block_vector(s, block, SUM_AUX), *square = cpt_sae_block_scalar(s, block, SQUARE_AUX);
     memset(sum, 0, (size_t)t->stride * sizeof *sum);
     *square = 0;
-    for (int64_t i = block * BLOCK_ROWS; i < block_end(s, block); i++) {
+    for (int64_t i = block * CPT_SAE_BLOCK; i < cpt_sae_block_end(s, block); i++) {
         float *g = t->aux_gradient + i * t->stride;
         select_aux(s, i, thread);
         memcpy(g, t->error + i * t->stride, (size_t)t->stride * sizeof *g); /* minus the residual */
@@ -811,7 +470,7 @@ static void latent_gradient(const step *s, int32_t c, bool with_aux)
     else
         add_list(s, a, c, pull_row(t, prefix_of(t, c), 0), (float)(2 * s->weight), g_dec, g_enc, &g_bias);
     if (aux) add_list(s, aux, c, t->aux_gradient, 1, g_dec, g_enc, &g_bias);
-    if (has_own_atoms(t)) through_norm(s, c, a, aux, g_dec, g_enc, &g_bias);
+    if (cpt_sae_own_atoms(t)) through_norm(s, c, a, aux, g_dec, g_enc, &g_bias);
     else if (t->recipe.decoder == CPT_SAE_DECODER_UNIT)
         remove_parallel(s, w, t->recipe.projection_eps, g_dec);
     else if (t->recipe.decoder == CPT_SAE_DECODER_UNIT_FIRST)
@@ -827,12 +486,12 @@ static double bias_gradient(const step *s, bool with_aux)
     cpt_sae_trainer *t = s->t;
     memset(t->g_b_dec, 0, (size_t)t->stride * sizeof *t->g_b_dec);
     if (t->recipe.bias == CPT_SAE_BIAS_ABSENT) return 0;
-    const int32_t n_chunks = (t->n_concepts + LATENT_CHUNK - 1) / LATENT_CHUNK;
+    const int32_t n_chunks = (t->n_concepts + CPT_SAE_CHUNK - 1) / CPT_SAE_CHUNK;
 #pragma omp parallel for schedule(static) num_threads(s->n_threads) if (s->n_threads > 1)
     for (int32_t chunk = 0; chunk < n_chunks; chunk++) {
         double *sum = t->bias_partial + chunk * t->stride;
         memset(sum, 0, (size_t)t->stride * sizeof *sum);
-        for (int32_t c = chunk * LATENT_CHUNK; c < t->n_concepts && c < (chunk + 1) * LATENT_CHUNK; c++) {
+        for (int32_t c = chunk * CPT_SAE_CHUNK; c < t->n_concepts && c < (chunk + 1) * CPT_SAE_CHUNK; c++) {
             if (!t->has_gradient[c]) continue;
             const float *w = t->w_enc + c * t->stride;
             const double g = t->g_b_enc[c];
@@ -840,13 +499,13 @@ static double bias_gradient(const step *s, bool with_aux)
         }
     }
     double square = 0;
-    const int errors = has_prefixes(t) ? SUM_PULL : SUM_ERROR;
+    const int errors = cpt_sae_prefixed(t) ? SUM_PULL : SUM_ERROR;
     for (int32_t j = 0; j < t->dim; j++) {
         double g = 0, direct = 0, aux = 0;
         for (int32_t chunk = 0; chunk < n_chunks; chunk++) g -= t->bias_partial[chunk * t->stride + j];
         for (int64_t b = 0; b < s->n_blocks; b++) {
-            direct += block_vector(s, b, errors)[j];
-            if (with_aux && t->recipe.aux_bias_gradient) aux += block_vector(s, b, SUM_AUX)[j];
+            direct += cpt_sae_block_vector(s, b, errors)[j];
+            if (with_aux && t->recipe.aux_bias_gradient) aux += cpt_sae_block_vector(s, b, SUM_AUX)[j];
         }
         g += 2 * s->weight * direct + aux;
         t->g_b_dec[j] = (float)g;
@@ -869,7 +528,7 @@ static void refresh_atom(const cpt_sae_trainer *t, int32_t c)
 
 void cpt_sae_refresh_atoms(cpt_sae_trainer *t)
 {
-    for (int32_t c = 0; c < t->n_concepts && has_own_atoms(t); c++) refresh_atom(t, c);
+    for (int32_t c = 0; c < t->n_concepts && cpt_sae_own_atoms(t); c++) refresh_atom(t, c);
 }
 
 static void average(float *mean, const float *w, double rate, int64_t n)
@@ -890,7 +549,7 @@ static void update_latent(const step *s, const cpt_adam *adam, int32_t c)
                   t->stride);
     if (t->recipe.decoder == CPT_SAE_DECODER_UNIT)
         set_unit(w, sqrt(s->rows->dot(w, w, t->stride)), t->recipe.unit_eps, t->stride);
-    if (has_own_atoms(t)) refresh_atom(t, c);
+    if (cpt_sae_own_atoms(t)) refresh_atom(t, c);
     if (t->recipe.ema > 0) {
         average(t->e_w_enc + at, t->w_enc + at, t->recipe.ema, t->stride);
         average(t->e_w_dec + at, t->w_dec + at, t->recipe.ema, t->stride);
@@ -923,8 +582,8 @@ static void update(const step *s, double learning_rate, double gradient_norm)
 static bool forward(step *s)
 {
     cpt_sae_trainer *t = s->t;
-    encode(s);
-    if (selects_batch(t)) select_batch(s);
+    cpt_sae_encode(s);
+    if (cpt_sae_selects_batch(t)) select_batch(s);
     list_by_latent(s, &t->active);
     count_dead(s);
     if (t->strips) residual_by_strips(s);
@@ -945,7 +604,7 @@ static void backward(step *s, bool with_aux)
     }
     if (with_aux) list_by_latent(s, &t->aux);
     if (t->strips) gradients_by_strips(s);
-#pragma omp parallel for schedule(dynamic, LATENT_CHUNK) num_threads(s->n_threads) if (s->n_threads > 1)
+#pragma omp parallel for schedule(dynamic, CPT_SAE_CHUNK) num_threads(s->n_threads) if (s->n_threads > 1)
     for (int32_t c = 0; c < t->n_concepts; c++) latent_gradient(s, c, with_aux);
 }
 
@@ -960,13 +619,13 @@ cpt_status cpt_sae_step(cpt_sae_trainer *t, const cpt_training_rows *data, const
               .data = data,
               .order = order,
               .n = n,
-              .n_blocks = (n + BLOCK_ROWS - 1) / BLOCK_ROWS,
+              .n_blocks = (n + CPT_SAE_BLOCK - 1) / CPT_SAE_BLOCK,
               .scale = scale,
               .k = k,
               .row_error = row_error};
     double work = (double)n * t->n_concepts * t->dim;
     s.n_threads = work > SERIAL_WORK ? t->n_threads : 1;
-    cpt_status status = list_candidates(&s, e);
+    cpt_status status = cpt_sae_list_candidates(&s, e);
     if (status != CPT_OK) return status;
 
     bool with_aux = forward(&s);
@@ -977,7 +636,7 @@ cpt_status cpt_sae_step(cpt_sae_trainer *t, const cpt_training_rows *data, const
     double squares = bias_gradient(&s, with_aux);
     for (int32_t c = 0; c < t->n_concepts; c++) squares += t->squares[c];
 
-    double losses = has_prefixes(t) ? sum_of_scalars(&s, SQUARE_PREFIXES) : error;
+    double losses = cpt_sae_prefixed(t) ? sum_of_scalars(&s, SQUARE_PREFIXES) : error;
     *report = (cpt_sae_step_report){.main_loss = s.weight * losses,
                                     .squared_error = error / (double)n,
                                     .fvu = total > 0 ? error / total : 0,

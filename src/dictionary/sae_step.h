@@ -5,6 +5,7 @@
 
 #include "dictionary/sae_recipe.h"
 #include "dictionary/train.h"
+#include "math/screen.h"
 #include "math/strips.h"
 #include "math/topk.h"
 
@@ -54,7 +55,8 @@ typedef struct cpt_sae_trainer {
     float smallest;               /* active value of the last batch */
 
     int64_t batch_max;
-    float *x, *centred, *error, *aux_gradient; /* [batch][stride]; error = x_hat - x */
+    float *centred, *error, *aux_gradient; /* [batch][stride]; error = x_hat - x, by strips
+                                             * only where there is an auxiliary loss */
     float *pull;                  /* [prefixes][batch][stride]: of prefix m the sum of the errors of m and all
                                    * longer ones, which is what pulls at its latents; = error without prefixes */
     cpt_sae_active active, aux;
@@ -68,13 +70,25 @@ typedef struct cpt_sae_trainer {
     double *squares;              /* [n_concepts] squared norm of each latent's gradient */
     uint8_t *has_gradient;        /* [n_concepts] */
     double *bias_partial;         /* [chunks][stride] */
-    struct cpt_packed *packed;    /* w_enc of this step (math/gemm.h) */
+    cpt_packed packed;            /* w_enc of this step (math/gemm.h) */
     void *packed_memory;
     bool fused;                   /* the k largest are chosen while the product is computed; tests may clear it */
     cpt_topk_run *runs;           /* [threads][rows of an encoder's turn], when fused */
+    bool screened;                /* the latents of wide f32 encoders are chosen by math/screen.h; tests may change it ... */
+    bool may_screen;              /* ... where this is set */
+    cpt_screen screen;            /* w_enc of this step */
+    void *screen_memory;
+    float *row_norms;             /* [threads][rows of an encoder's turn] */
+    int32_t *chosen, *n_chosen;   /* [batch][CPT_TOPK_RUN], [batch] */
+    float *chosen_values;         /* as chosen */
+    int32_t *every;               /* [n_concepts] 0, 1, 2 ... */
+    float *candidate_rows, *candidate_bias; /* [n_concepts / 2][stride], [n_concepts / 2]: of w_enc and b_enc */
+    cpt_packed candidate_packed;
+    void *candidate_memory;
     bool strips;                  /* decoding and gradients by strips of columns (math/strips.h); tests may clear it */
     float *atom_strip;            /* [n_concepts][CPT_STRIP] */
     float *pair_strips;           /* [strips of 32][batch][2][32]: centred, error */
+    int64_t *list_places;         /* [threads][n_concepts] scratch of the lists by latent */
     cpt_strip_entry *list;        /* [pairs] by latent: active.entries with what they stand for */
     float *pre;                   /* [threads][block rows][n_concepts]; SELECT_BATCH: [batch][n_concepts] */
     int64_t *histograms;          /* of SELECT_BATCH: see sae_select.c */
@@ -83,7 +97,7 @@ typedef struct cpt_sae_trainer {
     size_t topk_size;
     float *gather;                /* [threads][n_concepts] */
     int n_threads;
-    void *memory[64];             /* everything allocated */
+    void *memory[80];             /* everything allocated */
     int n_memory;
 } cpt_sae_trainer;
 
