@@ -2,7 +2,8 @@
  *
  * Formulas: models.md 6.4-6.6. Where the time goes, for 4,000 genes, 128 cells, 128 hidden units:
  *   first layer  only the genes a cell has: rows of W summed (forward), and per gene the cells that
- *                have it (gradient); the minibatch is kept in both orders
+ *                have it (gradient); the minibatch is kept in both orders, of which the second is made
+ *                while the layers between are computed
  *   gene heads   logits, HEAD_BLOCK genes of all cells at a time: the block's weights are packed
  *                (math/gemm.h), multiplied and forgotten while they are in the cache; then CHUNK
  *                cells at a time likelihood and its gradient in place (math/kernels/likelihood.c);
@@ -25,6 +26,9 @@
 #include "math/gemm.h"
 
 enum { CHUNK = 32, GENE_BLOCK = 64, HEAD_BLOCK = 256, ADAM_BLOCK = 16384 };
+
+/* Weights of all layers between up to which one thread does them. */
+static const double SMALL_LAYERS = 1 << 16;
 
 /* Scratch of a block of genes, of each its own, as threads take blocks as they come. */
 typedef struct head_block {
@@ -315,7 +319,6 @@ cpt_status scvi_stepper_load(scvi_stepper *s, const cpt_counts *counts, int32_t 
     if (status) return status;
 #pragma omp parallel for schedule(dynamic, 8) num_threads(n_threads)
     for (int32_t i = 0; i < n; i++) load_cell(s, counts, i, rows[i]);
-    sort_by_gene(s);
     return CPT_OK;
 }
 
@@ -413,10 +416,11 @@ static void linear(int32_t n, int32_t n_in, int32_t n_out, const float *in, cons
     cpt_gemm(false, false, n, n_out, n_in, 1, in, n_in, weight, n_out, 1, out, n_out, n_threads);
 }
 
-static void first_layer(scvi_stepper *s, float *out, int n_threads)
+static void first_layer(scvi_stepper *s, bool training, int n_threads)
 {
     const scvi_minibatch *b = &s->batch;
     const scvi_layer *l = &s->model->encoder[0];
+    float *out = training ? s->encoder[0].normalised : s->encoder[0].output;
     fill_rows(b->n, l->n_out, l->bias, out);
 #pragma omp parallel for schedule(dynamic, 8) num_threads(n_threads)
     for (int32_t i = 0; i < b->n; i++)
@@ -438,7 +442,7 @@ static void decoder_input(const scvi_stepper *s, const scvi_layer *l, layer_pass
     }
 }
 
-/* Encoder layers, latent moments, a draw of the latent values, decoder layers. */
+/* Encoder layers behind the sums of the first, latent moments, a draw of the latent values, decoder layers. */
 static void forward(scvi_stepper *s, const scvi_noise *noise, bool training, int n_threads)
 {
     cpt_scvi *m = s->model;
@@ -447,9 +451,7 @@ static void forward(scvi_stepper *s, const scvi_noise *noise, bool training, int
         layer_pass *p = &s->encoder[i];
         scvi_layer *l = &m->encoder[i];
         float *to = training ? p->normalised : p->output;
-        if (i == 0) {
-            first_layer(s, to, n_threads);
-        } else {
+        if (i > 0) {
             memcpy(p->input, s->encoder[i - 1].output, sizeof(float) * at(n, h));
             linear(n, h, h, p->input, l->weight, l->bias, to, n_threads);
         }
@@ -588,7 +590,6 @@ static void heads(scvi_stepper *s, int n_threads)
 {
     const cpt_scvi *m = s->model;
     const int32_t n = s->batch.n, genes = m->shape.n_genes, n_chunks = (n + CHUNK - 1) / CHUNK;
-    cpt_likelihood_kernels_get()->genes(genes, m->px_r, &s->tables);
 #pragma omp parallel num_threads(n_threads)
     {
 #pragma omp for schedule(dynamic)
@@ -755,7 +756,20 @@ static void add_losses(const scvi_stepper *s, scvi_losses *losses, double *recon
 void scvi_stepper_gradient(scvi_stepper *s, const scvi_noise *noise, double kl_weight,
                            scvi_losses *losses, int n_threads)
 {
-    forward(s, noise, true, n_threads);
+    first_layer(s, true, n_threads);
+    /* As a rule a row of small products and normalisations, too short to share; beside it what is needed later. */
+    const scvi_shape *shape = &s->model->shape;
+    const bool small = (double)shape->n_layers * shape->n_hidden * shape->n_hidden <= SMALL_LAYERS;
+#pragma omp parallel sections num_threads(small && n_threads > 1 ? 2 : 1)
+    {
+#pragma omp section
+        forward(s, noise, true, small ? 1 : n_threads);
+#pragma omp section
+        {
+            cpt_likelihood_kernels_get()->genes(s->model->shape.n_genes, s->model->px_r, &s->tables);
+            sort_by_gene(s);
+        }
+    }
     heads(s, n_threads);
     add_losses(s, losses, NULL, NULL);
     heads_gradient(s, n_threads);
@@ -767,7 +781,9 @@ void scvi_stepper_gradient(scvi_stepper *s, const scvi_noise *noise, double kl_w
 void scvi_stepper_evaluate(scvi_stepper *s, const scvi_noise *noise, scvi_losses *losses,
                            double *reconstruction, double *kl, int n_threads)
 {
+    first_layer(s, false, n_threads);
     forward(s, noise, false, n_threads);
+    cpt_likelihood_kernels_get()->genes(s->model->shape.n_genes, s->model->px_r, &s->tables);
     heads(s, n_threads);
     add_losses(s, losses, reconstruction, kl);
 }
