@@ -215,9 +215,24 @@ done:
 
 /* ---- labels ---- */
 
+/* Of how many cells the table speaks, where it is not all: its counts must not puzzle anybody. */
+static void add_purity_sample(cpt_report *r, const json_t *purity)
+{
+    const int64_t n = (int64_t)cpt_report_json(purity, "n", NULL, NULL);
+    int64_t labelled = 0;
+    for (int64_t l = 0; l < r->label->categories.n; l++) labelled += r->label_counts[l];
+    if (n < 1 || n >= labelled) return;
+    cpt_text_add(&r->html, "<p class=\"note\">On ");
+    cpt_report_count(&r->html, n);
+    cpt_text_add(&r->html, " of ");
+    cpt_report_count(&r->html, labelled);
+    cpt_text_add(&r->html, " labelled cells, drawn at random.</p>");
+}
+
 static void add_label_fit(cpt_report *r)
 {
-    const json_t *labels = json_object_get(json_object_get(r->evaluation, "purity"), "labels");
+    const json_t *purity = json_object_get(r->evaluation, "purity");
+    const json_t *labels = json_object_get(purity, "labels");
     cpt_text *t = &r->html;
     cpt_text_add(t, "<table class=\"plain\"><thead><tr><th scope=\"col\">Label</th><th "
                     "class=\"r\" title=\"cells with "
@@ -252,6 +267,7 @@ static void add_label_fit(cpt_report *r)
                     "each label on the same "
                     "cells: the scores are a little optimistic, most for labels with few "
                     "cells.</p>");
+    add_purity_sample(r, purity);
 }
 
 cpt_status cpt_report_quality(cpt_report *r, cpt_err *e)
