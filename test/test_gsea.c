@@ -5,6 +5,7 @@
 #include "golden.h"
 
 #include "enrich/enrich.h"
+#include "math/columns.h"
 #include "math/walk.h"
 
 /* ---- the statistic ---- */
@@ -272,11 +273,12 @@ static void test_kernels(void **state)
 /* Eight sets side by side, on every instruction set and for both widths of positions, against the bare statistic. */
 static void test_side_by_side(void **state)
 {
-    enum { T = 50, L = CPT_WALK_LANES, N = 1000 };
-    static double weight[N];
+    enum { T = 50, L = CPT_WALK_LANES, N = 1000, C = CPT_COLUMNS };
+    static double weight[N + 1];
     static int64_t weights[N];
-    static _Alignas(64) uint32_t wide[T * L];
-    static _Alignas(64) uint16_t narrow[T * L];
+    static _Alignas(64) int32_t wide[T * C];
+    static _Alignas(64) uint16_t narrow[T * C];
+    static _Alignas(64) double found[T * L];
     _Alignas(64) double sizes[L], out[6][5][L];
     int32_t members[L][T];
     cpt_stream s;
@@ -287,16 +289,17 @@ static void test_side_by_side(void **state)
         sizes[l] = l == 3 ? 0 : T - 3 * l;
         for (int t = 0; t < T; t++) {
             at += 1 + (int32_t)cpt_stream_below(&s, 19);
-            wide[t * L + l] = narrow[t * L + l] = (uint16_t)(members[l][t] = at);
+            members[l][t] = t < sizes[l] ? at : N; /* nobody behind the last */
+            wide[t * C + l] = narrow[t * C + l] = (uint16_t)members[l][t];
         }
     }
     int n = 0;
     for (int level = 0; level < 3; level++) {
         const cpt_walk_kernels *k = cpt_walk_kernels_at(level);
         if (!k) continue;
-        k->subsets(T, wide, weight, N, sizes, out[n][0], out[n][1], out[n][2], out[n][3], out[n][4]);
+        k->subsets32(T, wide, weight, N, sizes, found, out[n][0], out[n][1], out[n][2], out[n][3], out[n][4]);
         n++;
-        k->subsets16(T, narrow, weight, N, sizes, out[n][0], out[n][1], out[n][2], out[n][3], out[n][4]);
+        k->subsets16(T, narrow, weight, N, sizes, found, out[n][0], out[n][1], out[n][2], out[n][3], out[n][4]);
         n++;
     }
     for (int l = 0; l < L; l++) {
@@ -305,8 +308,64 @@ static void test_side_by_side(void **state)
         double unit = out[0][0][l] * (N - m);
         assert_near(out[0][1][l] / unit, cpt_gsea_es(weights, N, members[l], m, CPT_SCORE_POS), 0);
         assert_near(out[0][2][l] / unit, cpt_gsea_es(weights, N, members[l], m, CPT_SCORE_NEG), 0);
+        for (int side = 0; side < 2; side++) /* the member where it is met is one */
+            assert_true(out[0][3 + side][l] >= 0 && out[0][3 + side][l] < m);
     }
     for (int i = 1; i < n; i++) assert_memory_equal(out[0], out[i], sizeof out[0]);
+    for (int g = 0; g < N; g++) weight[g] = abs(2 * g + 1 - N);
+    cpt_walk_kernels_at(0)->subsets16(T, narrow, weight, N, sizes, found, out[0][0], out[0][1], out[0][2], out[0][3],
+                                      out[0][4]);
+    for (int level = 0; level < 3; level++) { /* weights by rank */
+        const cpt_walk_kernels *k = cpt_walk_kernels_at(level);
+        if (!k) continue;
+        k->ranked16(T, narrow, N, sizes, out[1][0], out[1][1], out[1][2], out[1][3], out[1][4]);
+        k->ranked32(T, wide, N, sizes, out[2][0], out[2][1], out[2][2], out[2][3], out[2][4]);
+        assert_memory_equal(out[0], out[1], sizeof out[0]);
+        assert_memory_equal(out[0], out[2], sizeof out[0]);
+    }
+}
+
+static int by_value(const void *a, const void *b)
+{
+    return *(const int32_t *)a - *(const int32_t *)b;
+}
+
+/* Columns of any number of rows, with many equals and with none, against qsort on every instruction set. */
+static void sort_columns(int32_t n_rows, uint64_t n_different, cpt_stream *s)
+{
+    enum { C = CPT_COLUMNS };
+    static _Alignas(64) int32_t wide[600 * C];
+    static _Alignas(64) uint16_t narrow[600 * C];
+    static int32_t given[C][600], want[600];
+    for (int c = 0; c < C; c++)
+        for (int r = 0; r < n_rows; r++) given[c][r] = (int32_t)cpt_stream_below(s, n_different);
+    for (int level = 0; level < 3; level++) {
+        const cpt_column_kernels *k = cpt_column_kernels_at(level);
+        if (!k) continue;
+        for (int c = 0; c < C; c++)
+            for (int r = 0; r < n_rows; r++)
+                narrow[r * C + c] = (uint16_t)(wide[r * C + c] = given[c][r]);
+        k->sort16(n_rows, narrow);
+        k->sort32(n_rows, wide);
+        for (int c = 0; c < C; c++) {
+            memcpy(want, given[c], sizeof want);
+            qsort(want, (size_t)n_rows, sizeof *want, by_value);
+            for (int r = 0; r < n_rows; r++) {
+                assert_int_equal(wide[r * C + c], want[r]);
+                assert_int_equal(narrow[r * C + c], want[r]);
+            }
+        }
+    }
+}
+
+static void test_columns(void **state)
+{
+    cpt_stream s;
+    cpt_stream_init(&s, 10, CPT_RANDOM_TEST, 1);
+    for (int32_t n = 0; n <= 600; n += CPT_COLUMN_BLOCK) {
+        sort_columns(n, 65536, &s);
+        sort_columns(n, 5, &s);
+    }
 }
 
 /* A list of more than 65,536 genes. */
@@ -733,6 +792,7 @@ int main(void)
         cmocka_unit_test(test_es_brute_force),
         cmocka_unit_test(test_kernels),
         cmocka_unit_test(test_side_by_side),
+        cmocka_unit_test(test_columns),
         cmocka_unit_test(test_long_list),
         cmocka_unit_test(test_exact_small),
         cmocka_unit_test(test_calibrated),

@@ -81,3 +81,19 @@ void cpt_corrections_free(cpt_corrections *c)
     free(c->q_hierarchical);
     *c = (cpt_corrections){0};
 }
+
+cpt_status cpt_bh_rows(int32_t n, void *rows, size_t size, size_t p_at, size_t q_at, cpt_err *e)
+{
+    cpt_status status = CPT_OK;
+    double *p = NULL, *q = NULL;
+    char *row = rows;
+    CPT_TRY(cpt_alloc(&p, (size_t)n, sizeof *p, e));
+    CPT_TRY(cpt_alloc(&q, (size_t)n, sizeof *q, e));
+    for (int32_t i = 0; i < n; i++) memcpy(p + i, row + (size_t)i * size + p_at, sizeof *p);
+    CPT_TRY(cpt_bh(n, p, 0, q, e));
+    for (int32_t i = 0; i < n; i++) memcpy(row + (size_t)i * size + q_at, q + i, sizeof *q);
+done:
+    free(p);
+    free(q);
+    return status;
+}

@@ -4,6 +4,11 @@
 
 #include "base/error.h"
 
+#include <stddef.h>
+
+/* BH over rows of `size` bytes: p at byte p_at of each, NaN = not tested; q goes to byte q_at (offsetof). */
+cpt_status cpt_bh_rows(int32_t n, void *rows, size_t size, size_t p_at, size_t q_at, cpt_err *e);
+
 /* One family per concept: the tests of one collection on one of its rankings. Only the p up to some limit need
  * be listed: results are exact wherever they are not above it. */
 typedef struct cpt_test_families {

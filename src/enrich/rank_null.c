@@ -35,6 +35,18 @@ void cpt_rank_null_anchors(int32_t n_genes, int32_t size, int32_t *below, int32_
     *above = size == *below ? size : next < n_genes ? next : n_genes - 1;
 }
 
+/* By position, as cpt_ranking_weigh_ranks sets them. */
+static cpt_status rank_weights(cpt_rank_null *x, cpt_err *e)
+{
+    cpt_ranking r = {.n = x->n_genes};
+    cpt_status status = cpt_alloc(&x->weight, (size_t)x->n_genes + 1, sizeof *x->weight, e);
+    if (status) return status;
+    r.weight = x->weight;
+    status = cpt_ranking_weigh_ranks(&r, x->power, e);
+    x->unit = r.unit;
+    return status;
+}
+
 cpt_status cpt_rank_null_make(int32_t n_genes, int32_t largest, const cpt_gsea_options *o, cpt_rank_null **out,
                               cpt_err *e)
 {
@@ -47,7 +59,10 @@ cpt_status cpt_rank_null_make(int32_t n_genes, int32_t largest, const cpt_gsea_o
     *x = (cpt_rank_null){.n_genes = n_genes, .largest = largest, .power = o->weight, .eps = o->eps, .seed = o->seed,
                          .n_permutations = o->n_permutations};
     status = cpt_alloc(&x->sizes, (size_t)largest + 1, sizeof *x->sizes, e);
-    if (status) free(x);
+    if (status == CPT_OK) status = rank_weights(x, e);
+    for (int32_t k = 1; k <= largest && k < n_genes && status == CPT_OK; k++)
+        cpt_rank_null_anchors(n_genes, k, &x->sizes[k].below, &x->sizes[k].above);
+    if (status) cpt_rank_null_free(x);
     else *out = x;
     return status;
 }
@@ -55,8 +70,9 @@ cpt_status cpt_rank_null_make(int32_t n_genes, int32_t largest, const cpt_gsea_o
 void cpt_rank_null_free(cpt_rank_null *x)
 {
     if (!x) return;
-    for (int32_t k = 0; k <= x->largest; k++) free(x->sizes[k].log_p);
+    for (int32_t k = 0; x->sizes && k <= x->largest; k++) free(x->sizes[k].log_p);
     free(x->sizes);
+    free(x->weight);
     free(x);
 }
 
@@ -81,20 +97,10 @@ bool cpt_rank_null_fits(const cpt_ranking *r, int32_t n_universe, double power, 
 void cpt_rank_null_ask(cpt_rank_null *x, int32_t size)
 {
     if (size < 1 || size > x->largest || size >= x->n_genes) return;
-    int32_t below, above;
-    cpt_rank_null_anchors(x->n_genes, size, &below, &above);
-    x->sizes[below].asked = x->sizes[above].asked = true;
+    x->sizes[x->sizes[size].below].asked = x->sizes[x->sizes[size].above].asked = true;
 }
 
 /* ---- growing ---- */
-
-/* Weights by position, as cpt_ranking_weigh_ranks sets them. */
-static cpt_status rank_weights(const cpt_rank_null *x, cpt_ranking *r, cpt_err *e)
-{
-    *r = (cpt_ranking){.n = x->n_genes};
-    cpt_status status = cpt_alloc(&r->weight, (size_t)x->n_genes, sizeof *r->weight, e);
-    return status ? status : cpt_ranking_weigh_ranks(r, x->power, e);
-}
 
 /* Sizes asked for and not known, ascending. */
 static cpt_status list_missing(const cpt_rank_null *x, int32_t **sizes, int32_t *n, cpt_err *e)
@@ -106,15 +112,15 @@ static cpt_status list_missing(const cpt_rank_null *x, int32_t **sizes, int32_t 
     return status;
 }
 
-static cpt_status find_means(cpt_rank_null *x, int32_t n, const int32_t *sizes, const double *weight,
-                             const cpt_context *ctx, cpt_err *e)
+static cpt_status find_means(cpt_rank_null *x, int32_t n, const int32_t *sizes, const cpt_context *ctx, cpt_err *e)
 {
     cpt_gsea_null null = {0};
     cpt_gsea_tally *tallies = NULL;
     cpt_status status;
     CPT_TRY(cpt_alloc(&tallies, (size_t)n, sizeof *tallies, e));
     CPT_TRY(cpt_gsea_null_make(x->n_genes, sizes[n - 1], x->n_permutations, x->seed, &null, e));
-    CPT_TRY(cpt_gsea_null_place(&null, weight, CPT_SCORE_STD, n, sizes, tallies, 0, NULL, cpt_threads(ctx), ctx, e));
+    CPT_TRY(cpt_gsea_null_place(&null, x->weight, CPT_SCORE_STD, n, sizes, tallies, 0, NULL, cpt_threads(ctx), ctx,
+                                e));
     for (int32_t i = 0; i < n; i++)
         x->sizes[sizes[i]].mean = (tallies[i].sum_positive - tallies[i].sum_negative) /
                                   ((double)tallies[i].n_positive + tallies[i].n_negative);
@@ -132,13 +138,13 @@ static cpt_status size_alloc(cpt_rank_null_size *s, cpt_err *e)
 }
 
 /* One table, conditional on the sign: by the symmetry of the weights half of the scores rise higher than they fall. */
-static cpt_status find_table(cpt_rank_null *x, int32_t size, const double *weight, const cpt_context *ctx, cpt_err *e)
+static cpt_status find_table(cpt_rank_null *x, int32_t size, const cpt_context *ctx, cpt_err *e)
 {
     cpt_rank_null_size *s = &x->sizes[size];
     cpt_tilted_options o = {CPT_RANK_NULL_SAMPLE, x->eps > 0 ? log(x->eps) : LEAST_LOG_EPS, x->seed};
     cpt_status status = size_alloc(s, e);
     if (status == CPT_OK)
-        status = cpt_tilted_null(x->n_genes, weight, size, &o, STEPS, s->log_p, s->log2err, ctx, e);
+        status = cpt_tilted_null(x->n_genes, x->weight, size, &o, STEPS, s->log_p, s->log2err, ctx, e);
     for (int32_t i = 0; i <= STEPS && status == CPT_OK; i++) s->log_p[i] = fmin(0, s->log_p[i] + M_LN2);
     if (status) {
         free(s->log_p);
@@ -147,20 +153,30 @@ static cpt_status find_table(cpt_rank_null *x, int32_t size, const double *weigh
     return status;
 }
 
+/* Of the sizes between two tables. */
+static void interpolate_means(cpt_rank_null *x)
+{
+    for (int32_t k = 1; k <= x->largest && k < x->n_genes; k++) {
+        int32_t low = x->sizes[k].below, high = x->sizes[k].above;
+        const cpt_rank_null_size *below = &x->sizes[low], *above = &x->sizes[high];
+        if (high == low || !below->log_p || !above->log_p) continue;
+        double part = (double)(k - low) / (high - low);
+        x->sizes[k].mean =
+            (sqrt(low) * below->mean + part * (sqrt(high) * above->mean - sqrt(low) * below->mean)) / sqrt(k);
+    }
+}
+
 cpt_status cpt_rank_null_grow(cpt_rank_null *x, bool *changed, const cpt_context *ctx, cpt_err *e)
 {
-    cpt_ranking r = {0};
     int32_t n = 0, n_done = 0, *sizes = NULL;
     cpt_status status;
     *changed = false;
-    CPT_TRY(rank_weights(x, &r, e));
     CPT_TRY(list_missing(x, &sizes, &n, e));
-    if (n == 0) goto done;
-    CPT_TRY(find_means(x, n, sizes, r.weight, ctx, e));
+    if (n > 0) CPT_TRY(find_means(x, n, sizes, ctx, e));
 #pragma omp parallel for schedule(dynamic, 1) num_threads(cpt_threads(ctx)) if (cpt_threads(ctx) > 1)
     for (int32_t i = n - 1; i >= 0; i--) { /* large sets take longest: first */
         cpt_err own;
-        cpt_status failed = find_table(x, sizes[i], r.weight, ctx, &own);
+        cpt_status failed = find_table(x, sizes[i], ctx, &own);
 #pragma omp critical(cpt_rank_null_grow)
         {
             cpt_progress(ctx, "shared null", ++n_done, n, NULL);
@@ -170,10 +186,10 @@ cpt_status cpt_rank_null_grow(cpt_rank_null *x, bool *changed, const cpt_context
             }
         }
     }
-    *changed = true;
+    *changed = n > 0;
+    interpolate_means(x);
 done:
     free(sizes);
-    cpt_ranking_free(&r);
     return status;
 }
 
@@ -190,19 +206,15 @@ static double read_table(const cpt_rank_null_size *s, double es, double *log2err
 
 cpt_rank_null_answer cpt_rank_null_read(const cpt_rank_null *x, int32_t size, double es)
 {
-    int32_t low, high;
+    int32_t low = x->sizes[size].below, high = x->sizes[size].above;
     double log_eps = x->eps > 0 ? log(x->eps) : -INFINITY;
-    cpt_rank_null_answer a = {0};
-    cpt_rank_null_anchors(x->n_genes, size, &low, &high);
-    const cpt_rank_null_size *below = &x->sizes[low], *above = &x->sizes[high];
-    a.log_p = read_table(below, es, &a.log2err);
-    a.mean = below->mean;
+    cpt_rank_null_answer a = {.mean = x->sizes[size].mean};
+    a.log_p = read_table(&x->sizes[low], es, &a.log2err);
     if (high > low) {
-        double part = (double)(size - low) / (high - low), error = 0, other = read_table(above, es, &error);
+        double part = (double)(size - low) / (high - low), error = 0, other = read_table(&x->sizes[high], es, &error);
         double worst = isnan(error) || error > a.log2err ? error : a.log2err;
         a.log2err = sqrt(worst * worst + BETWEEN_SIZES * BETWEEN_SIZES);
         a.log_p += part * (other - a.log_p);
-        a.mean = (sqrt(low) * below->mean + part * (sqrt(high) * above->mean - sqrt(low) * below->mean)) / sqrt(size);
     }
     if (es == 0) a.log_p = 0;
     a.below_eps = a.log_p <= log_eps;
@@ -254,5 +266,6 @@ cpt_status cpt_rank_null_unpack(cpt_rank_null *x, int64_t n_rows, const double *
         s->mean = rows[1];
         memcpy(s->log_p, rows + 2, 2 * (STEPS + 1) * sizeof *s->log_p);
     }
+    interpolate_means(x);
     return CPT_OK;
 }

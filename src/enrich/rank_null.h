@@ -12,10 +12,11 @@
 /* Scores of the table: multiples of 1 / CPT_RANK_NULL_STEPS. SAMPLE: subsets drawn per size, about. */
 enum { CPT_RANK_NULL_STEPS = 1024, CPT_RANK_NULL_SAMPLE = 16000, CPT_RANK_NULL_FEWEST_GENES = 200 };
 
-/* log_p = NULL but at sizes that were asked for, or that others asked for are interpolated from. */
+/* log_p = NULL but at sizes that have a table: those that others which were asked for are interpolated from. */
 typedef struct cpt_rank_null_size {
     bool asked;
-    double mean;      /* of the |scores| by chance, both signs */
+    double mean;      /* of the |scores| by chance, both signs; between tables interpolated */
+    int32_t below, above; /* the sizes whose tables answer for this one */
     double *log_p;    /* [STEPS + 1] ln P(|score| >= step / STEPS given its sign); falls */
     double *log2err;  /* [STEPS + 1] standard error of log2; NaN = no subset that high was met, log_p is a bound */
 } cpt_rank_null_size;
@@ -25,6 +26,7 @@ struct cpt_rank_null {
     double power, eps;
     uint64_t seed;
     int32_t n_permutations; /* behind the means */
+    double *weight, unit; /* [n_genes + 1] by position, as in cpt_ranking */
     cpt_rank_null_size *sizes; /* [largest + 1] */
 };
 

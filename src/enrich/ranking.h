@@ -13,13 +13,17 @@ typedef struct cpt_ranking {
     int32_t n_tied, n_zero;
     int32_t *gene;        /* [n] universe number at each position, best first */
     int32_t *position;    /* [n_universe] position of a gene; -1 = not ranked */
-    double *weight;       /* [n] integers, by position */
+    double *weight;       /* [n + 1] integers, by position; the last is 0 */
+    double unit;          /* > 0: weights are unit * |2 rank - n - 1| */
 } cpt_ranking;
 
 /* Order: statistic descending, then gene number. Weights: |s|^power scaled to integers (C.3.2). */
 cpt_status cpt_ranking_make(int32_t n_universe, const double *statistic, double power,
                             cpt_ranking *out, cpt_err *e);
-/* Weights anew: |2 rank - n - 1|^power, ranks from 1 to n, scaled alike. */
+/* The same in two steps: with weights of 0 at first. */
+cpt_status cpt_ranking_order(int32_t n_universe, const double *statistic, cpt_ranking *out, cpt_err *e);
+cpt_status cpt_ranking_weigh(cpt_ranking *r, const double *statistic, double power, cpt_err *e);
+/* Weights |2 rank - n - 1|^power, ranks from 1 to n, scaled alike. */
 cpt_status cpt_ranking_weigh_ranks(cpt_ranking *r, double power, cpt_err *e);
 void cpt_ranking_free(cpt_ranking *r);
 

@@ -7,6 +7,8 @@
 #ifndef CPT_MATH_WALK_H
 #define CPT_MATH_WALK_H
 
+#include "math/columns.h"
+
 #include <stdint.h>
 
 enum { CPT_WALK_LANES = 8 }; /* subsets side by side */
@@ -18,15 +20,21 @@ typedef struct cpt_walk_kernels {
     void (*prefixes)(int64_t n, const double *position, const double *weight, const double *arrival,
                      int32_t n_genes, int32_t n_sizes, const double *sizes, const double *totals,
                      double *top, double *bottom);
-    /* Eight sorted subsets: member t of lane l at position[t * 8 + l]. Only the first sizes[l] entries of a lane
-     * count; the others need only be positions. Writes their weight sums, the extremes and the members (from 0)
-     * where these are met first. Extremes mean nothing where the sum of weights is 0. */
-    void (*subsets)(int32_t n_steps, const uint32_t *position, const double *weight, int32_t n_genes,
-                    const double *sizes, double *totals, double *top, double *bottom, double *top_at,
-                    double *bottom_at);
+    /* Eight sorted subsets out of CPT_COLUMNS (columns.h): member t of lane l at position[t * CPT_COLUMNS + l]. Behind
+     * the last of sizes[l] members stand entries n_genes, where the weight is 0: weight [n_genes + 1]. Writes the sums
+     * of the weights, the extremes and the members (from 0) where these are met first; they mean nothing where the sum
+     * is 0. found [n_steps * 8] is scratch. Everything is aligned to a vector. */
     void (*subsets16)(int32_t n_steps, const uint16_t *position, const double *weight, int32_t n_genes,
-                      const double *sizes, double *totals, double *top, double *bottom, double *top_at,
-                      double *bottom_at); /* the same for lists of at most 65,536 genes */
+                      const double *sizes, double *found, double *totals, double *top, double *bottom,
+                      double *top_at, double *bottom_at);
+    void (*subsets32)(int32_t n_steps, const int32_t *position, const double *weight, int32_t n_genes,
+                      const double *sizes, double *found, double *totals, double *top, double *bottom,
+                      double *top_at, double *bottom_at);
+    /* The same where the weight at position s is |2 s + 1 - n_genes|. */
+    void (*ranked16)(int32_t n_steps, const uint16_t *position, int32_t n_genes, const double *sizes,
+                     double *totals, double *top, double *bottom, double *top_at, double *bottom_at);
+    void (*ranked32)(int32_t n_steps, const int32_t *position, int32_t n_genes, const double *sizes,
+                     double *totals, double *top, double *bottom, double *top_at, double *bottom_at);
     /* One sorted subset: sum[i] = weights up to and including member i. */
     /* max over members first <= i < last of sum[i] * a - (position[i] - i) * r; -inf when there are none. */
     double (*highest)(int32_t first, int32_t last, const double *sum, const int32_t *position, double a,

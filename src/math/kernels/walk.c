@@ -35,6 +35,18 @@ typedef int64_t masks __attribute__((vector_size(8 * WIDTH), may_alias));
 
 #define LOAD(p) (*(const lanes *)(p))
 
+/* x in the lanes where a < b, y in the others. */
+#if defined(__AVX512F__)
+#define WHERE_LESS(a, b, x, y)                                                                     \
+    ((lanes)_mm512_mask_blend_pd(_mm512_cmp_pd_mask((__m512d)(a), (__m512d)(b), _CMP_LT_OQ),       \
+                                 (__m512d)(y), (__m512d)(x)))
+#elif defined(__AVX__)
+#define WHERE_LESS(a, b, x, y)                                                                     \
+    ((lanes)_mm256_blendv_pd((__m256d)(y), (__m256d)(x), (__m256d)((a) < (b))))
+#else
+#define WHERE_LESS(a, b, x, y) ((lanes)(((masks)(x) & ((a) < (b))) | ((masks)(y) & ~((a) < (b)))))
+#endif
+
 #define ADVANCE(j)                                                                                 \
     do {                                                                                           \
         masks in = a < k##j;                                                                       \
@@ -88,13 +100,13 @@ static void prefixes(int64_t n, const double *position, const double *weight, co
 /* WIDTH positions of either type as `places`; entries of a list at them; the same as doubles. */
 #if defined(__AVX512F__)
 typedef __m256i places;
-#define PLACES_uint32_t(p) _mm256_loadu_si256((const __m256i *)(p))
-#define PLACES_uint16_t(p) _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(p)))
+#define PLACES_int32_t(p) _mm256_load_si256((const __m256i *)(p))
+#define PLACES_uint16_t(p) _mm256_cvtepu16_epi32(_mm_load_si128((const __m128i *)(p)))
 #define GATHER(from, at) ((lanes)_mm512_i32gather_pd(at, from, 8))
 #define AS_LANES(at) ((lanes)_mm512_cvtepi32_pd(at))
 #elif defined(__AVX2__)
 typedef __m128i places;
-#define PLACES_uint32_t(p) _mm_loadu_si128((const __m128i *)(p))
+#define PLACES_int32_t(p) _mm_load_si128((const __m128i *)(p))
 #define PLACES_uint16_t(p) _mm_cvtepu16_epi32(_mm_loadl_epi64((const __m128i *)(p)))
 #define GATHER(from, at) ((lanes)_mm256_i32gather_pd(from, at, 8))
 #define AS_LANES(at) ((lanes)_mm256_cvtepi32_pd(at))
@@ -102,56 +114,105 @@ typedef __m128i places;
 typedef struct places {
     int32_t at[WIDTH];
 } places;
-#define PLACES_uint32_t(p) ((places){{(int32_t)(p)[0], (int32_t)(p)[1]}})
+#define PLACES_int32_t(p) ((places){{(p)[0], (p)[1]}})
 #define PLACES_uint16_t(p) ((places){{(p)[0], (p)[1]}})
 #define GATHER(from, places) ((lanes){(from)[(places).at[0]], (from)[(places).at[1]]})
 #define AS_LANES(places) ((lanes){(places).at[0], (places).at[1]})
 #endif
 
-/* Lanes are subsets here too; their members' weights are gathered from the list. For either type of position. */
-#define DEFINE_SUBSETS(name, type)                                                                 \
-    static void name##_of_lanes(int32_t n_steps, const type *position, const double *weight,       \
-                                int32_t n_genes, const double *sizes, double *totals, double *top, \
-                                double *bottom, double *top_at, double *bottom_at)                 \
-    {                                                                                              \
-        const lanes zero = {0}, one = zero + 1, size = LOAD(sizes), outside = n_genes - size;      \
-        lanes total = zero, sum = zero, step = zero;                                               \
-        lanes high = zero, low = zero, high_at = zero, low_at = zero;                              \
-        for (int32_t t = 0; t < n_steps; t++, step += one) {                                       \
-            places at = PLACES_##type(position + (int64_t)t * CPT_WALK_LANES);                     \
-            total += (lanes)((masks)GATHER(weight, at) & (step < size));                           \
-        }                                                                                          \
-        step = zero;                                                                               \
-        for (int32_t t = 0; t < n_steps; t++, step += one) {                                       \
-            places at = PLACES_##type(position + (int64_t)t * CPT_WALK_LANES);                     \
-            lanes w = GATHER(weight, at), s = AS_LANES(at);                                        \
-            masks in = step < size;                                                                \
-            lanes before = (lanes)((masks)(sum * outside - (s - step) * total) & in);              \
-            lanes after = before + (lanes)((masks)(w * outside) & in);                             \
-            masks lower = before < low, higher = after > high;                                     \
-            sum += (lanes)((masks)w & in);                                                         \
-            low_at = (lanes)(((masks)step & lower) | ((masks)low_at & ~lower));                    \
-            high_at = (lanes)(((masks)step & higher) | ((masks)high_at & ~higher));                \
-            low = MIN_OF(before, low);                                                             \
-            high = MAX_OF(after, high);                                                            \
-        }                                                                                          \
+/* Lanes are subsets here too. One member of each: at step t positions s, weights w. Behind a subset's last member, where
+ * w is 0, the index stands still: there bottom and top are 0, which is no extreme. */
+#define BEGIN_WALK                                                                                 \
+    const lanes zero = {0}, one = zero + 1, size = LOAD(sizes), outside = n_genes - size;          \
+    lanes total = zero, sum = zero, step = zero, high = zero, low = zero, high_at = zero, low_at = zero
+
+#define WALK_ON(s, w)                                                                              \
+    do {                                                                                           \
+        lanes before = sum * outside - ((s) - MIN_OF(step, size)) * total;                         \
+        lanes after = before + (w) * outside;                                                      \
+        sum += (w);                                                                                \
+        low_at = WHERE_LESS(before, low, step, low_at);                                            \
+        high_at = WHERE_LESS(high, after, step, high_at);                                          \
+        low = MIN_OF(before, low);                                                                 \
+        high = MAX_OF(after, high);                                                                \
+        step += one;                                                                               \
+    } while (0)
+
+#define END_WALK                                                                                   \
+    do {                                                                                           \
         *(lanes *)totals = total;                                                                  \
         *(lanes *)top = high;                                                                      \
         *(lanes *)bottom = low;                                                                    \
         *(lanes *)top_at = high_at;                                                                \
         *(lanes *)bottom_at = low_at;                                                              \
+    } while (0)
+
+#define PLACES_AT(type, t) PLACES_##type(position + (int64_t)(t) * CPT_COLUMNS)
+
+/* Weights are gathered from the list, once. For either type of position. */
+#define DEFINE_SUBSETS(name, type)                                                                 \
+    static void name##_of_lanes(int32_t n_steps, const type *position, const double *weight,       \
+                                int32_t n_genes, const double *sizes, double *found,               \
+                                double *totals, double *top, double *bottom, double *top_at,       \
+                                double *bottom_at)                                                 \
+    {                                                                                              \
+        BEGIN_WALK;                                                                                \
+        for (int32_t t = 0; t < n_steps; t++) {                                                    \
+            places at = PLACES_AT(type, t);                                                        \
+            lanes w = GATHER(weight, at);                                                          \
+            total += w;                                                                            \
+            *(lanes *)(found + (int64_t)t * WIDTH) = w;                                            \
+        }                                                                                          \
+        for (int32_t t = 0; t < n_steps; t++)                                                      \
+            WALK_ON(AS_LANES(PLACES_AT(type, t)), LOAD(found + (int64_t)t * WIDTH));               \
+        END_WALK;                                                                                  \
     }                                                                                              \
     static void name(int32_t n_steps, const type *position, const double *weight, int32_t n_genes, \
-                     const double *sizes, double *totals, double *top, double *bottom,             \
-                     double *top_at, double *bottom_at)                                            \
+                     const double *sizes, double *found, double *totals, double *top,              \
+                     double *bottom, double *top_at, double *bottom_at)                            \
     {                                                                                              \
         for (int l = 0; l < CPT_WALK_LANES; l += WIDTH)                                            \
-            name##_of_lanes(n_steps, position + l, weight, n_genes, sizes + l, totals + l,         \
+            name##_of_lanes(n_steps, position + l, weight, n_genes, sizes + l, found, totals + l,  \
                             top + l, bottom + l, top_at + l, bottom_at + l);                       \
     }
 
-DEFINE_SUBSETS(subsets, uint32_t)
+DEFINE_SUBSETS(subsets32, int32_t)
 DEFINE_SUBSETS(subsets16, uint16_t)
+
+/* |2 s + 1 - n|, 0 where there is no member any more. */
+#define RANK_WEIGHT(s) WHERE_LESS(step, size, ABSOLUTE((s) * two + last), zero)
+#define ABSOLUTE(x) ((lanes)((masks)(x) & INT64_MAX))
+
+/* Weights by rank need no list. */
+#define DEFINE_RANKED(name, type)                                                                  \
+    static void name##_of_lanes(int32_t n_steps, const type *position, int32_t n_genes,            \
+                                const double *sizes, double *totals, double *top, double *bottom,  \
+                                double *top_at, double *bottom_at)                                 \
+    {                                                                                              \
+        BEGIN_WALK;                                                                                \
+        const lanes two = zero + 2, last = zero + (1 - n_genes);                                   \
+        for (int32_t t = 0; t < n_steps; t++, step += one) {                                       \
+            lanes s = AS_LANES(PLACES_AT(type, t));                                                \
+            total += RANK_WEIGHT(s);                                                               \
+        }                                                                                          \
+        step = zero;                                                                               \
+        for (int32_t t = 0; t < n_steps; t++) {                                                    \
+            lanes s = AS_LANES(PLACES_AT(type, t)), w = RANK_WEIGHT(s);                            \
+            WALK_ON(s, w);                                                                         \
+        }                                                                                          \
+        END_WALK;                                                                                  \
+    }                                                                                              \
+    static void name(int32_t n_steps, const type *position, int32_t n_genes, const double *sizes,  \
+                     double *totals, double *top, double *bottom, double *top_at,                  \
+                     double *bottom_at)                                                            \
+    {                                                                                              \
+        for (int l = 0; l < CPT_WALK_LANES; l += WIDTH)                                            \
+            name##_of_lanes(n_steps, position + l, n_genes, sizes + l, totals + l, top + l,        \
+                            bottom + l, top_at + l, bottom_at + l);                                \
+    }
+
+DEFINE_RANKED(ranked32, int32_t)
+DEFINE_RANKED(ranked16, uint16_t)
 
 /* ---- one subset ---- */
 
@@ -236,5 +297,6 @@ static void swap(int32_t k, int32_t from, int32_t to, int32_t newcomer, double l
     for (; i < k; i++) sum[i] += change;
 }
 
-const cpt_walk_kernels CPT_LEVEL_NAME(cpt_walk_kernels) = {prefixes, subsets, subsets16, highest, find, swap};
+const cpt_walk_kernels CPT_LEVEL_NAME(cpt_walk_kernels) = {prefixes, subsets16, subsets32, ranked16,
+                                                            ranked32, highest, find, swap};
 CPT_KERNEL_DISPATCH(cpt_walk_kernels)

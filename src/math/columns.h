@@ -1,0 +1,20 @@
+/* columns.h - many short lists sorted at once. */
+#ifndef CPT_MATH_COLUMNS_H
+#define CPT_MATH_COLUMNS_H
+
+#include <stdint.h>
+
+/* Lists lie side by side, member t of list c at [t * CPT_COLUMNS + c]. Rows come in blocks: lists that end earlier are
+ * filled up with the largest number. */
+enum { CPT_COLUMNS = 32, CPT_COLUMN_BLOCK = 8 };
+
+typedef struct cpt_column_kernels {
+    /* Every list ascending. rows: aligned to 64 bytes; n_rows: a multiple of CPT_COLUMN_BLOCK. */
+    void (*sort16)(int32_t n_rows, uint16_t *rows);
+    void (*sort32)(int32_t n_rows, int32_t *rows);
+} cpt_column_kernels;
+
+const cpt_column_kernels *cpt_column_kernels_get(void);
+const cpt_column_kernels *cpt_column_kernels_at(int level);
+
+#endif
