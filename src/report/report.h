@@ -72,6 +72,7 @@ int32_t cpt_report_count_attributed(const cpt_report *r, int32_t concept);
 /* ---- writing numbers: report_facts.c ---- */
 void cpt_report_number(cpt_text *t, double x, int digits); /* significant digits; a dash for NaN */
 void cpt_report_p(cpt_text *t, double p);
+void cpt_report_p_cell(cpt_text *t, double p);             /* the same in a cell of a table */
 void cpt_report_percent(cpt_text *t, double share);        /* "12.3 %" */
 void cpt_report_count(cpt_text *t, int64_t n);             /* "12,345" */
 double cpt_report_json(const json_t *root, const char *a, const char *b,
@@ -93,9 +94,15 @@ void cpt_report_link(cpt_report *r, int32_t concept); /* "c12", leading to its c
 /* Says that a part was not done, and why; false when it was. */
 bool cpt_report_skipped(cpt_report *r, const json_t *part, const char *what);
 cpt_status cpt_report_card(cpt_report *r, int32_t concept, cpt_err *e); /* report_cards.c */
+void cpt_report_card_terms(cpt_report *r, int32_t concept);             /* report_card_terms.c */
 void cpt_report_sweep(cpt_report *r);     /* report_sweep.c: nothing without `evaluate --sweep` */
 void cpt_report_terms(cpt_report *r);     /* report_terms.c */
 void cpt_report_methods(cpt_report *r);   /* report_methods.c */
+
+/* Tests along GO's graph: as option "dag-tests" and column `method` spell them, and in words. */
+enum { CPT_N_GRAPH_TESTS = 4 };
+extern const char *const cpt_graph_tests[CPT_N_GRAPH_TESTS][2];
+bool cpt_report_graph_test(const cpt_report *r, int test); /* whether the study made it; report_terms.c */
 
 /* ---- report_style.c ---- */
 extern const char *const cpt_report_css[];    /* NULL ends the list */

@@ -9,7 +9,7 @@
  * terms stand behind either, and the cells it was read from. Tables are written in full, so that
  * a card is complete without the script. */
 
-enum { HISTOGRAM_BINS = 24, LEADING_GENES = 6, MOST_ABSORBED = 12 };
+enum { HISTOGRAM_BINS = 24 };
 
 /* ---- where it is active ---- */
 
@@ -110,13 +110,6 @@ static void add_number_cell(cpt_text *t, double x, int digits)
     cpt_text_add(t, "</td>");
 }
 
-static void add_p_cell(cpt_text *t, double p)
-{
-    cpt_text_add(t, p < 0.05 ? "<td class=\"r\">" : "<td class=\"r m\">");
-    cpt_report_p(t, p);
-    cpt_text_add(t, "</td>");
-}
-
 static void add_shares(cpt_report *r, size_t at)
 {
     double in = r->expression->share_in[at], out = r->expression->share_out[at];
@@ -140,10 +133,10 @@ static void add_attribution_row(cpt_report *r, int32_t concept, int32_t gene, do
     cpt_text_add(t, " … ");
     cpt_report_number(t, a->high[at], 2);
     cpt_text_add(t, "</td>");
-    add_p_cell(t, a->q[at]);
+    cpt_report_p_cell(t, a->q[at]);
     cpt_text_addf(t, "<td class=\"r\">%d/%d</td>", a->n[at], a->n_pairs[concept]);
     add_number_cell(t, r->expression->logfc[at], 2);
-    add_p_cell(t, r->expression->q[at]);
+    cpt_report_p_cell(t, r->expression->q[at]);
     add_shares(r, at);
     cpt_text_add(t, "</tr>");
 }
@@ -230,160 +223,12 @@ static void add_expression_table(cpt_report *r, int32_t concept)
         cpt_text_add(t, "<tr>");
         add_gene_name(r, genes[i], cpt_report_attributed(r, at));
         add_number_cell(t, r->expression->logfc[at], 2);
-        add_p_cell(t, r->expression->q[at]);
+        cpt_report_p_cell(t, r->expression->q[at]);
         add_shares(r, at);
         if (r->attribution) add_number_cell(t, r->attribution->mean[at], 1);
         cpt_text_add(t, "</tr>");
     }
     cpt_text_add(t, "</tbody></table></div>");
-}
-
-/* ---- terms ---- */
-
-/* The term is significant for the concept by the other ranking, by either method. */
-static bool significant_by(const cpt_report *r, int32_t concept, const char *ranking,
-                           const cpt_enrichment_row *row)
-{
-    const cpt_enrichment *all = r->enrichment;
-    for (int64_t k = all->first[concept]; k < all->first[concept + 1]; k++) {
-        const cpt_enrichment_row *other = &all->rows[k];
-        if (other->q < 0.05 && strcmp(other->ranking, ranking) == 0 &&
-            strcmp(other->term, row->term) == 0 &&
-            strcmp(other->collection, row->collection) == 0)
-            return true;
-    }
-    return false;
-}
-
-/* The first few genes of a comma-separated list, and how many more there are. */
-static void add_leading(cpt_text *t, const char *genes)
-{
-    int n = *genes ? 1 : 0, shown = 0;
-    for (const char *p = genes; *p; p++) n += *p == ',';
-    cpt_text_add(t, "<td class=\"gs\">");
-    for (const char *p = genes; *p && shown < LEADING_GENES; shown++) {
-        size_t length = strcspn(p, ",");
-        char name[64];
-        snprintf(name, sizeof name, "%.*s", (int)(length < 63 ? length : 63), p);
-        cpt_text_add(t, shown ? " " : "");
-        cpt_text_add_html(t, name);
-        p += length + (p[length] == ',');
-    }
-    if (n > shown) cpt_text_addf(t, " <small>+%d</small>", n - shown);
-    cpt_text_add(t, "</td>");
-}
-
-/* Terms alike that this one stands for: how many, and their names on hover. */
-static void add_absorbed(cpt_report *r, int32_t concept, const cpt_enrichment_row *row)
-{
-    const cpt_enrichment *all = r->enrichment;
-    cpt_text names = {0};
-    int n = 0;
-    for (int64_t k = all->first[concept]; k < all->first[concept + 1]; k++) {
-        const cpt_enrichment_row *other = &all->rows[k];
-        if (strcmp(other->represented_by, row->term) != 0 ||
-            strcmp(other->ranking, row->ranking) != 0 || strcmp(other->method, row->method) != 0 ||
-            strcmp(other->collection, row->collection) != 0)
-            continue;
-        if (n++ < MOST_ABSORBED) {
-            cpt_text_add(&names, n > 1 ? "; " : "");
-            cpt_text_add(&names, other->name);
-        }
-    }
-    if (n) {
-        cpt_text_add(&r->html, " <small title=\"");
-        cpt_text_add_html(&r->html, cpt_text_str(&names));
-        cpt_text_addf(&r->html, "%s\">+%d alike</small>", n > MOST_ABSORBED ? "; ..." : "", n);
-    }
-    cpt_text_free(&names);
-}
-
-static void add_term_row(cpt_report *r, int32_t concept, const cpt_enrichment_row *row, bool gsea)
-{
-    bool attribution = strcmp(row->ranking, "attribution") == 0;
-    cpt_text *t = &r->html;
-    cpt_text_add(t, row->q < 0.05 ? "<tr><td class=\"tn\" title=\"" : "<tr class=\"ns\"><td "
-                                                                      "class=\"tn\" title=\"");
-    cpt_text_add_html(t, row->term);
-    cpt_text_add(t, "\">");
-    cpt_text_add_html(t, row->name);
-    if (r->several_collections) {
-        cpt_text_add(t, " <small>");
-        cpt_text_add_html(t, row->collection);
-        cpt_text_add(t, "</small>");
-    }
-    if (r->attribution && row->q < 0.05 && !significant_by(r, concept, attribution ? "expression" :
-                                                           "attribution", row))
-        cpt_text_addf(t, " <span class=\"u\" title=\"not significant by %s\">only %s</span>",
-                      attribution ? "differential expression" : "attribution", attribution ?
-                          "attribution" : "DGE");
-    add_absorbed(r, concept, row);
-    cpt_text_add(t, "</td>");
-    if (gsea) {
-        cpt_text_add(t, row->nes < 0 ? "<td class=\"r dn\">↓ " : "<td class=\"r\">");
-        cpt_report_number(t, row->nes, 3);
-        cpt_text_add(t, "</td>");
-        cpt_text_addf(t, "<td class=\"r\">%d</td>", row->size);
-    } else {
-        cpt_text_addf(t, "<td class=\"r\">%d / %d</td>", row->overlap, row->size);
-    }
-    add_p_cell(t, row->q);
-    add_leading(t, row->leading_edge);
-    cpt_text_add(t, "</tr>");
-}
-
-static void add_term_header(cpt_text *t, bool gsea)
-{
-    cpt_text_addf(t, "<table class=\"terms\"><thead><tr><th>%s</th>%s<th class=\"r\" "
-                     "title=\"Benjamini–Hochberg over the sets "
-                  "of the collection\">q</th><th title=\"%s\">genes</th></tr></thead><tbody>",
-                  gsea ? "GSEA" : "ORA",
-                  gsea ? "<th class=\"r\" title=\"normalised enrichment score; ↓ below 0: the "
-                         "genes lie at the other end of the ranking (lower "
-                         "expression, or against the concept)\">NES"
-                         "</th><th class=\"r\" title=\"genes of the set in the universe\">size</th>"
-                       : "<th class=\"r\" title=\"selected genes in the set / genes of the set in "
-                         "the universe\">overlap</th>",
-                  gsea ? "leading edge, strongest part first" : "selected genes that are in the "
-                                                                "set");
-}
-
-/* Smaller p first; among equal ones (the floor of simple permutations) the larger |NES|. */
-static bool better(const cpt_enrichment_row *a, const cpt_enrichment_row *b)
-{
-    return a->log10p < b->log10p || (a->log10p == b->log10p && fabs(a->nes) > fabs(b->nes));
-}
-
-/* The best rows over all collections. */
-static void add_terms(cpt_report *r, int32_t concept, const char *ranking, const char *method)
-{
-    const cpt_enrichment *all = r->enrichment;
-    const cpt_enrichment_row *best[CPT_REPORT_TERMS];
-    bool gsea = strcmp(method, "gsea") == 0;
-    int n = 0, n_significant = 0;
-    cpt_text *t = &r->html;
-    for (int64_t k = all->first[concept]; k < all->first[concept + 1]; k++) {
-        const cpt_enrichment_row *row = &all->rows[k];
-        if (strcmp(row->ranking, ranking) != 0 || strcmp(row->method, method) != 0) continue;
-        n_significant += row->q < 0.05;
-        if (*row->represented_by) continue; /* shown under the one that stands for it */
-        if (n == CPT_REPORT_TERMS && !better(row, best[n - 1])) continue;
-        int at = n < CPT_REPORT_TERMS ? n++ : n - 1;
-        for (; at > 0 && better(row, best[at - 1]); at--) best[at] = best[at - 1];
-        best[at] = row;
-    }
-    if (n == 0) {
-        cpt_text_addf(t, "<p class=\"note\">%s: no term with p ≤ %g.</p>", gsea ? "GSEA" : "ORA",
-                      CPT_ENRICHMENT_P);
-        return;
-    }
-    add_term_header(t, gsea);
-    for (int i = 0; i < n; i++) add_term_row(r, concept, best[i], gsea);
-    cpt_text_addf(t, "</tbody></table><p class=\"note\">%d term%s with q &lt; 0.05%s</p>",
-                  n_significant,
-                  n_significant == 1 ? "" : "s", n_significant == 0 ? "; the grey ones are only "
-                                                                      "the best of many tests." :
-                                                                          ".");
 }
 
 /* ---- prototypes ---- */
@@ -484,14 +329,7 @@ cpt_status cpt_report_card(cpt_report *r, int32_t concept, cpt_err *e)
     if (r->attribution) add_attribution_table(r, concept);
     add_expression_table(r, concept);
     cpt_text_addf(t, "</div><div class=\"two even%s\">", r->attribution ? "" : " one");
-    for (int k = r->attribution ? 0 : 1; k < 2; k++) {
-        const char *ranking = k ? "expression" : "attribution";
-        cpt_text_addf(t, "<div><h4>Terms by %s</h4>", k ? "differential expression" :
-                      "attribution");
-        add_terms(r, concept, ranking, "gsea");
-        add_terms(r, concept, ranking, "ora");
-        cpt_text_add(t, "</div>");
-    }
+    cpt_report_card_terms(r, concept);
     cpt_text_add(t, "</div>");
     if (r->pairs) add_prototypes(r, concept);
     cpt_text_add(t, "</div></div></article>\n");

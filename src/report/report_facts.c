@@ -35,6 +35,13 @@ void cpt_report_p(cpt_text *t, double p)
     else cpt_text_addf(t, p < 0.001 ? "%.0e" : "%.2g", p);
 }
 
+void cpt_report_p_cell(cpt_text *t, double p)
+{
+    cpt_text_add(t, p < 0.05 ? "<td class=\"r\">" : "<td class=\"r m\">");
+    cpt_report_p(t, p);
+    cpt_text_add(t, "</td>");
+}
+
 void cpt_report_percent(cpt_text *t, double share)
 {
     if (isnan(share)) cpt_text_add(t, "–");

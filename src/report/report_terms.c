@@ -106,6 +106,64 @@ static void add_corrections(cpt_report *r)
                     "(Benjamini and Bogomolov). Lists: enrichment_corrections.tsv.gz.</p>");
 }
 
+/* ---- along the graph ---- */
+
+const char *const cpt_graph_tests[CPT_N_GRAPH_TESTS][2] = {{"elim", "elim"},
+                                                           {"weight01", "weight01"},
+                                                           {"parent_child", "parent–child"},
+                                                           {"parent_child_intersect", "p.–c., intersection"}};
+
+bool cpt_report_graph_test(const cpt_report *r, int test)
+{
+    const char *list = cpt_options_text(r->s->options, "dag-tests"), *name = cpt_graph_tests[test][0];
+    for (const char *p = list; *p; p += strcspn(p, ","), p += *p == ',')
+        if (strcspn(p, ",") == strlen(name) && strncmp(p, name, strlen(name)) == 0) return true;
+    return false;
+}
+
+/* Findings by one ranking: [0] by ORA on GO, [1 + m] by test m. */
+static void count_findings(const cpt_report *r, const char *ranking, int64_t found[1 + CPT_N_GRAPH_TESTS])
+{
+    const cpt_enrichment *all = r->enrichment;
+    for (int64_t k = 0; k < all->n; k++) {
+        const cpt_enrichment_row *row = &all->rows[k];
+        if (!(row->q < 0.05) || strcmp(row->ranking, ranking) != 0 || strncmp(row->collection, "GO_", 3) != 0) continue;
+        found[0] += strcmp(row->method, "ora") == 0;
+        for (int m = 0; m < CPT_N_GRAPH_TESTS; m++) found[1 + m] += strcmp(row->method, cpt_graph_tests[m][0]) == 0;
+    }
+}
+
+static void add_graph_tests(cpt_report *r)
+{
+    const char *columns[1 + CPT_N_GRAPH_TESTS] = {"ORA"};
+    int column[1 + CPT_N_GRAPH_TESTS] = {0}, n = 1;
+    cpt_text *t = &r->html;
+    for (int m = 0; m < CPT_N_GRAPH_TESTS; m++)
+        if (cpt_report_graph_test(r, m)) {
+            column[n] = 1 + m;
+            columns[n++] = cpt_graph_tests[m][1];
+        }
+    if (n == 1) return;
+    cpt_text_add(t, "<h3>Along GO's graph</h3>");
+    add_header(t, "Findings on the same lists of genes", n, columns);
+    for (int i = r->attribution ? 0 : 1; i < 2; i++) {
+        int64_t found[1 + CPT_N_GRAPH_TESTS] = {0};
+        count_findings(r, rankings[i], found);
+        cpt_text_addf(t, "<tr><td>%s</td>", ranking_words[i]);
+        for (int k = 0; k < n; k++) {
+            cpt_text_add(t, "<td class=\"r\">");
+            cpt_report_count(t, found[column[k]]);
+            cpt_text_add(t, "</td>");
+        }
+        cpt_text_add(t, "</tr>");
+    }
+    cpt_text_add(t, "</tbody></table><p class=\"note\">Pairs of a concept and a GO term with q &lt; 0.05. A term's genes "
+                    "are its descendants' too, so plain ORA finds whole branches. elim and weight01 take the genes of "
+                    "descendants that were found away from their ancestors; parent–child asks whether a term is "
+                    "enriched given its parents. p of elim and weight01 were selected on: they rank terms, and their "
+                    "counts are a guide only.</p>");
+}
+
 /* ---- controls ---- */
 
 static void add_share_row(cpt_text *t, const char *name, const json_t *o)
@@ -319,6 +377,7 @@ void cpt_report_terms(cpt_report *r)
     cpt_text_add(t, "<section id=\"terms\"><h2>How far to trust the terms</h2><div class=\"cols\"><div>");
     add_routes(r);
     add_corrections(r);
+    add_graph_tests(r);
     add_suggestions(r);
     add_controls(r);
     cpt_text_add(t, "</div><div>");

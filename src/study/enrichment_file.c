@@ -1,5 +1,6 @@
 #include "base/file.h"
 #include "base/memory.h"
+#include "study/naming.h"
 #include "study/store.h"
 
 #include <math.h>
@@ -52,7 +53,7 @@ static cpt_status parse_line(const cpt_lines *in, char *line, cpt_enrichment_row
     return CPT_OK;
 }
 
-static void set_texts(cpt_enrichment *r)
+static void set_texts(cpt_enrichment *r, const json_t *marker_collections)
 {
     for (int64_t i = 0; i < r->n; i++) {
         cpt_enrichment_row *row = &r->rows[i];
@@ -63,6 +64,7 @@ static void set_texts(cpt_enrichment *r)
         row->name = cpt_strings_get(&r->texts, N_TEXTS * i + 4);
         row->leading_edge = cpt_strings_get(&r->texts, N_TEXTS * i + 5);
         row->represented_by = cpt_strings_get(&r->texts, N_TEXTS * i + 6);
+        row->marker = cpt_is_marker_collection(marker_collections, row->collection);
     }
 }
 
@@ -89,6 +91,7 @@ cpt_status cpt_study_enrichment(cpt_study *s, const cpt_enrichment **out, cpt_er
     char path[4096], *line;
     size_t capacity = 0;
     const cpt_activations *u;
+    json_t *markers = NULL;
     *out = s->enrichment;
     if (s->enrichment) return CPT_OK;
     cpt_status status = cpt_study_activations(s, &u, e);
@@ -97,10 +100,13 @@ cpt_status cpt_study_enrichment(cpt_study *s, const cpt_enrichment **out, cpt_er
     if (!cpt_path_exists(path))
         return cpt_fail(e, CPT_ERR_IO, "%s: absent; run `conceptome enrich` on this study first",
                         path);
+    status = cpt_marker_collections(s, &markers, e);
+    if (status) return status;
     cpt_lines *in = cpt_lines_open(path, 1 << 24, e);
     cpt_enrichment *r = in ? calloc(1, sizeof *r) : NULL;
     if (!r) {
         cpt_lines_close(in);
+        json_decref(markers);
         return in ? cpt_fail(e, CPT_ERR_MEMORY, "out of memory") : CPT_ERR_IO;
     }
     bool header = false;
@@ -115,12 +121,13 @@ cpt_status cpt_study_enrichment(cpt_study *s, const cpt_enrichment **out, cpt_er
         r->n += keep;
     }
     if (status) goto done;
-    set_texts(r);
+    set_texts(r, markers);
     CPT_TRY(index_concepts(r, u->n_concepts, path, e));
     *out = s->enrichment = r;
     r = NULL;
 done:
     cpt_lines_close(in);
+    json_decref(markers);
     if (r) {
         free(r->rows);
         free(r->first);

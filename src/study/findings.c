@@ -1,5 +1,5 @@
 #include "base/memory.h"
-#include "study/study.h"
+#include "study/naming.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -48,27 +48,19 @@ int32_t cpt_study_top_genes(cpt_study *s, int32_t concept, int32_t capacity, int
 
 const cpt_enrichment_row *cpt_study_top_term(cpt_study *s, int32_t concept)
 {
-    static const char *const order[][2] = {{"attribution", "gsea"},
-                                           {"attribution", "ora"},
-                                           {"expression", "gsea"},
-                                           {"expression", "ora"}};
     const cpt_enrichment *r;
+    const cpt_enrichment_row *best = NULL;
+    cpt_naming most = {0}, here;
     if (cpt_study_enrichment(s, &r, NULL) || concept >= r->n_concepts) return NULL;
-    for (size_t i = 0; i < sizeof order / sizeof *order; i++) {
-        const cpt_enrichment_row *best = NULL;
-        for (int64_t k = r->first[concept]; k < r->first[concept + 1]; k++) {
-            const cpt_enrichment_row *row = &r->rows[k];
-            if (strcmp(row->ranking, order[i][0]) || strcmp(row->method, order[i][1]) ||
-                !(row->q < 0.05))
-                continue;
-            if (row->nes < 0) continue; /* depleted terms name nothing */
-            bool better = !best || row->log10p < best->log10p ||
-                          (row->log10p == best->log10p && fabs(row->nes) > fabs(best->nes));
-            if (better) best = row;
-        }
-        if (best) return best;
+    for (int64_t k = r->first[concept]; k < r->first[concept + 1]; k++) {
+        const cpt_enrichment_row *row = &r->rows[k];
+        if (!cpt_naming_of(row->ranking, row->method, row->marker, row->q, row->log10p, row->nes, &here) ||
+            (best && !cpt_naming_beats(&here, &most)))
+            continue;
+        best = row;
+        most = here;
     }
-    return NULL;
+    return best;
 }
 
 cpt_status cpt_study_concept_label(cpt_study *s, int32_t concept, cpt_text *out, cpt_err *e)

@@ -35,6 +35,7 @@ typedef struct cpt_enrichment_row {
     const char *ranking;    /* "attribution" | "expression" */
     const char *method;     /* "gsea" | "ora" */
     const char *collection; /* "GO_BP" ... */
+    bool marker;            /* the collection is one of marker sets: suggests a cell type, names nothing */
     const char *term, *name;
     int32_t size, overlap;  /* overlap: ORA; leading edge size for GSEA */
     double es, nes, p, log10p, q, log2err, ic; /* NaN where not defined */
@@ -125,12 +126,13 @@ cpt_status cpt_study_evaluation(cpt_study *s, const json_t **out, cpt_err *e);
  * many, at most min(capacity, 64). */
 int32_t cpt_study_top_genes(cpt_study *s, int32_t concept, int32_t capacity, int32_t *genes);
 /* The term with the smallest p for a concept: GSEA on attribution first (q < 0.05), then ORA on it, then
- * the same on expression; terms with a negative NES are passed over; NULL when none is significant. */
+ * the same on expression; terms with a negative NES and marker sets are passed over (naming.h); NULL when none is
+ * significant. */
 const cpt_enrichment_row *cpt_study_top_term(cpt_study *s, int32_t concept);
 /* "B cell (91 %)": label with the best F1 of its cells against the active ones; "" without labels. */
 cpt_status cpt_study_concept_label(cpt_study *s, int32_t concept, cpt_text *out, cpt_err *e);
 
-enum { CPT_INDEX_VERSION = 3 }; /* of the files that the stage index writes (view/index.h) */
+enum { CPT_INDEX_VERSION = 4 }; /* of the files that the stage index writes (view/index.h) */
 
 /* ---- stages: each writes its outputs atomically; used by the table in stages.c ---- */
 cpt_status cpt_stage_cells(cpt_study *s, cpt_err *e);

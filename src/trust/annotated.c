@@ -7,8 +7,8 @@
 #include <string.h>
 
 /* Counts over the significant rows of enrichment.tsv.gz. Attribution and differential expression
- * are the two roads from a concept to a term; per concept the terms of each (any collection, by one
- * method) are compared as sets. Terms of different collections never share an id by accident: they
+ * are the two roads from a concept to a term; per concept the terms of each (any collection but of
+ * markers, by one method) are compared as sets. Terms of different collections never share an id by accident: they
  * are compared together with their collection. */
 
 static const char *const methods[] = {"gsea", "ora"};
@@ -16,7 +16,7 @@ enum { N_METHODS = 2 };
 
 static bool counts_for(const cpt_enrichment_row *row, const char *ranking, const char *method)
 {
-    return row->q < 0.05 && strcmp(row->method, method) == 0 && strcmp(row->ranking, ranking) == 0;
+    return !row->marker && row->q < 0.05 && strcmp(row->method, method) == 0 && strcmp(row->ranking, ranking) == 0;
 }
 
 static json_t *road_json(const cpt_enrichment *r, int64_t n_alive, const char *ranking,
@@ -130,7 +130,7 @@ cpt_status cpt_annotated_json(const cpt_enrichment *r, int64_t n_alive, bool wit
     json_object_set_new(
         root, "rule",
         json_string("at least one term with q < 0.05, BH within concept, ranking, method "
-                    "and collection; n = concepts that are not dead"));
+                    "and collection; marker sets do not count; n = concepts that are not dead"));
     free(list);
     *out = root;
     return CPT_OK;
@@ -138,24 +138,15 @@ cpt_status cpt_annotated_json(const cpt_enrichment *r, int64_t n_alive, bool wit
 
 /* ---- cell types whose markers are enriched ---- */
 
-static bool is_among(const json_t *names, const char *name)
-{
-    size_t i;
-    json_t *item;
-    json_array_foreach(names, i, item) if (strcmp(json_string_value(item), name) == 0) return true;
-    return false;
-}
-
 /* Markers at the lower end of a ranking speak against a cell type. */
-static bool suggests(const cpt_enrichment_row *row, const char *ranking, const json_t *collections)
+static bool suggests(const cpt_enrichment_row *row, const char *ranking)
 {
     bool test =
         strcmp(row->method, "ora") == 0 || (strcmp(row->method, "gsea") == 0 && row->nes > 0);
-    return test && row->q < 0.05 && strcmp(row->ranking, ranking) == 0 &&
-           is_among(collections, row->collection);
+    return test && row->marker && row->q < 0.05 && strcmp(row->ranking, ranking) == 0;
 }
 
-json_t *cpt_suggested_json(const cpt_enrichment *r, const json_t *collections)
+json_t *cpt_suggested_json(const cpt_enrichment *r)
 {
     static const char *const rankings[] = {"attribution", "expression"};
     json_t *concepts = json_object();
@@ -165,7 +156,7 @@ json_t *cpt_suggested_json(const cpt_enrichment *r, const json_t *collections)
             char name[32];
             snprintf(name, sizeof name, "c%d", c);
             for (int64_t k = r->first[c]; k < r->first[c + 1]; k++)
-                if (suggests(&r->rows[k], rankings[i], collections) &&
+                if (suggests(&r->rows[k], rankings[i]) &&
                     (!best || r->rows[k].log10p < best->log10p))
                     best = &r->rows[k];
             if (!best) continue;

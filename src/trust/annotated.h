@@ -8,8 +8,8 @@
 cpt_status cpt_annotated_json(const cpt_enrichment *r, int64_t n_alive, bool with_attribution, json_t **out,
                               cpt_err *e);
 
-/* `suggested` of evaluation.json: per concept and ranking the marker set that fits best. `collections`: names of
- * the marker collections, or NULL. A suggestion is a test's result, not a label. */
-json_t *cpt_suggested_json(const cpt_enrichment *r, const json_t *collections);
+/* `suggested` of evaluation.json: per concept and ranking the marker set that fits best. A suggestion is a test's
+ * result, not a label. */
+json_t *cpt_suggested_json(const cpt_enrichment *r);
 
 #endif

@@ -84,8 +84,7 @@ cpt_status cpt_stage_evaluation(cpt_study *s, cpt_err *e)
     CPT_TRY(cpt_store_read_json(s, "cache/enrichment.json", "enrichment", &sets, e));
     json_object_set(root, "corrections", json_object_get(sets, "corrections"));
     if (json_object_get(sets, "marker_collections"))
-        json_object_set_new(root, "suggested",
-                            cpt_suggested_json(r, json_object_get(sets, "marker_collections")));
+        json_object_set_new(root, "suggested", cpt_suggested_json(r));
     CPT_TRY(add_experiments(s, root, e));
     if (cpt_options_flag(s->options, "sweep")) {
         json_t *sweep;
