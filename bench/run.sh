@@ -58,7 +58,7 @@ rounds() {
 # What the programs of a path work on, made once.
 prepare() {
     case $1 in
-    gsea) [ -e "$data/gsea.tsv" ] || "$build/bench/bench_gsea" "$data/gsea.tsv" ;;
+    gsea) [ -e "$data/gsea.tsv" ] || "$build/bench/bench_gsea" 1 "$data/gsea.tsv" ;;
     read) [ -e "$data/gzip.h5ad" ] || "$python" "$here/peers/make_h5ad.py" "$data" ;;
     esac
 }

@@ -1,9 +1,9 @@
-"""GSEApy on the problem that bench_gsea wrote: same genes, sets, permutations, eps, one thread.
+"""GSEApy on the problem that bench_gsea wrote: same genes, sets, number of permutations, eps, one thread.
 
     python bench/peers/gsea_peer.py problem.tsv [results]
 
-Its compiled core with permutations (100 of them, time times ten), and with multilevel splitting (its port of
-fgsea). With a second argument writes results.METHOD.tsv.
+Its compiled core with 1,000 permutations on every eleventh set (all of them would take minutes), and with multilevel
+splitting (its port of fgsea) on all. With a second argument writes results.METHOD.tsv.
 """
 import sys
 import time
@@ -11,6 +11,8 @@ import time
 import gseapy
 import pandas as pd
 from problem import line
+
+EVERY = 11
 
 
 def read(path):
@@ -26,11 +28,12 @@ def read(path):
 
 def main():
     ranking, sets = read(sys.argv[1])
-    for what, method, n, times in (("1,000 permutations", "permutation", 100, 10), ("multilevel", "multilevel", 1000, 1)):
+    some = dict(list(sets.items())[::EVERY])
+    for what, method, tested in ((f"1,000 permutations, {len(some)} sets", "permutation", some), ("multilevel", "multilevel", sets)):
         start = time.perf_counter()
-        result = gseapy.prerank(ranking, sets, outdir=None, min_size=1, max_size=5000, permutation_num=n,
+        result = gseapy.prerank(ranking, tested, outdir=None, min_size=1, max_size=5000, permutation_num=1000,
                                 threads=1, no_plot=True, seed=1, method=method, eps=1e-50)
-        line("gsea", what, times * (time.perf_counter() - start), "s", f"GSEApy {gseapy.__version__}")
+        line("gsea", what, time.perf_counter() - start, "s", f"GSEApy {gseapy.__version__}")
         if len(sys.argv) > 2:
             result.res2d.to_csv(f"{sys.argv[2]}.{method}.tsv", sep="\t", index=False)
 
