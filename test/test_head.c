@@ -17,7 +17,7 @@ static const shape shapes[] = {{1, 17}, {16, 20}, {33, 32}, {150, 64}, {300, 33}
 static float q[MOST * (WIDEST + SPACE)], k[MOST * (WIDEST + SPACE)], v[MOST * (WIDEST + SPACE)],
     context[MOST * (WIDEST + SPACE)], g[DIRECTIONS][MOST * (WIDEST + SPACE)], bounds[MOST], sums[MOST];
 static float dq[DIRECTIONS][MOST * (WIDEST + SPACE)], dk[MOST * (WIDEST + SPACE)], dv[MOST * (WIDEST + SPACE)];
-static float weights[CPT_HEAD_ROWS * STRIDE], slopes[DIRECTIONS * CPT_HEAD_ROWS * STRIDE];
+static float weights[MOST * STRIDE], slopes[DIRECTIONS * MOST * STRIDE];
 static double p[MOST][MOST], dp[MOST][MOST], want_context[MOST][WIDEST], want_dq[MOST][WIDEST], want_dk[MOST][WIDEST],
     want_dv[MOST][WIDEST];
 
@@ -131,8 +131,9 @@ static void check_copies(const shape *z, int64_t first, int64_t rows, double roo
         for (int64_t j = 0; j < z->n; j++) assert_near(weights[i * STRIDE + j], p[first + i][j], room);
 }
 
+/* `most_rows` at a time. */
 static void check_back(const shape *z, const cpt_packed *keys, const cpt_packed *values, const cpt_packed *turned,
-                       float scale, double room)
+                       float scale, int64_t most_rows, double room)
 {
     const int64_t step = z->size + SPACE, most = MOST * (WIDEST + SPACE);
     const size_t columns = cpt_head_columns(z->n, z->size);
@@ -141,8 +142,8 @@ static void check_back(const shape *z, const cpt_packed *keys, const cpt_packed 
     cpt_head_back h = {.keys = *keys, .values = *values, .turned = *turned, .scale = scale, .n_w = DIRECTIONS,
                        .to_keys = to_keys, .to_values = to_values, .fresh = true,
                        .memory = memory_of(cpt_head_bytes(z->size, DIRECTIONS))};
-    for (int64_t first = 0; first < z->n; first += CPT_HEAD_ROWS) {
-        const int64_t rows = z->n - first < CPT_HEAD_ROWS ? z->n - first : CPT_HEAD_ROWS;
+    for (int64_t first = 0; first < z->n; first += most_rows) {
+        const int64_t rows = z->n - first < most_rows ? z->n - first : most_rows;
         const cpt_head_rows r = {.rows = rows,
                                  .queries = q + first * step,
                                  .context = context + first * step,
@@ -156,7 +157,8 @@ static void check_back(const shape *z, const cpt_packed *keys, const cpt_packed 
                                  .step = most,
                                  .weights = weights,
                                  .slopes = slopes,
-                                 .copy_stride = STRIDE};
+                                 .copy_stride = STRIDE,
+                                 .slope_step = MOST * STRIDE};
         cpt_head_rows_back(&h, &r);
         check_copies(z, first, rows, room);
     }
@@ -168,9 +170,9 @@ static void check_back(const shape *z, const cpt_packed *keys, const cpt_packed 
         if (z->n == 1) continue; /* one weight of 1: no gradients but of the value */
         assert_true(error_of(z, dq[w], want_dq) <= room);
         assert_true(error_of(z, dk, want_dk) <= room);
-        const int64_t first = (z->n - 1) / CPT_HEAD_ROWS * CPT_HEAD_ROWS;
+        const int64_t first = (z->n - 1) / most_rows * most_rows;
         for (int64_t j = 0; j < z->n; j++) /* of the last block */
-            assert_near(slopes[w * CPT_HEAD_ROWS * STRIDE + j], dp[first][j], 30 * room);
+            assert_near(slopes[w * MOST * STRIDE + j], dp[first][j], 30 * room);
     }
     free(to_keys);
     free(to_values);
@@ -192,7 +194,8 @@ static void check(int level, cpt_precision precision, const shape *z, int *n_che
                      turned = packed(level, precision, z->size, z->n, k, 1, step);
     if (cpt_in_parts(&keys, &values)) {
         check_context(z, &keys, &values, scale, rooms[precision]);
-        check_back(z, &keys, &rows, &turned, scale, rooms[precision]);
+        check_back(z, &keys, &rows, &turned, scale, CPT_HEAD_ROWS, rooms[precision]);
+        check_back(z, &keys, &rows, &turned, scale, CPT_HEAD_BACK_ROWS, rooms[precision]);
         ++*n_checked;
     }
     free(keys.data);

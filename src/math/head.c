@@ -6,14 +6,16 @@
  * Back, with weights P, context C and its gradient G: dP = G V', D = rows of (G . C), dS = scale P (dP - D);
  * dV = P' G, dK = dS' Q, dQ = dS K. A panel of P or dS is at once what stands on the right in the transposed products
  * dV' = G' P and dK' = Q' dS, whose left-hand sides are split once per block of rows, and, for dS, what stands on the
- * left in dQ. So no block is ever transposed. Five products of the size of one forward's two: 2.5 times its work. */
+ * left in dQ. So no block is ever transposed. Five products of the size of one forward's two: 2.5 times its work. Keys,
+ * values and their gradients are more than the second-level cache holds: a panel of them serves PIECES blocks of rows
+ * before the next one comes. */
 #include "math/head.h"
 
 #include <string.h>
 
 #include "base/cpu.h"
 
-enum { PANEL = CPT_GEMM_PANEL, TILE = CPT_TILE, DWORDS = TILE * TILE, ROWS = CPT_HEAD_ROWS, BATCH = 4 };
+enum { PANEL = CPT_GEMM_PANEL, TILE = CPT_TILE, DWORDS = TILE * TILE, ROWS = CPT_HEAD_ROWS, BATCH = 4, PIECES = CPT_HEAD_BACK_ROWS / ROWS };
 
 static int64_t smaller(int64_t a, int64_t b)
 {
@@ -71,7 +73,7 @@ static size_t own_dwords(int64_t size)
 
 size_t cpt_head_bytes(int64_t size, int32_t n_w)
 {
-    return 4 * (shared_dwords(size) + (size_t)(n_w + 1) * own_dwords(size));
+    return 4 * (shared_dwords(size) + (size_t)(n_w + 1) * (n_w ? PIECES : 1) * own_dwords(size));
 }
 
 static uint32_t *cut(uint32_t **at, int64_t dwords)
@@ -227,13 +229,15 @@ typedef struct direction {
 
 enum { MOST_DIRECTIONS = 8 };
 
+/* One of the PIECES. */
 typedef struct block_back {
-    engine e;
-    cpt_head_back *h;
-    const cpt_head_rows *r;
+    const engine *e;
+    const cpt_head_back *h;
+    cpt_head_rows r;
+    bool fresh;
     split queries;
-    float *scores, *grads, *turned;
-    uint32_t *weights, *slopes; /* right-hand panels */
+    float *scores, *grads;      /* the same for all pieces, as the next two: right-hand panels */
+    uint32_t *weights, *slopes;
     float factors[ROWS];
     direction d[MOST_DIRECTIONS];
 } block_back;
@@ -241,17 +245,17 @@ typedef struct block_back {
 /* columns [size][PANEL] (+)= turned rows times what the rows have in this panel. */
 static void add_columns(const block_back *b, const uint32_t *turned, const uint32_t *panel, int64_t p, float *columns)
 {
-    const int64_t size = b->h->keys.n_in, blocks = blocks_of(b->r->rows);
-    const cpt_tile_job job = {.parts = b->e.parts,
-                              .add = !b->h->fresh,
+    const int64_t size = b->h->keys.n_in, blocks = blocks_of(b->r.rows);
+    const cpt_tile_job job = {.parts = b->e->parts,
+                              .add = !b->fresh,
                               .rows = size,
                               .outs = smaller(PANEL, b->h->keys.n_out - p * PANEL),
                               .blocks = blocks,
                               .tiles = turned,
-                              .row_tiles = blocks * b->e.parts,
+                              .row_tiles = blocks * b->e->parts,
                               .panel = panel,
                               .sums = columns + p * whole_tiles(size) * PANEL};
-    b->e.multiply(&job);
+    b->e->multiply(&job);
 }
 
 static void copy_panel(const cpt_head_rows *r, int64_t p, int64_t outs, const float *block, float *to)
@@ -262,63 +266,95 @@ static void copy_panel(const cpt_head_rows *r, int64_t p, int64_t outs, const fl
 
 static void direction_panel(block_back *b, int32_t i, int64_t p, int64_t outs)
 {
-    const cpt_head_rows *r = b->r;
+    const cpt_head_rows *r = &b->r;
     const cpt_head_back *h = b->h;
     direction *d = &b->d[i];
     const cpt_score_block block = {r->rows, outs, h->scale, NULL, b->grads};
-    const int64_t n_panels = blocks_of(h->keys.n_out);
-    one_panel(&b->e, &h->values, p * PANEL, r->rows, d->grads.rows,
-              p + 1 < n_panels ? panel_of(&h->keys, (p + 1) * PANEL, 0) : NULL, b->grads);
-    if (r->slopes) copy_panel(r, p, outs, b->grads, r->slopes + i * ROWS * r->copy_stride);
+    one_panel(b->e, &h->values, p * PANEL, r->rows, d->grads.rows, NULL, b->grads);
+    if (r->slopes) copy_panel(r, p, outs, b->grads, r->slopes + i * r->slope_step);
     add_columns(b, d->grads.turned, b->weights, p, d->to_values);
-    b->e.head->slopes(b->e.parts, &block, b->scores, d->means, BATCH * b->e.parts, batch_tiles(&b->e, d->tiles, p),
-                      b->slopes);
+    b->e->head->slopes(b->e->parts, &block, b->scores, d->means, BATCH * b->e->parts, batch_tiles(b->e, d->tiles, p),
+                       b->slopes);
     add_columns(b, b->queries.turned, b->slopes, p, d->to_keys);
-    if (batch_ends(p, n_panels)) add_batch(&b->e, &h->turned, p, r->rows, d->tiles, d->to_queries);
+    if (batch_ends(p, blocks_of(h->keys.n_out))) add_batch(b->e, &h->turned, p, r->rows, d->tiles, d->to_queries);
 }
 
-static void prepare(block_back *b)
+static void block_panel(block_back *b, int64_t p)
 {
-    const cpt_head_rows *r = b->r;
+    const cpt_head_rows *r = &b->r;
+    const cpt_head_back *h = b->h;
+    const int64_t outs = smaller(PANEL, h->keys.n_out - p * PANEL);
+    const cpt_score_block block = {r->rows, outs, h->scale, r->bounds, b->scores};
+    one_panel(b->e, &h->keys, p * PANEL, r->rows, b->queries.rows, panel_of(&h->values, p * PANEL, 0), b->scores);
+    b->e->head->normal(b->e->parts, &block, b->factors, b->scores, b->weights);
+    if (r->weights) copy_panel(r, p, outs, b->scores, r->weights);
+    for (int32_t i = 0; i < h->n_w; i++) direction_panel(b, i, p, outs);
+}
+
+/* Rows first .. first + rows of the call's. */
+static cpt_head_rows rows_from(const cpt_head_rows *whole, int64_t first, int64_t rows)
+{
+    cpt_head_rows r = *whole;
+    r.rows = rows;
+    r.queries += first * r.query_stride;
+    r.to_queries += first * r.query_stride;
+    r.context += first * r.stride;
+    r.grads += first * r.stride;
+    r.bounds += first;
+    r.sums += first;
+    if (r.weights) r.weights += first * r.copy_stride;
+    if (r.slopes) r.slopes += first * r.copy_stride;
+    return r;
+}
+
+static void prepare(block_back *b, float *turned, uint32_t **at)
+{
+    const cpt_head_rows *r = &b->r;
     const cpt_head_back *h = b->h;
     const int64_t size = h->keys.n_in, columns = (int64_t)cpt_head_columns(h->keys.n_out, size);
-    uint32_t *at = h->memory;
-    b->scores = (float *)cut(&at, ROWS * PANEL);
-    b->grads = (float *)cut(&at, ROWS * PANEL);
-    b->turned = (float *)cut(&at, whole_tiles(size) * ROWS);
-    b->weights = cut(&at, ROWS / PANEL * CPT_MAX_PARTS * 2 * DWORDS);
-    b->slopes = cut(&at, ROWS / PANEL * CPT_MAX_PARTS * 2 * DWORDS);
-    b->queries = split_both(&b->e, r->rows, size, r->queries, r->query_stride, b->turned, &at);
+    b->queries = split_both(b->e, r->rows, size, r->queries, r->query_stride, turned, at);
     for (int64_t i = 0; i < r->rows; i++) b->factors[i] = 1 / r->sums[i];
     for (int32_t i = 0; i < h->n_w; i++) {
         direction *d = &b->d[i];
         const float *grads = r->grads + i * r->step;
-        d->grads = split_both(&b->e, r->rows, size, grads, r->stride, b->turned, &at);
-        d->tiles = cut(&at, STEP_DWORDS);
-        d->to_queries = (float *)cut(&at, sum_floats(size));
+        d->grads = split_both(b->e, r->rows, size, grads, r->stride, turned, at);
+        d->tiles = cut(at, STEP_DWORDS);
+        d->to_queries = (float *)cut(at, sum_floats(size));
         d->to_keys = h->to_keys + i * columns;
         d->to_values = h->to_values + i * columns;
-        b->e.head->dots(r->rows, size, grads, r->context, r->stride, d->means);
+        b->e->head->dots(r->rows, size, grads, r->context, r->stride, d->means);
     }
 }
 
 void cpt_head_rows_back(cpt_head_back *h, const cpt_head_rows *r)
 {
-    const int64_t n = h->keys.n_out, size = h->keys.n_in;
-    block_back b = {.e = begin(&h->keys), .h = h, .r = r};
-    prepare(&b);
-    for (int64_t p = 0; p < blocks_of(n); p++) {
-        const int64_t outs = smaller(PANEL, n - p * PANEL);
-        const cpt_score_block block = {r->rows, outs, h->scale, r->bounds, b.scores};
-        one_panel(&b.e, &h->keys, p * PANEL, r->rows, b.queries.rows, panel_of(&h->values, p * PANEL, 0), b.scores);
-        b.e.head->normal(b.e.parts, &block, b.factors, b.scores, b.weights);
-        if (r->weights) copy_panel(r, p, outs, b.scores, r->weights);
-        for (int32_t i = 0; i < h->n_w; i++) direction_panel(&b, i, p, outs);
+    const int64_t n = h->keys.n_out, size = h->keys.n_in, pieces = (r->rows + ROWS - 1) / ROWS;
+    const engine e = begin(&h->keys);
+    block_back b[PIECES];
+    uint32_t *at = h->memory;
+    float *scores = (float *)cut(&at, ROWS * PANEL), *grads = (float *)cut(&at, ROWS * PANEL);
+    float *turned = (float *)cut(&at, whole_tiles(size) * ROWS);
+    uint32_t *weights = cut(&at, ROWS / PANEL * CPT_MAX_PARTS * 2 * DWORDS);
+    uint32_t *slopes = cut(&at, ROWS / PANEL * CPT_MAX_PARTS * 2 * DWORDS);
+    for (int64_t i = 0; i < pieces; i++) {
+        b[i].e = &e;
+        b[i].h = h;
+        b[i].r = rows_from(r, i * ROWS, smaller(ROWS, r->rows - i * ROWS));
+        b[i].fresh = h->fresh && i == 0;
+        b[i].scores = scores;
+        b[i].grads = grads;
+        b[i].weights = weights;
+        b[i].slopes = slopes;
+        prepare(&b[i], turned, &at);
     }
-    end(&b.e);
+    for (int64_t p = 0; p < blocks_of(n); p++)
+        for (int64_t i = 0; i < pieces; i++) block_panel(&b[i], p);
+    end(&e);
     h->fresh = false;
-    for (int32_t i = 0; i < h->n_w; i++)
-        settle(r->rows, size, b.d[i].to_queries, NULL, r->to_queries + i * r->query_step, r->query_stride);
+    for (int64_t i = 0; i < pieces; i++)
+        for (int32_t k = 0; k < h->n_w; k++)
+            settle(b[i].r.rows, size, b[i].d[k].to_queries, NULL, b[i].r.to_queries + k * r->query_step,
+                   r->query_stride);
 }
 
 void cpt_head_unfold(int64_t n, int64_t size, const float *columns, float *out, int64_t stride)

@@ -12,7 +12,8 @@
 
 #include "math/gemm.h"
 
-enum { CPT_HEAD_ROWS = 128 }; /* at most so many rows in a call */
+/* At most so many rows in a call forward, and back. */
+enum { CPT_HEAD_ROWS = 128, CPT_HEAD_BACK_ROWS = 3 * CPT_HEAD_ROWS };
 
 /* ---- forward ---- */
 
@@ -54,9 +55,9 @@ typedef struct cpt_head_rows {
     int64_t query_stride, stride;   /* of queries and to_queries; of context and grads */
     int64_t query_step, step;
     /* NULL, or copies of the normalised weights [rows][copy_stride] and of their gradients, for each direction
-     * [CPT_HEAD_ROWS][copy_stride] */
+     * the same, slope_step floats apart */
     float *weights, *slopes;
-    int64_t copy_stride;
+    int64_t copy_stride, slope_step;
 } cpt_head_rows;
 
 void cpt_head_rows_back(cpt_head_back *h, const cpt_head_rows *r);

@@ -248,7 +248,7 @@ static void screen_block(backward *b, int32_t first, const cpt_head_rows *r)
     scgpt_screen_weigh(b->screen, (int32_t)r->rows, r->queries, maxima, ones);
     for (int32_t i = 0; i < b->n_w; i++)
         scgpt_screen_block(b->screen, i, first, (int32_t)r->rows, r->grads + i * r->step,
-                           r->weights, r->slopes + i * SCGPT_QUERIES * r->copy_stride);
+                           r->weights, r->slopes + i * r->slope_step);
 }
 
 /* The same at once. */
@@ -268,7 +268,8 @@ static void block_at_once(backward *b, int32_t head, int32_t first, int32_t rows
                              .step = n * d,
                              .weights = b->screen ? b->weights : NULL,
                              .slopes = b->screen ? b->slopes : NULL,
-                             .copy_stride = scgpt_score_stride(b->n)};
+                             .copy_stride = scgpt_score_stride(b->n),
+                             .slope_step = SCGPT_QUERIES * scgpt_score_stride(b->n)};
     cpt_head_rows_back(&b->head, &r);
     if (b->screen) screen_block(b, first, &r);
 }
@@ -316,8 +317,9 @@ static void attend_back(backward *b, int32_t head)
         memset(b->to_values, 0, (size_t)(b->n_w * plain) * sizeof(float));
     }
     if (b->screen) scgpt_screen_head(b->screen, head);
-    for (int32_t first = 0; first < b->n; first += SCGPT_QUERIES) {
-        const int32_t rows = b->n - first < SCGPT_QUERIES ? b->n - first : SCGPT_QUERIES;
+    const int32_t most = at_once && !b->screen ? CPT_HEAD_BACK_ROWS : SCGPT_QUERIES;
+    for (int32_t first = 0; first < b->n; first += most) {
+        const int32_t rows = b->n - first < most ? b->n - first : most;
         if (at_once) block_at_once(b, head, first, rows);
         else block_by_products(b, head, first, rows);
     }

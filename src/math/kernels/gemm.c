@@ -16,11 +16,6 @@
 #include "base/cpu.h"
 #include "math/kernels/parts.h"
 
-#if CPT_LEVEL == 2 && defined(__x86_64__)
-#include <immintrin.h>
-#define HAVE_AVX512 1
-#endif
-
 enum { PANEL = CPT_GEMM_PANEL, TILE = CPT_TILE, DWORDS = TILE * TILE, CHUNK = 256 };
 
 /* ---- packing ---- */
@@ -135,41 +130,6 @@ static void split_rows(int parts, int64_t rows, int64_t n_in, const float *in, i
     else split_rows_of(3, rows, n_in, in, in_stride, tiles);
 }
 
-#ifdef HAVE_AVX512
-static void transpose(const uint32_t *in, uint32_t *out)
-{
-    __m512i a[TILE], b[TILE];
-    for (int i = 0; i < TILE; i++) a[i] = _mm512_loadu_si512(in + i * TILE);
-    for (int i = 0; i < TILE; i += 2) {
-        b[i] = _mm512_unpacklo_epi32(a[i], a[i + 1]);
-        b[i + 1] = _mm512_unpackhi_epi32(a[i], a[i + 1]);
-    }
-    for (int i = 0; i < TILE; i += 4) /* a[i + j]: columns j, j + 4 ... of rows i .. i + 3 */
-        for (int j = 0; j < 2; j++) {
-            a[i + 2 * j] = _mm512_unpacklo_epi64(b[i + j], b[i + j + 2]);
-            a[i + 2 * j + 1] = _mm512_unpackhi_epi64(b[i + j], b[i + j + 2]);
-        }
-    for (int j = 0; j < 4; j++) {
-        b[j] = _mm512_shuffle_i32x4(a[j], a[j + 4], 0x88);
-        b[j + 4] = _mm512_shuffle_i32x4(a[j], a[j + 4], 0xdd);
-        b[j + 8] = _mm512_shuffle_i32x4(a[j + 8], a[j + 12], 0x88);
-        b[j + 12] = _mm512_shuffle_i32x4(a[j + 8], a[j + 12], 0xdd);
-    }
-    for (int j = 0; j < 4; j++) {
-        _mm512_storeu_si512(out + j * TILE, _mm512_shuffle_i32x4(b[j], b[j + 8], 0x88));
-        _mm512_storeu_si512(out + (j + 8) * TILE, _mm512_shuffle_i32x4(b[j], b[j + 8], 0xdd));
-        _mm512_storeu_si512(out + (j + 4) * TILE, _mm512_shuffle_i32x4(b[j + 4], b[j + 12], 0x88));
-        _mm512_storeu_si512(out + (j + 12) * TILE, _mm512_shuffle_i32x4(b[j + 4], b[j + 12], 0xdd));
-    }
-}
-#else
-static void transpose(const uint32_t *in, uint32_t *out)
-{
-    for (int i = 0; i < TILE; i++)
-        for (int j = 0; j < TILE; j++) out[j * TILE + i] = in[i * TILE + j];
-}
-#endif
-
 /* One tile per part: outputs 0 .. outs of one half of a panel, inputs of one block. */
 static inline __attribute__((always_inline)) void pack_tile(int parts, int64_t ins, int64_t outs, const float *w,
                                                             int64_t out_step, int64_t in_step, uint32_t *tiles,
@@ -183,7 +143,7 @@ static inline __attribute__((always_inline)) void pack_tile(int parts, int64_t i
             if (o < outs && ins > TILE) load_some(w + o * out_step + TILE, ins - TILE, &high);
             split_pairs(parts, &low, &high, DWORDS, turned + o * TILE);
         }
-        for (int part = 0; part < parts; part++) transpose(turned + part * DWORDS, tiles + part * step);
+        for (int part = 0; part < parts; part++) transpose(turned + part * DWORDS, TILE, tiles + part * step, TILE);
         return;
     }
     if (out_step == 1) { /* rows of outputs, as the tile has them */

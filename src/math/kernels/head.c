@@ -138,11 +138,17 @@ static void slopes(int parts, const cpt_score_block *b, const float *weights, co
 
 static void turn(int64_t rows, int64_t width, const float *in, int64_t stride, float *out, int64_t out_stride)
 {
-    for (int64_t from = 0; from < width; from += TILE) {
-        const int64_t end = from + TILE < width ? from + TILE : width;
-        for (int64_t r = 0; r < rows; r++)
-            for (int64_t j = from; j < end; j++) out[j * out_stride + r] = in[r * stride + j];
-    }
+    for (int64_t r = 0; r < rows; r += TILE)
+        for (int64_t c = 0; c < width; c += TILE) {
+            const float *from = in + r * stride + c;
+            float *to = out + c * out_stride + r;
+            if (r + TILE <= rows && c + TILE <= width) {
+                transpose((const dword *)from, stride, (dword *)to, out_stride);
+                continue;
+            }
+            for (int64_t i = 0; i < TILE && r + i < rows; i++)
+                for (int64_t j = 0; j < TILE && c + j < width; j++) to[j * out_stride + i] = from[i * stride + j];
+        }
 }
 
 static void dots(int64_t rows, int64_t width, const float *x, const float *y, int64_t stride, float *out)
