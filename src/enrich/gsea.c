@@ -104,21 +104,12 @@ static void work_free(cpt_gsea_work *r)
     free(r->targets);
 }
 
-static cpt_status fill_leading(const cpt_gsea_work *r, cpt_gsea *g, cpt_err *e)
+/* The result takes the leading edges over. */
+static void fill_leading(cpt_gsea_work *r, cpt_gsea *g)
 {
-    int64_t total = 0;
-    for (int32_t s = 0; s < g->n_rows; s++) total += g->rows[s].n_leading;
-    cpt_status status = cpt_alloc(&g->leading_pool, (size_t)total, sizeof *g->leading_pool, e);
-    if (status) return status;
-    int32_t *to = g->leading_pool;
-    for (int32_t k = 0; k < g->n_rows; k++) { /* in order of the slots: a group is read while it is near */
-        int32_t s = r->engine->index.order[k];
-        int64_t from = r->engine->index.slot[s] + (int64_t)r->sets.walks[s].first_leading * CPT_COLUMNS;
-        g->rows[s].leading = to;
-        for (int32_t i = 0; i < g->rows[s].n_leading; i++, from += CPT_COLUMNS)
-            *to++ = r->ranking.gene[cpt_set_walks_position(&r->sets, from)];
-    }
-    return CPT_OK;
+    g->leading_pool = r->sets.leading;
+    r->sets.leading = NULL;
+    for (int32_t s = 0; s < g->n_rows; s++) g->rows[s].leading = g->leading_pool + r->sets.walks[s].leading;
 }
 
 /* ---- the null that rankings share ---- */
@@ -202,7 +193,7 @@ static cpt_status run_ranking(const cpt_gsea_engine *engine, const double *stati
     if (g->shared_null)
         for (int32_t s = 0; s < g->n_rows; s++) read_shared(&r, s, &g->rows[s]);
     else CPT_TRY(cpt_gsea_by_permutation(&r, g->rows, n_threads, ctx, e));
-    CPT_TRY(fill_leading(&r, g, e));
+    fill_leading(&r, g);
     CPT_TRY(cpt_bh_rows(g->n_rows, g->rows, sizeof *g->rows, offsetof(cpt_gsea_row, p), offsetof(cpt_gsea_row, q), e));
     *out = g;
     g = NULL;

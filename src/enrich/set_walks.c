@@ -120,49 +120,82 @@ void cpt_set_index_free(cpt_set_index *x)
     *x = (cpt_set_index){0};
 }
 
-/* ---- positions ---- */
+/* ---- what one ranking is walked with ---- */
 
-/* The position of every gene and, at n_universe, of none. Genes that are not ranked count as none: behind all. */
-typedef struct table {
-    uint16_t *at16; /* [n_universe + 1] */
-    int32_t *at32;
-} table;
+/* The group at hand stays in the first cache: its positions, the weights found there. */
+typedef struct bench {
+    const cpt_set_index *index;
+    const cpt_ranking *ranking;
+    cpt_score_type type;
+    /* The position of every gene and, at n_universe, of none. Genes that are not ranked count as none: behind all. */
+    uint16_t *of_gene16; /* [n_universe + 1], of_gene32 alike */
+    int32_t *of_gene32;
+    uint16_t *position16; /* [rows][COLUMNS] ascending in a column, then n; position32 alike */
+    int32_t *position32;
+    double *scratch; /* [rows][LANES] */
+} bench;
 
-static cpt_status table_make(const cpt_set_index *x, const cpt_ranking *r, table *t, cpt_err *e)
+static void bench_free(bench *b)
 {
-    int32_t n = x->sets->n_universe;
-    cpt_status status = x->gene16 ? cpt_alloc(&t->at16, (size_t)n + 1, sizeof *t->at16, e)
-                                  : cpt_alloc(&t->at32, (size_t)n + 1, sizeof *t->at32, e);
-    if (status) return status;
-    for (int32_t g = 0; g <= n; g++) {
-        int32_t at = g < n && r->position[g] >= 0 ? r->position[g] : r->n;
-        if (t->at16) t->at16[g] = (uint16_t)at;
-        else t->at32[g] = at;
-    }
-    return CPT_OK;
+    free(b->of_gene16);
+    free(b->of_gene32);
+    free(b->position16);
+    free(b->position32);
+    free(b->scratch);
 }
 
-/* Sorted positions of a group. */
-static void find_positions(const cpt_set_index *x, const table *t, int64_t slot, int32_t rows, cpt_set_walks *w)
+static cpt_status bench_make(bench *b, cpt_err *e)
+{
+    int32_t n = b->index->sets->n_universe;
+    const cpt_ranking *r = b->ranking;
+    size_t rows = (size_t)b->index->largest + CPT_COLUMN_BLOCK;
+    cpt_status status;
+    if (b->index->gene16) {
+        CPT_TRY(cpt_alloc(&b->of_gene16, (size_t)n + 1, sizeof *b->of_gene16, e));
+        CPT_TRY(cpt_alloc(&b->position16, rows * COLUMNS, sizeof *b->position16, e));
+    } else {
+        CPT_TRY(cpt_alloc(&b->of_gene32, (size_t)n + 1, sizeof *b->of_gene32, e));
+        CPT_TRY(cpt_alloc(&b->position32, rows * COLUMNS, sizeof *b->position32, e));
+    }
+    status = cpt_alloc(&b->scratch, rows * LANES, sizeof *b->scratch, e);
+    for (int32_t g = 0; g <= n; g++) {
+        int32_t at = g < n && r->position[g] >= 0 ? r->position[g] : r->n;
+        if (b->of_gene16) b->of_gene16[g] = (uint16_t)at;
+        else b->of_gene32[g] = at;
+    }
+done:
+    return status;
+}
+
+static int32_t position_at(const bench *b, int32_t column, int32_t i)
+{
+    size_t at = (size_t)i * COLUMNS + (size_t)column;
+    return b->position16 ? b->position16[at] : b->position32[at];
+}
+
+/* Sorted positions of the group whose members begin at `slot`. */
+static void find_positions(bench *b, int64_t slot, int32_t rows)
 {
     const cpt_column_kernels *kernels = cpt_column_kernels_get();
-    int64_t end = slot + (int64_t)rows * COLUMNS;
-    if (t->at16) {
-        for (int64_t i = slot; i < end; i++) w->position16[i] = t->at16[x->gene16[i]];
-        kernels->sort16(rows, w->position16 + slot);
+    int32_t n = rows * COLUMNS;
+    if (b->position16) {
+        const uint16_t *gene = b->index->gene16 + slot;
+        for (int32_t i = 0; i < n; i++) b->position16[i] = b->of_gene16[gene[i]];
+        kernels->sort16(rows, b->position16);
     } else {
-        for (int64_t i = slot; i < end; i++) w->position32[i] = t->at32[x->gene32[i]];
-        kernels->sort32(rows, w->position32 + slot);
+        const int32_t *gene = b->index->gene32 + slot;
+        for (int32_t i = 0; i < n; i++) b->position32[i] = b->of_gene32[gene[i]];
+        kernels->sort32(rows, b->position32);
     }
 }
 
 /* How many of `most` members are ranked. */
-static int32_t count_ranked(const cpt_set_walks *w, int64_t slot, int32_t most, int32_t n)
+static int32_t count_ranked(const bench *b, int32_t column, int32_t most)
 {
     int32_t low = 0, high = most;
     while (low < high) {
         int32_t middle = low + (high - low) / 2;
-        if (cpt_set_walks_position(w, slot + (int64_t)middle * COLUMNS) < n) low = middle + 1;
+        if (position_at(b, column, middle) < b->ranking->n) low = middle + 1;
         else high = middle;
     }
     return low;
@@ -175,120 +208,117 @@ typedef struct extremes {
     double top[LANES], bottom[LANES], top_at[LANES], bottom_at[LANES];
 } extremes;
 
-static void finish(cpt_walk *w, int32_t n, cpt_score_type type, const extremes *x, int lane)
+/* Score and leading edge of one set; the edge goes to the end of `out`'s. */
+static void finish(const bench *b, int32_t column, const extremes *x, int lane, cpt_walk *w, cpt_set_walks *out,
+                   int64_t *n_leading)
 {
     double high = x->top[lane], low = x->bottom[lane];
-    bool up = type == CPT_SCORE_POS || (type == CPT_SCORE_STD && high > -low);
-    bool down = type == CPT_SCORE_NEG || (type == CPT_SCORE_STD && high < -low);
+    bool up = b->type == CPT_SCORE_POS || (b->type == CPT_SCORE_STD && high > -low);
+    bool down = b->type == CPT_SCORE_NEG || (b->type == CPT_SCORE_STD && high < -low);
     w->numerator = up ? high : down ? low : 0;
-    w->es = w->numerator / (w->total * (n - w->size));
+    w->es = w->numerator / (w->total * (b->ranking->n - w->size));
+    w->leading = *n_leading;
     if (w->numerator == 0) return;
     int32_t at = (int32_t)(up ? x->top_at[lane] : x->bottom_at[lane]);
-    w->first_leading = up ? 0 : at;
-    w->n_leading = up ? at + 1 : w->size - at;
+    int32_t from = up ? 0 : at, to = up ? at + 1 : w->size, *leading = out->leading + *n_leading;
+    for (int32_t i = from; i < to; i++) *leading++ = b->ranking->gene[position_at(b, column, i)];
+    w->n_leading = to - from;
+    *n_leading += to - from;
 }
 
 /* A set whose weights are all 0: every member counts 1. */
-static void walk_equals(const cpt_set_walks *all, int64_t slot, int32_t n, cpt_score_type type, cpt_walk *w)
+static void find_equals(const bench *b, int32_t column, cpt_walk *w, int lane, extremes *x)
 {
-    extremes x = {{0}, {0}, {0}, {0}};
-    double outside = n - w->size;
+    double outside = b->ranking->n - w->size;
     w->total = w->size;
+    x->top[lane] = x->bottom[lane] = x->top_at[lane] = x->bottom_at[lane] = 0;
     for (int32_t i = 0; i < w->size; i++) {
-        int32_t position = cpt_set_walks_position(all, slot + (int64_t)i * COLUMNS);
-        double bottom = i * outside - (position - i) * w->total,
-               top = bottom + outside;
-        if (top > x.top[0]) x.top_at[0] = i, x.top[0] = top;
-        if (bottom < x.bottom[0]) x.bottom_at[0] = i, x.bottom[0] = bottom;
+        double bottom = i * outside - (position_at(b, column, i) - i) * w->total, top = bottom + outside;
+        if (top > x->top[lane]) x->top_at[lane] = i, x->top[lane] = top;
+        if (bottom < x->bottom[lane]) x->bottom_at[lane] = i, x->bottom[lane] = bottom;
     }
-    finish(w, n, type, &x, 0);
 }
 
 /* The kernel's view: integers but for a factor that all weights have in common. */
-static void run_kernel(const cpt_ranking *r, int64_t slot, int32_t n_steps, const double *sizes, double *scratch,
-                       const cpt_set_walks *w, double *totals, extremes *x)
+static void run_kernel(const bench *b, int32_t column, int32_t n_steps, const double *sizes, double *totals,
+                       extremes *x)
 {
     const cpt_walk_kernels *k = cpt_walk_kernels_get();
-    const uint16_t *at16 = w->position16 ? w->position16 + slot : NULL;
-    const int32_t *at32 = w->position32 ? w->position32 + slot : NULL;
+    const cpt_ranking *r = b->ranking;
+    const uint16_t *at16 = b->position16 ? b->position16 + column : NULL;
+    const int32_t *at32 = b->position32 ? b->position32 + column : NULL;
     if (r->unit > 0) {
         if (at16) k->ranked16(n_steps, at16, r->n, sizes, totals, x->top, x->bottom, x->top_at, x->bottom_at);
         else k->ranked32(n_steps, at32, r->n, sizes, totals, x->top, x->bottom, x->top_at, x->bottom_at);
         for (int l = 0; l < LANES; l++) totals[l] *= r->unit, x->top[l] *= r->unit, x->bottom[l] *= r->unit;
     } else if (at16) {
-        k->subsets16(n_steps, at16, r->weight, r->n, sizes, scratch, totals, x->top, x->bottom, x->top_at,
+        k->subsets16(n_steps, at16, r->weight, r->n, sizes, b->scratch, totals, x->top, x->bottom, x->top_at,
                      x->bottom_at);
     } else {
-        k->subsets32(n_steps, at32, r->weight, r->n, sizes, scratch, totals, x->top, x->bottom, x->top_at,
+        k->subsets32(n_steps, at32, r->weight, r->n, sizes, b->scratch, totals, x->top, x->bottom, x->top_at,
                      x->bottom_at);
     }
 }
 
-/* Walks LANES sets, or those of order[at] .. that there are. */
-static void walk_lanes(const cpt_set_index *index, const cpt_ranking *r, cpt_score_type type, int32_t at,
-                       int32_t n_lanes, double *scratch, cpt_set_walks *w)
+/* LANES sets from `column` on, or those that there are. */
+static void walk_lanes(const bench *b, const int32_t *set, int32_t column, int32_t n_lanes, cpt_set_walks *out,
+                       int64_t *n_leading)
 {
     _Alignas(64) double sizes[LANES] = {0}, totals[LANES];
     _Alignas(64) extremes x;
-    const int32_t *set = index->order + at;
     int32_t n_steps = 0;
-    int64_t slot = index->slot[set[0]];
     for (int l = 0; l < n_lanes; l++) {
-        sizes[l] = w->walks[set[l]].size;
-        if (sizes[l] > n_steps) n_steps = w->walks[set[l]].size;
+        int32_t size = out->walks[set[l]].size;
+        sizes[l] = size;
+        if (size > n_steps) n_steps = size;
     }
-    run_kernel(r, slot, n_steps, sizes, scratch, w, totals, &x);
+    run_kernel(b, column, n_steps, sizes, totals, &x);
     for (int l = 0; l < n_lanes; l++) {
-        cpt_walk *walk = &w->walks[set[l]];
-        if (walk->size == 0 || walk->size == r->n) continue; /* none or all: no walk */
-        walk->total = totals[l];
-        if (totals[l] > 0) finish(walk, r->n, type, &x, l);
-        else walk_equals(w, slot + l, r->n, type, walk);
+        cpt_walk *w = &out->walks[set[l]];
+        if (w->size == 0 || w->size == b->ranking->n) continue; /* none or all: no walk */
+        w->total = totals[l];
+        if (!(totals[l] > 0)) find_equals(b, column + l, w, l, &x);
+        finish(b, column + l, &x, l, w, out, n_leading);
     }
 }
 
 /* The sets order[at] .. order[at + n - 1]. */
-static void walk_group(const cpt_set_index *index, const cpt_ranking *r, const table *t, cpt_score_type type,
-                       int32_t at, int32_t n, double *scratch, cpt_set_walks *w)
+static void walk_group(bench *b, int32_t at, int32_t n, cpt_set_walks *out, int64_t *n_leading)
 {
+    const cpt_set_index *index = b->index;
     const int32_t *set = index->order + at;
-    int64_t slot = index->slot[set[0]];
-    find_positions(index, t, slot, n_rows(index, at), w);
+    find_positions(b, index->slot[set[0]], n_rows(index, at));
     for (int32_t c = 0; c < n; c++) {
         int32_t size = size_of(index->sets, set[c]);
-        w->walks[set[c]].size = r->n < index->sets->n_universe ? count_ranked(w, slot + c, size, r->n) : size;
+        out->walks[set[c]].size = b->ranking->n < index->sets->n_universe ? count_ranked(b, c, size) : size;
     }
     for (int32_t c = 0; c < n; c += LANES)
-        walk_lanes(index, r, type, at + c, n - c < LANES ? n - c : LANES, scratch, w);
+        walk_lanes(b, set + c, c, n - c < LANES ? n - c : LANES, out, n_leading);
 }
 
 cpt_status cpt_set_walks_make(const cpt_set_index *index, const cpt_ranking *r, cpt_score_type type,
                               cpt_set_walks *out, cpt_err *e)
 {
     int32_t n = index->sets->n_sets;
-    table t = {0};
-    double *scratch = NULL;
+    int64_t n_leading = 0;
+    bench b = {.index = index, .ranking = r, .type = type};
     cpt_status status;
     *out = (cpt_set_walks){0};
-    if (index->gene16) CPT_TRY(cpt_alloc(&out->position16, (size_t)index->n_slots, sizeof *out->position16, e));
-    else CPT_TRY(cpt_alloc(&out->position32, (size_t)index->n_slots, sizeof *out->position32, e));
+    CPT_TRY(bench_make(&b, e));
     CPT_TRY(cpt_alloc(&out->walks, (size_t)n, sizeof *out->walks, e));
-    CPT_TRY(cpt_alloc(&scratch, (size_t)index->largest * LANES, sizeof *scratch, e));
-    CPT_TRY(table_make(index, r, &t, e));
+    out->leading = malloc(((size_t)index->n_slots + 1) * sizeof *out->leading); /* more than needed: not zeroed */
+    if (!out->leading) CPT_TRY(cpt_fail(e, CPT_ERR_MEMORY, "out of memory for the leading edges of %d sets", n));
     for (int32_t at = 0; at < n; at += COLUMNS)
-        walk_group(index, r, &t, type, at, n - at < COLUMNS ? n - at : COLUMNS, scratch, out);
+        walk_group(&b, at, n - at < COLUMNS ? n - at : COLUMNS, out, &n_leading);
 done:
-    free(t.at16);
-    free(t.at32);
-    free(scratch);
+    bench_free(&b);
     if (status) cpt_set_walks_free(out);
     return status;
 }
 
 void cpt_set_walks_free(cpt_set_walks *w)
 {
-    free(w->position16);
-    free(w->position32);
     free(w->walks);
+    free(w->leading);
     *w = (cpt_set_walks){0};
 }

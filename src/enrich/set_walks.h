@@ -24,21 +24,15 @@ void cpt_set_index_free(cpt_set_index *x);
 
 /* One set on one ranking. es = numerator / (total (n - size)); integers but for es. */
 typedef struct cpt_walk {
-    int32_t size;                     /* ranked members */
-    int32_t first_leading, n_leading; /* the leading edge, as members in order */
+    int32_t size, n_leading;          /* ranked members; those of the leading edge */
+    int64_t leading;                  /* where it begins in cpt_set_walks.leading */
     double numerator, total, es;      /* all 0 when none or all of the genes are members */
 } cpt_walk;
 
 typedef struct cpt_set_walks {
-    uint16_t *position16; /* [n_slots] in the ranking, ascending in a set, then n; as gene16 and gene32 */
-    int32_t *position32;
-    cpt_walk *walks;      /* [n_sets] */
+    cpt_walk *walks;  /* [n_sets] */
+    int32_t *leading; /* genes of all leading edges, each in order of the ranking */
 } cpt_set_walks;
-
-static inline int32_t cpt_set_walks_position(const cpt_set_walks *w, int64_t slot)
-{
-    return w->position16 ? w->position16[slot] : w->position32[slot];
-}
 
 /* Single-threaded. */
 cpt_status cpt_set_walks_make(const cpt_set_index *x, const cpt_ranking *r, cpt_score_type type,
