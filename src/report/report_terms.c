@@ -25,10 +25,11 @@ static void add_header(cpt_text *t, const char *first, int n, const char *const 
     cpt_text_add(t, "</tr></thead><tbody>");
 }
 
+/* Shares and correlations. */
 static void add_cell(cpt_text *t, double x)
 {
     cpt_text_add(t, "<td class=\"r\">");
-    if (isfinite(x)) cpt_report_number(t, x, 3);
+    if (isfinite(x)) cpt_text_addf(t, x < 0 ? "−%.2f" : "%.2f", fabs(x));
     else cpt_text_add(t, "–");
     cpt_text_add(t, "</td>");
 }
@@ -192,10 +193,12 @@ static void add_dictionaries(cpt_report *r, const json_t *d)
     add_header(t, "Units with a term (GSEA)", 4, columns);
     for (int i = 0; i < 4; i++)
         if (json_object_get(d, kinds[i][0])) add_share_row(t, kinds[i][1], json_object_get(d, kinds[i][0]));
-    cpt_text_add(t, "</tbody></table><p class=\"note\">The same embedding, pipeline, universe, sets and correction; "
-                    "only the dictionary differs. <i>Beyond 95 %</i>: concepts of this study whose best |NES| is "
-                    "larger than that of 95 % of the control's units. A share that controls reach as well says "
-                    "that the embedding holds the biology, not that the dictionary found it.</p>");
+    cpt_text_addf(t, "</tbody></table><p class=\"note\">%sThe same embedding, pipeline, universe, sets and correction; "
+                    "only the dictionary differs. <i>Beyond 95 %%</i>: concepts of this study whose best |NES| is "
+                    "larger than that of 95 %% of the control's units. A share that controls reach as well says "
+                    "that the embedding holds the biology, not that the dictionary found it.</p>",
+                  r->several_collections ? "A term of any collection, each corrected by itself; marker sets do not "
+                                           "count. " : "");
 }
 
 static void add_shuffled(cpt_report *r, const json_t *controls)
@@ -344,31 +347,37 @@ static void add_completeness(cpt_report *r)
 
 /* ---- suggestions ---- */
 
+static void add_suggestion_cells(cpt_text *t, const json_t *s)
+{
+    const char *set = json_string_value(json_object_get(s, "set"));
+    cpt_text_add(t, "<td>");
+    cpt_text_add_html(t, set ? set : "–");
+    cpt_text_add(t, "</td><td class=\"r\">");
+    if (set) cpt_report_p(t, cpt_report_json(s, "q", NULL, NULL));
+    cpt_text_add(t, "</td>");
+}
+
 static void add_suggestions(cpt_report *r)
 {
-    static const char *const columns[] = {"by attribution", "q", "by expression", "q"};
-    json_t *concepts = json_object_get(part(r, "suggested", NULL), "concepts"), *o;
-    const char *name;
+    const json_t *concepts = json_object_get(part(r, "suggested", NULL), "concepts");
     cpt_text *t = &r->html;
     if (!json_object_size(concepts)) return;
-    cpt_text_add(t, "<h3>Cell types that marker sets suggest</h3>");
-    add_header(t, "Concept", 4, columns);
-    json_object_foreach(concepts, name, o)
-    {
-        cpt_text_addf(t, "<tr><td><a href=\"#%s\">%s</a></td>", name, name);
-        for (int i = 0; i < 2; i++) {
-            const json_t *s = json_object_get(o, rankings[i]);
-            const char *set = json_string_value(json_object_get(s, "set"));
-            cpt_text_add(t, "<td>");
-            cpt_text_add_html(t, set ? set : "–");
-            cpt_text_add(t, "</td><td class=\"r\">");
-            if (set) cpt_report_p(t, cpt_report_json(s, "q", NULL, NULL));
-            cpt_text_add(t, "</td>");
-        }
+    cpt_text_add(t, "<h3>Cell types that marker sets suggest</h3><table class=\"plain\"><thead><tr>"
+                    "<th scope=\"col\">Concept</th><th>by attribution</th><th class=\"r\">q</th>"
+                    "<th>by expression</th><th class=\"r\">q</th></tr></thead><tbody>");
+    for (int32_t c = 0; c < r->u->n_concepts; c++) {
+        char name[32];
+        snprintf(name, sizeof name, "c%d", c);
+        const json_t *o = json_object_get(concepts, name);
+        if (!o) continue;
+        cpt_text_add(t, "<tr><td>");
+        cpt_report_link(r, c);
+        cpt_text_add(t, "</td>");
+        for (int i = 0; i < 2; i++) add_suggestion_cells(t, json_object_get(o, rankings[i]));
         cpt_text_add(t, "</tr>");
     }
     cpt_text_add(t, "</tbody></table><p class=\"note\">The marker set with the smallest p, q &lt; 0.05: a test's "
-                    "result, not a label.</p>");
+                    "result, not a label. Where the two disagree, neither is to be trusted by itself.</p>");
 }
 
 void cpt_report_terms(cpt_report *r)
