@@ -32,7 +32,8 @@ int main(int argc, char **argv)
     double times[REPEATS];
     char what[64];
     cpt_err e;
-    if (cpt_alloc(&x, (size_t)(n * dim), sizeof *x, &e) || cpt_alloc(&distances, (size_t)(n * K), sizeof *distances, &e) ||
+    if (cpt_alloc(&x, (size_t)(n * dim), sizeof *x, &e) ||
+        cpt_alloc(&distances, (size_t)(n * K), sizeof *distances, &e) ||
         cpt_alloc(&neighbours, (size_t)(n * K), sizeof *neighbours, &e))
         return fprintf(stderr, "%s\n", e.text), 1;
     make_points(n, dim, x);

@@ -406,8 +406,8 @@ static void test_threads_inside_a_step(void **state)
     cpt_sae_trainer_free(t[1]);
 }
 
-/* Steps of a wide dictionary by strips, with the choice by screening or in the product, in one thread and three, against those
- * that go row by row: the same losses, and the same bytes for any number of threads. */
+/* Steps of a wide dictionary by strips, with the choice by screening or in the product, in one thread and three, against
+ * those that go row by row: the same losses, and the same bytes for any number of threads. */
 static void check_strips(const cpt_sae_recipe *r)
 {
     enum { N = 400, D = 200, BIG = 700, WIDE_K = 9, ROUNDS = 6 };

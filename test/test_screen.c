@@ -1,5 +1,5 @@
-/* The k largest products by screening in bfloat16, on every level: position for position and bit for bit what all f32 products
- * give, for ordinary rows and for those that make bounds useless. */
+/* The k largest products by screening in bfloat16, on every level: position for position and bit for bit what all f32
+ * products give, for ordinary rows and for those that make bounds useless. */
 #include "base/cpu.h"
 #include "base/random.h"
 #include "check.h"

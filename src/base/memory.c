@@ -7,8 +7,8 @@
 #include <sys/mman.h>
 #endif
 
-/* Large arrays lie in large pages where the system grants them: what is read at random then waits less for the tables of
- * pages, above all on virtual machines, whose tables are walked twice. */
+/* Large arrays lie in large pages where the system grants them: what is read at random then waits less for the tables
+ * of pages, above all on virtual machines, whose tables are walked twice. */
 #define LARGE_PAGE ((size_t)2 << 20)
 #define LARGE_FROM (2 * LARGE_PAGE)
 

@@ -1,8 +1,8 @@
 /* sae_encode.c - the encoder of a training step: which latents are active, and their values.
  *
  * Blocks of rows are centred and multiplied with the encoder. Of a wide dictionary in f32 the products are screened in
- * bfloat16 and those that matter computed again (math/screen.h): the choice and the values are f32's. Else the k largest
- * are chosen while the product is computed, or, of a batch, narrow dictionaries and in tests, from all of it.
+ * bfloat16 and those that matter computed again (math/screen.h): the choice and the values are f32's. Else the k
+ * largest are chosen while the product is computed, or, of a batch, narrow dictionaries and in tests, from all of it.
  *
  * Latents that are about to be dead ("candidates") have their values kept for the auxiliary loss. */
 #include "dictionary/sae_step_parts.h"

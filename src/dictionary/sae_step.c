@@ -76,8 +76,8 @@ static void select_batch(step *s)
 
 /* ---- 2. lists ---- */
 
-/* Counting sort. Each thread counts and places the pairs of its own samples, whose places lie behind those of all samples
- * before: the list does not depend on the number of threads. */
+/* Counting sort. Each thread counts and places the pairs of its own samples, whose places lie behind those of all
+ * samples before: the list does not depend on the number of threads. */
 static void list_by_latent(const step *s, cpt_sae_active *a)
 {
     cpt_sae_trainer *t = s->t;
@@ -182,7 +182,8 @@ static void residual_block(const step *s, int64_t block)
     const cpt_sae_active *a = &t->active;
     const bool prefixes = cpt_sae_prefixed(t);
     double *sum = cpt_sae_block_vector(s, block, SUM_ERROR), *pull = cpt_sae_block_vector(s, block, SUM_PULL);
-    double *square = cpt_sae_block_scalar(s, block, SQUARE_ERROR), *all = cpt_sae_block_scalar(s, block, SQUARE_PREFIXES);
+    double *square = cpt_sae_block_scalar(s, block, SQUARE_ERROR);
+    double *all = cpt_sae_block_scalar(s, block, SQUARE_PREFIXES);
     memset(sum, 0, (size_t)t->stride * sizeof *sum);
     memset(pull, 0, (size_t)t->stride * sizeof *pull);
     *square = *all = 0;

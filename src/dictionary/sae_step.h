@@ -74,7 +74,7 @@ typedef struct cpt_sae_trainer {
     void *packed_memory;
     bool fused;                   /* the k largest are chosen while the product is computed; tests may clear it */
     cpt_topk_run *runs;           /* [threads][rows of an encoder's turn], when fused */
-    bool screened;                /* the latents of wide f32 encoders are chosen by math/screen.h; tests may change it ... */
+    bool screened;                /* latents of wide f32 encoders are chosen by math/screen.h; tests may change it ... */
     bool may_screen;              /* ... where this is set */
     cpt_screen screen;            /* w_enc of this step */
     void *screen_memory;

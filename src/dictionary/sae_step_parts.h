@@ -1,4 +1,4 @@
-/* sae_step_parts.h - what the files of one training step share (sae_step.c, sae_encode.c, sae_trainer.c); private to them. */
+/* sae_step_parts.h - what the files of one training step share: sae_step.c, sae_encode.c, sae_trainer.c. */
 #ifndef CPT_DICTIONARY_SAE_STEP_PARTS_H
 #define CPT_DICTIONARY_SAE_STEP_PARTS_H
 

@@ -6,10 +6,11 @@
  * are then fetched with pread, inflated with libdeflate, unshuffled and converted, each chunk on any
  * thread. An array in one piece is read likewise, in pieces of PIECE_BYTES. A chunk that the end of
  * the rows cuts is kept, because the next call begins with it. O(bytes); memory: three chunks per
- * thread.
+ * thread. The library finds a chunk by going through all before it: some 10 % of the time where there are
+ * thousands. So beside the inflating, one thread asks for as many places as the next call will need.
  * Traps: addresses and sizes are what a hostile file says: both are checked against the size of the
  * file and of the chunk, and the inflated size must be the chunk's exactly; the library is not
- * thread-safe, so threads call nothing of it; addresses do not count a user block, so files that
+ * thread-safe, so it is called by one thread at a time, and never while it may be by another; addresses do not count a user block, so files that
  * have one are left to the library, as are chunks that are missing (all fill values) or that skip a
  * filter. Of several errors that of the first chunk counts, whichever thread was faster. */
 #include "io/h5_chunks.h"
@@ -39,6 +40,14 @@ typedef struct kept_chunk {
     int64_t number;
 } kept_chunk;
 
+/* Where the library says that a chunk lies. */
+typedef struct chunk_place {
+    bool known;
+    unsigned skipped; /* filters */
+    haddr_t address;
+    hsize_t stored;
+} chunk_place;
+
 struct h5_chunks {
     bool in_pieces;    /* of an array that is stored in one */
     bool deflated, shuffled;
@@ -47,6 +56,9 @@ struct h5_chunks {
     size_t size, row_items, rows, bytes; /* element, elements per row, rows and bytes per chunk */
     int64_t n_rows;
     kept_chunk kept[2]; /* the one to begin with, and the one to leave for the next call */
+    chunk_place *ahead; /* [n_ahead] of chunks first_ahead on: what the next call probably needs */
+    size_t ahead_capacity;
+    int64_t first_ahead, n_ahead;
     int n_threads;
     workplace *places; /* [n_threads] */
 };
@@ -67,6 +79,7 @@ typedef struct round_of_work {
     h5_number memory;
     size_t memory_size;
     errand *errands;
+    int64_t first_ahead, n_ahead; /* to be asked for; n_ahead = 0: none */
 } round_of_work;
 
 /* ---- what can be read so ---- */
@@ -163,9 +176,46 @@ void h5_chunks_free(h5_chunks *c)
         free(c->places[i].chunk);
     }
     free(c->places);
+    free(c->ahead);
     free(c->kept[0].bytes);
     free(c->kept[1].bytes);
     free(c);
+}
+
+/* ---- where chunks lie ---- */
+
+static bool ask(const h5_chunks *c, const h5_array *a, int64_t number, chunk_place *place)
+{
+    hsize_t offset[3] = {(hsize_t)number * c->rows};
+    *place = (chunk_place){.address = HADDR_UNDEF};
+    place->known = H5Dget_chunk_info_by_coord(a->id, offset, &place->skipped, &place->address, &place->stored) >= 0;
+    return place->known;
+}
+
+/* While other threads inflate. What cannot be told is asked again when it is needed; silently, as every thread may have
+ * error messages of its own, which the library would print. */
+static void ask_ahead(const round_of_work *r)
+{
+    h5_chunks *c = r->c;
+    H5E_BEGIN_TRY
+    {
+        for (int64_t i = 0; i < r->n_ahead; i++) ask(c, r->a, r->first_ahead + i, &c->ahead[i]);
+    }
+    H5E_END_TRY;
+}
+
+/* As many chunks as there are errands, from the first that this call does not read whole. */
+static void plan_ahead(round_of_work *r, int64_t n_errands)
+{
+    h5_chunks *c = r->c;
+    const int64_t n_chunks = (c->n_rows + (int64_t)c->rows - 1) / (int64_t)c->rows;
+    r->first_ahead = r->errands[n_errands - 1].number + 1;
+    r->n_ahead = c->in_pieces || n_errands < 2 ? 0 : n_chunks - r->first_ahead;
+    if (r->n_ahead > n_errands) r->n_ahead = n_errands;
+    if (r->n_ahead > 0 && cpt_grow(&c->ahead, &c->ahead_capacity, (size_t)r->n_ahead, sizeof *c->ahead, NULL))
+        r->n_ahead = 0;
+    c->first_ahead = r->first_ahead;
+    c->n_ahead = r->n_ahead;
 }
 
 /* ---- one chunk, on any thread ---- */
@@ -254,8 +304,12 @@ static void work(void *data, int64_t item, int thread)
 {
     const round_of_work *r = data;
     const h5_chunks *c = r->c;
-    errand *x = &r->errands[item];
     const unsigned char *from;
+    if (r->n_ahead > 0 && item-- == 0) {
+        ask_ahead(r);
+        return;
+    }
+    errand *x = &r->errands[item];
     x->outcome = get_rows(r, x, &c->places[thread], &from);
     if (x->outcome != GOOD || !from) return;
     const size_t n = x->n_rows * c->row_items;
@@ -275,20 +329,20 @@ static cpt_status locate(const h5_chunks *c, const h5_array *a, errand *x, bool 
         x->address = c->start + (uint64_t)x->number * c->bytes;
         x->stored = (x->skip + x->n_rows) * row;
     } else {
-        hsize_t offset[3] = {(hsize_t)x->number * c->rows}, stored = 0;
-        haddr_t address = HADDR_UNDEF;
-        unsigned skipped = 0;
-        if (H5Dget_chunk_info_by_coord(a->id, offset, &skipped, &address, &stored) < 0)
+        const int64_t at = x->number - c->first_ahead;
+        chunk_place place = {.known = false};
+        if (at >= 0 && at < c->n_ahead) place = c->ahead[at];
+        if (!place.known && !ask(c, a, x->number, &place))
             return h5_fail_library(a->file, e, a->place, "cannot be read");
-        *possible = address != HADDR_UNDEF && stored > 0 && skipped == 0;
+        *possible = place.address != HADDR_UNDEF && place.stored > 0 && place.skipped == 0;
         if (!*possible) return CPT_OK;
-        x->address = address;
-        x->stored = stored;
-        if (c->deflated ? stored > 2 * c->bytes + 65536 : stored != c->bytes)
+        x->address = place.address;
+        x->stored = place.stored;
+        if (c->deflated ? place.stored > 2 * c->bytes + 65536 : place.stored != c->bytes)
             return h5_fail(a->file, e, CPT_ERR_FORMAT, a->place,
                            "chunk %lld takes %llu bytes, which is impossible; the file is damaged, "
                            "copy or write it again",
-                           (long long)x->number, (unsigned long long)stored);
+                           (long long)x->number, (unsigned long long)place.stored);
     }
     if (x->address > a->file->size || x->stored > a->file->size - x->address)
         return h5_fail(a->file, e, CPT_ERR_FORMAT, a->place,
@@ -359,7 +413,8 @@ cpt_status h5_chunks_read(h5_chunks *c, const h5_array *a, int64_t first, int64_
     CPT_TRY(cpt_alloc(&r.errands, (size_t)n_errands, sizeof *r.errands, e));
     CPT_TRY(plan(&r, first, n, out, n_errands, possible, e));
     if (!*possible) goto done;
-    cpt_crew(c->n_threads, n_errands, work, &r);
+    plan_ahead(&r, n_errands);
+    cpt_crew(c->n_threads, n_errands + (r.n_ahead > 0), work, &r);
     for (int64_t i = 0; i < n_errands; i++)
         if (r.errands[i].outcome != GOOD) CPT_TRY(complain(a, &r.errands[i], e));
     keep_last(c, &r.errands[n_errands - 1]);

@@ -78,8 +78,7 @@ void cpt_screen_ready(cpt_screen *s, const float *bias)
     }
 }
 
-/* With r what is rounded off x: |r| + the share of the sums' errors in units, but no less than what multiplies the weights'
- * rounding. */
+/* What is rounded off x and the errors of sums, in units; but no less than what multiplies the weights' rounding. */
 static float row_norm(const cpt_screen *s, const float *x)
 {
     float rest;
@@ -117,7 +116,8 @@ void cpt_screen_rows(const cpt_screen *s, int64_t n, const float *x, int32_t k, 
         counts[i] = at.topk->end_rough(&runs[i], k, norms[i], &s->bounds, chosen + i * CPT_TOPK_RUN);
 }
 
-void cpt_screen_add(const cpt_screen *s, int64_t strip, const float *x, int32_t m, const int32_t *outputs, float *values)
+void cpt_screen_add(const cpt_screen *s, int64_t strip, const float *x, int32_t m, const int32_t *outputs,
+                    float *values)
 {
     float own[CPT_STRIP] = {0};
     const int64_t first = strip * CPT_STRIP, left = s->n_in - first;

@@ -1,8 +1,9 @@
-/* screen.h - which products of a row with the rows of a matrix are the k largest, exactly in f32, at the cost of bfloat16.
+/* screen.h - which products of a row with the rows of a matrix are the k largest, exactly in f32, at the cost of
+ * bfloat16.
  *
  * All products are computed roughly, in bfloat16 (math/gemm.h), together with bounds of their error; what may be among
- * the k largest by these bounds, a few more than k, is computed again in f32. The choice is that of the f32 products, of
- * which thousands per row need not be known.
+ * the k largest by these bounds, a few more than k, is computed again in f32. The choice is that of the f32 products,
+ * of which thousands per row need not be known.
  *
  *     cpt_screen_pack(&s, first, end, w, bias);                all of w, by any number of threads
  *     cpt_screen_ready(&s, bias);
@@ -43,18 +44,19 @@ typedef struct cpt_screen {
 cpt_status cpt_screen_bytes(int32_t n_out, int64_t n_in, size_t *bytes, cpt_err *e);
 cpt_screen cpt_screen_of(int32_t n_out, int64_t n_in, void *memory);
 
-/* Packs rows first .. end of w [n_out][n_in], where first is a multiple of CPT_GEMM_PANEL and end one too, or n_out; bias
- * [n_out]. cpt_screen_ready follows when all are packed. */
+/* Packs rows first .. end of w [n_out][n_in], where first is a multiple of CPT_GEMM_PANEL and end one too, or n_out;
+ * bias [n_out]. cpt_screen_ready follows when all are packed. */
 void cpt_screen_pack(cpt_screen *s, int64_t first, int64_t end, const float *w, const float *bias);
 void cpt_screen_ready(cpt_screen *s, const float *bias);
 
-/* For each of the rows x [n][n_in]: counts [n] of the outputs that may be among the k largest above 0, which go to chosen
- * [n][CPT_TOPK_RUN], ascending. k <= CPT_TOPK_RUN_K. runs [n] and norms [n] are scratch. In the calling thread. */
+/* For each of the rows x [n][n_in]: counts [n] of the outputs that may be among the k largest above 0, which go to
+ * chosen [n][CPT_TOPK_RUN], ascending. k <= CPT_TOPK_RUN_K. runs [n] and norms [n] are scratch. In the calling thread. */
 void cpt_screen_rows(const cpt_screen *s, int64_t n, const float *x, int32_t k, cpt_topk_run *runs, float *norms,
                      int32_t *counts, int32_t *chosen);
 
-/* The part of one strip in the f32 products of row x [n_in] with m outputs: values [m] = it, or += it after the first strip;
- * at the last strip the bias is added. */
-void cpt_screen_add(const cpt_screen *s, int64_t strip, const float *x, int32_t m, const int32_t *outputs, float *values);
+/* The part of one strip in the f32 products of row x [n_in] with m outputs: values [m] = it, or += it after the first
+ * strip; at the last strip the bias is added. */
+void cpt_screen_add(const cpt_screen *s, int64_t strip, const float *x, int32_t m, const int32_t *outputs,
+                    float *values);
 
 #endif

@@ -17,9 +17,9 @@ typedef struct cpt_topk_run {
     float value[CPT_TOPK_RUN];
 } cpt_topk_run;
 
-/* The same when values are only known roughly: that of column c in a row of length `norm` is at least rough + low[c] - norm
- * slack[c] and at most rough + high[c] + norm slack[c], all of them finite. A run then collects positions and least values of
- * what may be among the k largest. */
+/* The same when values are only known roughly: that of column c in a row of length `norm` is at least rough + low[c] -
+ * norm slack[c] and at most rough + high[c] + norm slack[c], all of them finite. A run then collects positions and least
+ * values of what may be among the k largest. */
 enum { CPT_TOPK_TOO_MANY = -1 }; /* as a run's n: they do not fit; it takes no more */
 typedef struct cpt_topk_bounds {
     const float *slack, *low, *high; /* [columns] */

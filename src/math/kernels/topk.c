@@ -275,8 +275,8 @@ static inline int32_t count_from(float bound, int32_t n, const float *value)
     return count;
 }
 
-/* A bound that at least k of the least values reach, close to the k-th largest: by halving intervals, in which no branch
- * depends on much; as good as exact where it only has to sort out. */
+/* A bound that at least k of the least values reach, close to the k-th largest: by halving intervals, where hardly a
+ * branch is hard to foretell; as good as exact where it only has to sort out. */
 static float reached_by_k(const cpt_topk_run *run, int32_t k)
 {
     enum { HALVINGS = 10 };
@@ -312,7 +312,8 @@ static inline void more_rough_row(cpt_topk_run *run, int32_t first, int32_t n, c
 
 #if CPT_LEVEL == 2
 /* Half a piece: 16 columns. */
-static inline __attribute__((always_inline)) void append_rough(cpt_topk_run *run, __mmask16 in, __m512 least, __m512i at)
+static inline __attribute__((always_inline)) void append_rough(cpt_topk_run *run, __mmask16 in, __m512 least,
+                                                               __m512i at)
 {
     _mm512_storeu_ps(run->value + run->n, _mm512_maskz_compress_ps(in, least));
     _mm512_storeu_si512(run->index + run->n, _mm512_maskz_compress_epi32(in, at));
