@@ -45,12 +45,13 @@ if [ $peers = yes ] && [ ! -e "$here/venv/complete" ]; then
     }
 fi
 
-# How many pairs: short paths three, long ones one or two; BENCH_ROUNDS overrides.
+# How many pairs: short paths three, long ones one or two, so that all takes about twenty minutes on two idle cores;
+# BENCH_ROUNDS overrides.
 rounds() {
     [ -n "${BENCH_ROUNDS:-}" ] && { echo "$BENCH_ROUNDS"; return; }
     case $1 in
-    kernels | knn | umap | server) echo 1 ;;
-    sae | gsea | de) echo 2 ;;
+    kernels | sae | gsea | knn | umap | server) echo 1 ;;
+    scgpt | read | de) echo 2 ;;
     *) echo 3 ;;
     esac
 }
@@ -115,7 +116,7 @@ for path in $paths; do
         echo "bench: no such path, or not built: $path" >&2
         continue
     fi
-    echo "bench: $path" >&2
+    echo "bench: $path ($(date +%T))" >&2
     forget "$path"
     if ! prepare "$path" >>"$log" 2>&1; then
         echo "bench: the data of $path could not be made ($log): left out" >&2
