@@ -11,7 +11,7 @@ enum { MARKERS = 12, TYPES = 8 };
 static cpt_naming named(const char *ranking, const char *method, double q, double log10p, double nes)
 {
     cpt_naming n;
-    assert_true(cpt_naming_of(ranking, method, false, q, log10p, nes, &n));
+    assert_true(cpt_naming_of(ranking, method, false, q, log10p, nes, 0.1, &n));
     return n;
 }
 
@@ -26,13 +26,19 @@ static void test_rule(void **state)
         assert_false(cpt_naming_beats(&lesser[i], &best));
     }
     assert_false(cpt_naming_beats(&best, &best));
+    cpt_naming large, narrow, rare; /* floors: of a large set, where more null scores have its sign; of a narrow one */
+    assert_true(cpt_naming_of("attribution", "gsea", false, 0.01, -2.82, 1.3, 1.85, &large));
+    assert_true(cpt_naming_of("attribution", "gsea", false, 0.01, -2.75, 1.6, 1.85, &narrow));
+    assert_true(cpt_naming_of("attribution", "gsea", false, 0.01, -6, 1.4, 0.3, &rare));
+    assert_true(cpt_naming_beats(&narrow, &large) && !cpt_naming_beats(&large, &narrow));
+    assert_true(cpt_naming_beats(&rare, &narrow) && !cpt_naming_beats(&narrow, &rare));
     assert_true(cpt_naming_beats(&lesser[2], &lesser[3]));
     assert_true(cpt_naming_beats(&lesser[3], &lesser[4]));
-    assert_false(cpt_naming_of("attribution", "gsea", true, 1e-9, -12, 3, &n));   /* markers */
-    assert_false(cpt_naming_of("attribution", "gsea", false, 0.05, -12, 3, &n));  /* not significant */
-    assert_false(cpt_naming_of("attribution", "gsea", false, NAN, -12, 3, &n));
-    assert_false(cpt_naming_of("attribution", "gsea", false, 1e-9, -12, -3, &n)); /* depleted */
-    assert_false(cpt_naming_of("attribution", "elim", false, 1e-9, -12, NAN, &n)); /* selected on */
+    assert_false(cpt_naming_of("attribution", "gsea", true, 1e-9, -12, 3, 0.1, &n));   /* markers */
+    assert_false(cpt_naming_of("attribution", "gsea", false, 0.05, -12, 3, 0.1, &n));  /* not significant */
+    assert_false(cpt_naming_of("attribution", "gsea", false, NAN, -12, 3, 0.1, &n));
+    assert_false(cpt_naming_of("attribution", "gsea", false, 1e-9, -12, -3, 0.1, &n)); /* depleted */
+    assert_false(cpt_naming_of("attribution", "elim", false, 1e-9, -12, NAN, 0.1, &n)); /* selected on */
 }
 
 /* ---- a study ---- */
@@ -62,7 +68,8 @@ static bool markers_lead(const cpt_enrichment *r, int32_t c)
     cpt_naming best = {0}, here;
     for (int64_t k = r->first[c]; k < r->first[c + 1]; k++) {
         const cpt_enrichment_row *row = &r->rows[k];
-        if (!cpt_naming_of(row->ranking, row->method, false, row->q, row->log10p, row->nes, &here)) continue;
+        if (!cpt_naming_of(row->ranking, row->method, false, row->q, row->log10p, row->nes,
+                           row->log2err, &here)) continue;
         if (any && !cpt_naming_beats(&here, &best)) continue;
         best = here;
         any = true;

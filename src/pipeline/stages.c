@@ -124,14 +124,14 @@ static const cpt_stage stages[] = {
      {"evaluation.json"}},
     {"tables",
      cpt_stage_tables,
-     3,
+     4,
      CPT_STAGE_NOTES,
      {"cells", "map", "concepts", "attribution", "expression", "enrichment", "evaluation"},
      {"label", "donor", "batch", "cutoff"},
      {"cells.h5ad", "concepts.h5ad", "attribution.h5ad"}},
     {"report",
      cpt_stage_report,
-     4, /* raised whenever the page changes: `report` on an older study must bring the new one */
+     5, /* raised whenever the page changes: `report` on an older study must bring the new one */
      CPT_STAGE_NOTES,
      {"tables", "evaluation"},
      {"label", "donor", "batch", "cutoff"},

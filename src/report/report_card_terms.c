@@ -1,4 +1,5 @@
 #include "report/report.h"
+#include "study/naming.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -143,10 +144,12 @@ static void add_term_header(cpt_text *t, bool gsea)
                                                                 "set");
 }
 
-/* Smaller p first; among equal ones (the floor of simple permutations) the larger |NES|. */
+/* Smaller p first; among those at the floor of permutations the larger |NES|. */
 static bool better(const cpt_enrichment_row *a, const cpt_enrichment_row *b)
 {
-    return a->log10p < b->log10p || (a->log10p == b->log10p && fabs(a->nes) > fabs(b->nes));
+    const cpt_naming x = {0, a->log10p, fabs(a->nes), cpt_at_floor(a->log10p, a->nes, a->log2err)};
+    const cpt_naming y = {0, b->log10p, fabs(b->nes), cpt_at_floor(b->log10p, b->nes, b->log2err)};
+    return cpt_naming_beats(&x, &y);
 }
 
 /* The best rows over all collections but those of markers, which have a line of their own. */

@@ -54,7 +54,8 @@ const cpt_enrichment_row *cpt_study_top_term(cpt_study *s, int32_t concept)
     if (cpt_study_enrichment(s, &r, NULL) || concept >= r->n_concepts) return NULL;
     for (int64_t k = r->first[concept]; k < r->first[concept + 1]; k++) {
         const cpt_enrichment_row *row = &r->rows[k];
-        if (!cpt_naming_of(row->ranking, row->method, row->marker, row->q, row->log10p, row->nes, &here) ||
+        if (!cpt_naming_of(row->ranking, row->method, row->marker, row->q, row->log10p, row->nes,
+                           row->log2err, &here) ||
             (best && !cpt_naming_beats(&here, &most)))
             continue;
         best = row;

@@ -132,7 +132,7 @@ const cpt_enrichment_row *cpt_study_top_term(cpt_study *s, int32_t concept);
 /* "B cell (91 %)": label with the best F1 of its cells against the active ones; "" without labels. */
 cpt_status cpt_study_concept_label(cpt_study *s, int32_t concept, cpt_text *out, cpt_err *e);
 
-enum { CPT_INDEX_VERSION = 4 }; /* of the files that the stage index writes (view/index.h) */
+enum { CPT_INDEX_VERSION = 5 }; /* of the files that the stage index writes (view/index.h) */
 
 /* ---- stages: each writes its outputs atomically; used by the table in stages.c ---- */
 cpt_status cpt_stage_cells(cpt_study *s, cpt_err *e);

@@ -78,7 +78,7 @@ static void consider(table *t, const cpt_index_row *r)
     cpt_naming here;
     bool marker = cpt_is_marker_collection(t->markers, t->field[C_COLLECTION]);
     if (!cpt_naming_of(t->field[C_RANKING], t->field[C_METHOD], marker, r->values[CPT_ROW_Q],
-                       r->values[CPT_ROW_LOG10P], r->values[CPT_ROW_NES], &here) ||
+                       r->values[CPT_ROW_LOG10P], r->values[CPT_ROW_NES], r->values[CPT_ROW_LOG2ERR], &here) ||
         (*best_row >= 0 && !cpt_naming_beats(&here, &t->best)))
         return;
     *best_row = t->n_rows;
