@@ -22,7 +22,6 @@ enum {
     MAX_ROWS = CPT_GEMM_ROWS,
     SPLIT_BYTES = 1 << 20,      /* of split rows, in the second-level cache: every panel is read once per so many */
     MAX_SPLIT_ROWS = 512,
-    PIECE_BYTES = 24 << 10,     /* of a panel, in the first-level cache */
     PLAIN_ROWS = 126,           /* a multiple of the register tiles' 14 and 6 */
     SMALL_ROWS = 32,            /* without memory */
     SMALL_BLOCKS = 8,
@@ -215,24 +214,6 @@ static void add_small(const product *p, int64_t row, const cpt_tile_job *whole)
     }
 }
 
-/* So many inputs at a time that their part of the panel stays in the first-level cache for all rows: else all tiles come
- * from the second, which cannot feed the matrix unit. */
-static void add_pieces(const product *p, const cpt_tile_job *whole)
-{
-    const int64_t block_bytes = whole->parts * 2 * CPT_TILE_BYTES, step = PIECE_BYTES / block_bytes;
-    for (int64_t b = 0; b < whole->blocks; b += step) {
-        cpt_tile_job job = *whole;
-        job.add = b > 0;
-        job.blocks = smaller(step, whole->blocks - b);
-        job.tiles += b * whole->parts * CPT_TILE_BYTES / 4;
-        job.panel += b * block_bytes / 4;
-        job.next += b * block_bytes;
-        job.next_bytes = job.blocks * block_bytes;
-        if (b + step < whole->blocks) job.out = NULL;
-        p->parts(&job);
-    }
-}
-
 /* Rows `row` .. `row + rows` of one panel of outputs, of parts; their tiles, or NULL where there is no memory. */
 static void block_of_parts(const product *p, int64_t row, int64_t rows, int64_t first, const uint32_t *tiles,
                            float *sums)
@@ -252,7 +233,7 @@ static void block_of_parts(const product *p, int64_t row, int64_t rows, int64_t 
         .next_bytes = (int64_t)panel_bytes(w->parts, w->n_in),
         .out = p->sink ? NULL : (const char *)(p->out + row * p->out_stride + first),
         .out_bytes = p->out_stride * (int64_t)sizeof(float)};
-    if (tiles) add_pieces(p, &job);
+    if (tiles) p->parts(&job);
     else add_small(p, row, &job);
     finish(p, row, rows, first, job.outs, sums);
 }
