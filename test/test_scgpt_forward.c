@@ -282,6 +282,12 @@ static void test_kernels(void **state)
             k->relu_back(ROWS * width, x, want);
             for (int64_t i = 0; i < ROWS * width; i++)
                 assert_near(want[i], x[i] > 0 ? in[i] : 0, 0);
+            uint8_t marks[ROWS * WIDEST];
+            memcpy(want, in, sizeof want);
+            k->mark(ROWS * width, x, marks);
+            k->keep_marked(ROWS * width, marks, want);
+            for (int64_t i = 0; i < ROWS * width; i++)
+                assert_near(want[i], x[i] > 0 ? in[i] : 0, 0);
         }
     }
 }

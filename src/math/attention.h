@@ -47,6 +47,9 @@ typedef struct cpt_attention_kernels {
                          float *grad);
     /* grad = 0 where active is not > 0 */
     void (*relu_back)(int64_t n, const float *active, float *grad);
+    /* The same in two steps: marks are 1 where x > 0, else 0; grad = 0 where the mark is */
+    void (*mark)(int64_t n, const float *x, uint8_t *marks);
+    void (*keep_marked)(int64_t n, const uint8_t *marks, float *grad);
     /* Keys that were not in the softmax of these rows: scores [n][width], row stride `stride`,
      * become exp(scale * score - maxima[i]) / sums[i], at most 1e30: the weight of such a key on
      * the scale where those that were there sum to 1. */

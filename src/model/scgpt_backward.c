@@ -2,11 +2,11 @@
  *
  * Weights need no gradients here, so going back costs one product per linear map and four per
  * attention. Of the forward pass a tape keeps what the normalisations read, queries, keys, values
- * and contexts (six rows per token and layer); attention weights and the feed-forward's signs are
+ * and contexts (six rows per token and layer) and the feed-forward's signs; attention weights are
  * computed again, once for GROUP directions. The last layer has one query and costs next to
- * nothing, as going forward (scgpt_last_forward). With the work of a layer forward, 4 d + 2 f per
- * token in maps and 4 n in attention, that of one direction back is 4 d + 3 f and 10 n: 1.8 times
- * as much at 1,200 tokens and width 512.
+ * nothing, as going forward (scgpt_last_forward). A layer forward is 4 d + 2 f per token in maps
+ * and 2 n in attention (times 2 d); back, the maps are the same and attention is 5 n: 1.7 times as
+ * much in all at 1,200 tokens and d = f = 512.
  *
  * Where factors come in parts, the attention of a block of rows is done by math/head.h, and else
  * product by product, which is also the reference.
@@ -28,7 +28,7 @@ typedef struct backward {
     const cpt_scgpt *m;
     const cpt_attention_kernels *kernels;
     int32_t n, n_w;  /* tokens, directions of this group */
-    scgpt_work *w;   /* x: of the last layer; context, hidden, qkv: scratch */
+    scgpt_work *w;   /* x: of the last layer; context, qkv: scratch */
     scgpt_record record; /* of the layer at hand */
     float *grad;     /* [n_w][n][width] of the layer's output, then of its input */
     float *context;  /* [n_w][n][width] */
@@ -347,7 +347,7 @@ static void feed_back(backward *b, int32_t layer, int32_t i)
     const cpt_epilogue add = {.add = grad, .add_stride = d};
     k->layer_norm_back(n, d, b->record.sum2, l->norm2.gain, grad);
     cpt_multiply(&p->down, n, grad, d, b->hidden, f, NULL);
-    k->relu_back(n * f, b->w->hidden, b->hidden);
+    k->keep_marked(n * f, b->record.active, b->hidden);
     cpt_multiply(&p->up, n, b->hidden, f, grad, d, &add);
     k->layer_norm_back(n, d, b->record.sum1, l->norm1.gain, grad);
     cpt_multiply(&p->out, n, grad, d, part(b, b->context, i, (int32_t)d), d, NULL);
@@ -355,11 +355,7 @@ static void feed_back(backward *b, int32_t layer, int32_t i)
 
 static void full_layer(backward *b, int32_t layer)
 {
-    const scgpt_layer *l = &b->m->layers[layer];
-    const int64_t d = b->m->shape.width, f = b->m->shape.hidden, n = b->n;
-    const cpt_epilogue relu = {.bias = l->up_bias, .relu = true};
-    b->kernels->layer_norm(n, d, b->record.sum1, l->norm1.gain, l->norm1.shift, b->w->context);
-    cpt_multiply(&b->w->layers[layer].up, n, b->w->context, d, b->w->hidden, f, &relu);
+    const int64_t d = b->m->shape.width, n = b->n;
     if (b->screen) scgpt_screen_project(b->screen, layer);
     for (int32_t i = 0; i < b->n_w; i++) feed_back(b, layer, i);
     attention(b);

@@ -293,6 +293,7 @@ static void feed_rows(const cpt_scgpt *m, int32_t layer, int64_t first, int64_t 
     cpt_multiply(&p->out, rows, w->context + at, d, sum1, d, &join1);
     k->layer_norm(rows, d, sum1, l->norm1.gain, l->norm1.shift, x);
     cpt_multiply(&p->up, rows, x, d, hidden, f, &relu);
+    if (r) k->mark(rows * f, hidden, r->active + first * f);
     cpt_multiply(&p->down, rows, hidden, f, sum2, d, &join2);
     k->layer_norm(rows, d, sum2, l->norm2.gain, l->norm2.shift, x);
 }
@@ -343,7 +344,9 @@ void scgpt_layer_forward(const cpt_scgpt *m, int32_t layer, int32_t n, scgpt_wor
 
 static size_t record_size(const cpt_scgpt *m, int32_t n)
 {
-    return (size_t)n * (6 * (size_t)m->shape.width + 2 * (size_t)m->shape.n_heads);
+    const size_t bytes = (size_t)n * (size_t)m->shape.hidden;
+    return (size_t)n * (6 * (size_t)m->shape.width + 2 * (size_t)m->shape.n_heads) +
+           (bytes + sizeof(float) - 1) / sizeof(float);
 }
 
 size_t scgpt_tape_size(const cpt_scgpt *m, int32_t n)
@@ -354,13 +357,15 @@ size_t scgpt_tape_size(const cpt_scgpt *m, int32_t n)
 scgpt_record scgpt_record_of(const cpt_scgpt *m, int32_t layer, int32_t n, float *tape)
 {
     const size_t rows = (size_t)n * (size_t)m->shape.width;
+    const size_t heads = (size_t)n * (size_t)m->shape.n_heads;
     float *p = tape + (size_t)layer * record_size(m, n);
     return (scgpt_record){.sum1 = p,
                           .sum2 = p + rows,
                           .qkv = p + 2 * rows,
                           .context = p + 5 * rows,
                           .bounds = p + 6 * rows,
-                          .sums = p + 6 * rows + (size_t)n * (size_t)m->shape.n_heads};
+                          .sums = p + 6 * rows + heads,
+                          .active = (uint8_t *)(p + 6 * rows + 2 * heads)};
 }
 
 /* ---- the last layer, for <cls> alone ---- */

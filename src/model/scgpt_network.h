@@ -201,6 +201,7 @@ typedef struct scgpt_record {
     float *sum1, *sum2;   /* [n][width] what the normalisations read */
     float *qkv, *context; /* [n][3 width], [n][width] */
     float *bounds, *sums; /* [n_heads][n] of the softmax: see scgpt_attend */
+    uint8_t *active;      /* [n][hidden] 1 where the feed-forward's ReLU lets through */
 } scgpt_record;
 size_t scgpt_tape_size(const cpt_scgpt *m, int32_t n); /* floats */
 scgpt_record scgpt_record_of(const cpt_scgpt *m, int32_t layer, int32_t n, float *tape);

@@ -221,6 +221,18 @@ static void relu_back(int64_t n, const float *active, float *grad)
     for (int64_t i = 0; i < n; i++) grad[i] = active[i] > 0 ? grad[i] : 0;
 }
 
+static void mark(int64_t n, const float *restrict x, uint8_t *restrict marks)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) marks[i] = x[i] > 0;
+}
+
+static void keep_marked(int64_t n, const uint8_t *restrict marks, float *restrict grad)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) grad[i] = marks[i] ? grad[i] : 0;
+}
+
 static void weigh(int64_t n, int64_t width, int64_t stride, float scale, const float *maxima,
                   const float *sums, float *scores)
 {
@@ -260,6 +272,8 @@ const cpt_attention_kernels CPT_LEVEL_NAME(cpt_attention_kernels) = {
     .divide = divide,
     .softmax_back = softmax_back,
     .relu_back = relu_back,
+    .mark = mark,
+    .keep_marked = keep_marked,
     .weigh = weigh,
     .swap = swap,
 };
