@@ -131,7 +131,7 @@ static const cpt_stage stages[] = {
      {"cells.h5ad", "concepts.h5ad", "attribution.h5ad"}},
     {"report",
      cpt_stage_report,
-     5, /* raised whenever the page changes: `report` on an older study must bring the new one */
+     6, /* raised whenever the page changes: `report` on an older study must bring the new one */
      CPT_STAGE_NOTES,
      {"tables", "evaluation"},
      {"label", "donor", "batch", "cutoff"},

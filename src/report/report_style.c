@@ -60,7 +60,7 @@ const char *const cpt_report_css[] = {
     "tr.on{background:var(--soft)}"
     "#concepts tr.on td:first-child{box-shadow:inset 3px 0 var(--link)}#concepts tr.dead{"
     "color:var(--mute);cursor:default}"
-    "#concepts td:first-child{white-space:nowrap}#concepts td[title]{min-width:170px}#concepts .f{"
+    "#concepts td:first-child{white-space:nowrap}#concepts td[title]{min-width:170px;overflow-wrap:anywhere}#concepts .f{"
     "white-space:normal}.show{all:unset;cursor:pointer;color:var(--mute)}.show:hover,"
     ".show:focus-visible{color:var(--link)}",
     ".dn{color:var(--neg);white-space:nowrap}.gs{font-size:12px}.gs span{color:var(--mute)}.f{"
