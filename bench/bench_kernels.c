@@ -9,12 +9,9 @@
 #include <omp.h>
 #include <stdint.h>
 #include <string.h>
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
-
 #include "base/cpu.h"
 #include "bench.h"
+#include "chains.h"
 #include "math/attention.h"
 #include "math/blas.h"
 #include "math/gemm.h"
@@ -48,35 +45,18 @@ static void line(const char *what, double rate, const char *unit, double limit)
 
 static volatile float sink;
 
-#if defined(__x86_64__)
-__attribute__((target("avx512f"))) static void fma_512(long turns)
-{
-    __m512 a = _mm512_set1_ps(1.0000001f), b = _mm512_set1_ps(1e-9f), s[20];
-    for (int i = 0; i < 20; i++) s[i] = _mm512_set1_ps((float)i);
-    for (long t = 0; t < turns; t++)
-#pragma GCC unroll 20
-        for (int i = 0; i < 20; i++) {
-            s[i] = _mm512_fmadd_ps(s[i], a, b);
-            __asm__ volatile("" : "+v"(s[i]));
-        }
-    float sum = 0;
-    for (int i = 0; i < 20; i++) sum += _mm512_reduce_add_ps(s[i]);
-    sink = sum;
-}
-#endif
-
 /* Multiply-adds in registers. Below AVX-512 the share is not shown. */
 static double measure_fma(int threads)
 {
     double best = 0;
 #if defined(__x86_64__)
-    enum { TURNS = 20000000 };
+    enum { TURNS = 4000000 };
     if (cpt_cpu_best() < CPT_CPU_AVX512) return 0;
     for (int i = 0; i < REPEATS; i++) {
         const double from = bench_now();
 #pragma omp parallel num_threads(threads)
         fma_512(TURNS);
-        const double rate = 1e-9 * 20 * 32 * TURNS * threads / (bench_now() - from);
+        const double rate = 1e-9 * CHAINS * 32 * TURNS * threads / (bench_now() - from);
         best = rate > best ? rate : best;
     }
 #endif
