@@ -27,10 +27,6 @@
 
 enum { CHUNK = 32, GENE_BLOCK = 64, HEAD_BLOCK = 256, ADAM_BLOCK = 16384 };
 
-/* Of the products that are gradients: factors of 16 bits where that is faster, 2^-16 of a number beside the noise of a
- * minibatch. */
-static const cpt_precision BACK = CPT_GEMM_SPLIT;
-
 /* Weights of all layers between up to which one thread does them. */
 static const double SMALL_LAYERS = 1 << 16;
 
@@ -136,10 +132,10 @@ static cpt_status reserve_head_blocks(scvi_stepper *s, cpt_err *e)
 {
     const int64_t n = s->batch.capacity, h = s->model->shape.n_hidden;
     const int32_t n_blocks = (s->model->shape.n_genes + HEAD_BLOCK - 1) / HEAD_BLOCK;
-    const size_t forward = cpt_packed_bytes(CPT_GEMM_F32, HEAD_BLOCK, h), back = cpt_packed_bytes(BACK, h, HEAD_BLOCK);
+    const size_t forward = cpt_packed_bytes(CPT_GEMM_F32, HEAD_BLOCK, h), back = cpt_packed_bytes(CPT_GEMM_F32, h, HEAD_BLOCK);
     cpt_status status;
     CPT_TRY(reserve(s, &s->blocks_of_genes, n_blocks, sizeof *s->blocks_of_genes, e));
-    CPT_TRY(reserve(s, &s->packed_hidden, (int64_t)cpt_packed_bytes(BACK, h, n), 1, e));
+    CPT_TRY(reserve(s, &s->packed_hidden, (int64_t)cpt_packed_bytes(CPT_GEMM_F32, h, n), 1, e));
     for (int32_t i = 0; i < n_blocks; i++) {
         head_block *b = &s->blocks_of_genes[i];
         CPT_TRY(reserve(s, &b->packed, (int64_t)(forward > back ? forward : back), 1, e));
@@ -551,7 +547,7 @@ static void head_back(scvi_stepper *s, const cpt_packed *hidden, int32_t first, 
     const int32_t h = s->model->shape.n_hidden, genes = s->model->shape.n_genes, cells = s->batch.n;
     head_block *b = &s->blocks_of_genes[first / HEAD_BLOCK];
     cpt_packed packed;
-    cpt_pack(BACK, h, n, weight + at(first, h), 1, h, b->packed, &packed);
+    cpt_pack(CPT_GEMM_F32, h, n, weight + at(first, h), 1, h, b->packed, &packed);
     cpt_multiply(&packed, cells, slopes + first, genes, b->share, h,
                  add ? &(cpt_epilogue){.add = b->share, .add_stride = h} : NULL);
     cpt_network_kernels_get()->turn(cells, n, slopes + first, genes, b->turned, cells);
@@ -576,7 +572,7 @@ static void heads_gradient(scvi_stepper *s, int n_threads)
     const cpt_scvi *m = s->model;
     const int32_t h = m->shape.n_hidden, genes = m->shape.n_genes;
     cpt_packed hidden;
-    cpt_pack(BACK, h, s->batch.n, s->decoder[m->shape.n_layers - 1].output, 1, h, s->packed_hidden, &hidden);
+    cpt_pack(CPT_GEMM_F32, h, s->batch.n, s->decoder[m->shape.n_layers - 1].output, 1, h, s->packed_hidden, &hidden);
 #pragma omp parallel for schedule(dynamic) num_threads(n_threads)
     for (int32_t first = 0; first < genes; first += HEAD_BLOCK) {
         const int32_t n = shorter(HEAD_BLOCK, genes - first);
