@@ -6,7 +6,7 @@ start_server() {
     server=$!
     address=
     for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30; do
-        address=$(cat served)
+        address=$(cat served 2>/dev/null)
         [ -n "$address" ] && return 0
         kill -0 "$server" 2>/dev/null || break
         sleep 0.3
