@@ -94,7 +94,7 @@ int cli_serve(cli *c)
                 c->n_operands == 1 ? "y" : "ies");
     if (!cli_value(c, "no-browser") && isatty(STDOUT_FILENO))
         open_browser(cpt_server_address(server));
-    wait_for_signal();
+    if (!*c->ctx.stop) wait_for_signal(); /* one may have come before they were blocked */
     cpt_server_stop(server);
     return cli_close_stdout();
 }

@@ -2,6 +2,7 @@
 
 # Starts it in the background on a free port; $server is its process, $address what it printed.
 start_server() {
+    rm -f served # of an earlier one: its address would be taken for the new one's
     "$program" serve "$@" --port 0 --no-browser >served 2>err </dev/null &
     server=$!
     address=
