@@ -1,14 +1,14 @@
 #!/bin/sh
-# Runs the given test programs of a folder; all of them, even when one fails. Skips are visible.
+# Runs the given test programs of a folder, UNIT_JOBS at a time (default 1); all of them, even when one fails.
+# Skips are visible.
 folder=$1
 shift
-failed=""
-for name in "$@"; do
-    echo "== $name"
-    "$folder/$name" </dev/null || failed="$failed $name"
-done
-if [ -n "$failed" ]; then
-    echo "FAILED:$failed"
+failed=$(mktemp -d)
+trap 'rm -rf "$failed"' EXIT
+one='if out=$("$1/$2" </dev/null 2>&1); then :; else : >"$3/$2"; fi; printf "== %s\n%s\n" "$2" "$out"'
+printf '%s\n' "$@" | xargs -P "${UNIT_JOBS:-1}" -I NAME sh -c "$one" sh "$folder" NAME "$failed"
+if [ -n "$(ls "$failed")" ]; then
+    echo "FAILED:" $(ls "$failed")
     exit 1
 fi
 echo "all $# test programs passed"
