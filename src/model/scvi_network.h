@@ -118,7 +118,7 @@ cpt_status scvi_session_gradient(cpt_session *s, int32_t n_w, const float *w, fl
                                  cpt_err *e);
 void scvi_session_free(cpt_session *s);
 
-/* ---- one minibatch in training mode (scvi_step.c) ---- */
+/* ---- one minibatch in training mode (scvi_stepper.h) ---- */
 
 typedef struct scvi_minibatch { /* sparse rows, and the same by gene */
     int32_t n, capacity;

@@ -5,7 +5,7 @@
  * Hence the same seed gives the same model for any number of threads; scvi-tools' own random
  * numbers are not reproduced. Cells without any count have no likelihood and take no part.
  *
- * Time per epoch is that of the steps (scvi_step.c): about n_cells / 128 of them. */
+ * Time per epoch is that of the steps (scvi_stepper.h): about n_cells / 128 of them. */
 #include "model/scvi_network.h"
 
 #include <math.h>
