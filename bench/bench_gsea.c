@@ -114,8 +114,8 @@ static void time_scores(const cpt_genesets *sets, const double *statistic)
     static double seconds[2][REPEATS];
     cpt_err err;
     cpt_set_index index;
-    cpt_ranking ranking;
-    cpt_set_walks walks;
+    cpt_ranking ranking = {0};
+    cpt_set_walks walks = {0};
     if (cpt_set_index_make(sets, &index, &err)) exit(1);
     for (int i = 0; i < REPEATS; i++) {
         double start = bench_now();
@@ -124,9 +124,9 @@ static void time_scores(const cpt_genesets *sets, const double *statistic)
         start = bench_now();
         if (cpt_set_walks_make(&index, &ranking, CPT_SCORE_STD, &walks, &err)) exit(1);
         seconds[1][i] = bench_now() - start;
-        cpt_set_walks_free(&walks);
-        cpt_ranking_free(&ranking);
     }
+    cpt_set_walks_free(&walks);
+    cpt_ranking_free(&ranking);
     bench_line("gsea", "order of the genes", 1e3 * bench_median(seconds[0], REPEATS), "ms");
     bench_line("gsea", "scores of all sets", 1e3 * bench_median(seconds[1], REPEATS), "ms");
     cpt_set_index_free(&index);

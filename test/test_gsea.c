@@ -270,8 +270,9 @@ static void test_kernels(void **state)
     for (int i = 0; i < 8; i++) free(aligned[i]);
 }
 
-/* Eight sets side by side, on every instruction set and for both widths of positions, against the bare statistic. */
-static void test_side_by_side(void **state)
+/* Eight sets side by side, on every instruction set and for both widths of positions, against the bare statistic. One of
+ * them may be empty. */
+static void walk_side_by_side(int32_t size_of_third)
 {
     enum { T = 50, L = CPT_WALK_LANES, N = 1000, C = CPT_COLUMNS };
     static double weight[N + 1];
@@ -279,14 +280,15 @@ static void test_side_by_side(void **state)
     static _Alignas(64) int32_t wide[T * C];
     static _Alignas(64) uint16_t narrow[T * C];
     static _Alignas(64) double found[T * L];
-    _Alignas(64) double sizes[L], out[6][5][L];
+    _Alignas(64) double sizes[C] = {0}, out[6][5][L];
     int32_t members[L][T];
     cpt_stream s;
     cpt_stream_init(&s, 9, CPT_RANDOM_TEST, 1);
+    for (int32_t i = 0; i < T * C; i++) wide[i] = narrow[i] = N;
     for (int g = 0; g < N; g++) weight[g] = (double)(weights[g] = (int64_t)cpt_stream_below(&s, 1 << 20));
     for (int l = 0; l < L; l++) {
         int32_t at = -1;
-        sizes[l] = l == 3 ? 0 : T - 3 * l;
+        sizes[l] = l == 3 ? size_of_third : T - 3 * l;
         for (int t = 0; t < T; t++) {
             at += 1 + (int32_t)cpt_stream_below(&s, 19);
             members[l][t] = t < sizes[l] ? at : N; /* nobody behind the last */
@@ -317,12 +319,24 @@ static void test_side_by_side(void **state)
                                       out[0][4]);
     for (int level = 0; level < 3; level++) { /* weights by rank */
         const cpt_walk_kernels *k = cpt_walk_kernels_at(level);
+        _Alignas(64) double sums[2][C];
         if (!k) continue;
+        k->rank_sums16(T, narrow, N, sizes, sums[0]);
+        k->rank_sums32(T, wide, N, sizes, sums[1]);
+        for (int l = 0; l < C; l++) assert_true(sums[0][l] == (l < L ? out[0][0][l] : 0) && sums[1][l] == sums[0][l]);
+        for (int i = 1; i < 3; i++) memcpy(out[i][0], sums[0], sizeof out[i][0]);
         k->ranked16(T, narrow, N, sizes, out[1][0], out[1][1], out[1][2], out[1][3], out[1][4]);
         k->ranked32(T, wide, N, sizes, out[2][0], out[2][1], out[2][2], out[2][3], out[2][4]);
         assert_memory_equal(out[0], out[1], sizeof out[0]);
         assert_memory_equal(out[0], out[2], sizeof out[0]);
     }
+}
+
+static void test_side_by_side(void **state)
+{
+    walk_side_by_side(0);
+    walk_side_by_side(1);
+    walk_side_by_side(41);
 }
 
 static int by_value(const void *a, const void *b)
@@ -355,6 +369,24 @@ static void sort_columns(int32_t n_rows, uint64_t n_different, cpt_stream *s)
                 assert_int_equal(narrow[r * C + c], want[r]);
             }
         }
+    }
+}
+
+/* Looking up, on every instruction set. */
+static void test_look_up(void **state)
+{
+    enum { ROWS = 24, N = ROWS * CPT_COLUMNS };
+    static _Alignas(64) uint16_t of[65537], from[N], to[N];
+    cpt_stream s;
+    cpt_stream_init(&s, 12, CPT_RANDOM_TEST, 1);
+    for (int i = 0; i < 65536; i++) of[i] = (uint16_t)cpt_stream_below(&s, 65536);
+    for (int i = 0; i < N; i++) from[i] = (uint16_t)(i == 5 ? 65535 : cpt_stream_below(&s, 65536));
+    for (int level = 0; level < 3; level++) {
+        const cpt_column_kernels *k = cpt_column_kernels_at(level);
+        if (!k) continue;
+        memset(to, 0, sizeof to);
+        k->look_up16(ROWS, from, of, to);
+        for (int i = 0; i < N; i++) assert_int_equal(to[i], of[from[i]]);
     }
 }
 
@@ -571,6 +603,16 @@ static void test_same_bits(void **state)
     }
     cpt_gsea_free(other);
     assert_ok(cpt_gsea_engine_run(engine, statistic, &other, &err));
+    assert_same_rows(one, other);
+    cpt_gsea_free(other);
+    cpt_gsea_free(one);
+    half[3] = INFINITY; /* nor does a complete list, or one that is refused */
+    assert_int_equal(cpt_gsea_engine_run(engine, half, &other, &err), CPT_ERR_DATA);
+    assert_non_null(strstr(err.text, "gene 3 is infinite"));
+    assert_ok(cpt_gsea_engine_run(engine, statistic, &other, &err));
+    cpt_gsea_free(other);
+    assert_ok(cpt_gsea_engine_run(engine, with_gap, &other, &err));
+    assert_ok(cpt_gsea_run(&sets, with_gap, &o, &one, NULL, &err));
     assert_same_rows(one, other);
     cpt_gsea_free(other);
     cpt_gsea_free(one);
@@ -793,6 +835,7 @@ int main(void)
         cmocka_unit_test(test_kernels),
         cmocka_unit_test(test_side_by_side),
         cmocka_unit_test(test_columns),
+        cmocka_unit_test(test_look_up),
         cmocka_unit_test(test_long_list),
         cmocka_unit_test(test_exact_small),
         cmocka_unit_test(test_calibrated),

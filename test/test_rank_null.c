@@ -153,20 +153,19 @@ static void test_between_sizes(void **state)
     cpt_err err;
     cpt_gsea_options o = options();
     cpt_rank_null *null;
-    cpt_ranking r = {.n = GENES};
-    static double log_p[CPT_RANK_NULL_STEPS + 1], log2err[CPT_RANK_NULL_STEPS + 1];
+    double unit;
+    static double weight[GENES], log_p[CPT_RANK_NULL_STEPS + 1], log2err[CPT_RANK_NULL_STEPS + 1];
     static const int32_t sizes[] = {17, 87, 261};
     bool changed;
     o.eps = 1e-15;
     assert_ok(cpt_rank_null_make(GENES, 300, &o, &null, &err));
     for (int i = 0; i < 3; i++) cpt_rank_null_ask(null, sizes[i]);
     assert_ok(cpt_rank_null_grow(null, &changed, NULL, &err));
-    assert_ok(cpt_alloc(&r.weight, GENES, sizeof *r.weight, &err));
-    assert_ok(cpt_ranking_weigh_ranks(&r, 1, &err));
+    assert_ok(cpt_rank_weights(GENES, 1, weight, &unit, &err));
     for (int i = 0; i < 3; i++) {
         cpt_tilted_options t = {CPT_RANK_NULL_SAMPLE, log(o.eps), 77};
         assert_null(null->sizes[sizes[i]].log_p);
-        assert_ok(cpt_tilted_null(GENES, r.weight, sizes[i], &t, CPT_RANK_NULL_STEPS, log_p, log2err, NULL, &err));
+        assert_ok(cpt_tilted_null(GENES, weight, sizes[i], &t, CPT_RANK_NULL_STEPS, log_p, log2err, NULL, &err));
         for (int s = 0; s < CPT_RANK_NULL_STEPS; s += STEP) {
             cpt_rank_null_answer a = cpt_rank_null_read(null, sizes[i], (double)s / CPT_RANK_NULL_STEPS);
             if (a.below_eps || a.bound || log_p[s] < log(o.eps)) break;
@@ -174,7 +173,6 @@ static void test_between_sizes(void **state)
             assert_true(fabs(off) < 4.5 * hypot(a.log2err, log2err[s]));
         }
     }
-    cpt_ranking_free(&r);
     cpt_rank_null_free(null);
 }
 

@@ -2,6 +2,8 @@
 #include "check.h"
 #include "golden.h"
 
+#include "base/random.h"
+#include "math/order.h"
 #include "math/sort.h"
 #include "math/statistics.h"
 
@@ -237,6 +239,113 @@ static void test_order_special(void **state)
     assert_int_equal(cpt_argsort(1ll << 40, v, order, &err), CPT_ERR_UNSUPPORTED);
 }
 
+/* ---- orders of every kind of numbers, both ways, against qsort ---- */
+
+typedef struct numbered {
+    double value;
+    int32_t index;
+} numbered;
+
+static int rising(const void *a, const void *b)
+{
+    const numbered *x = a, *y = b;
+    if (x->value != y->value) return x->value < y->value ? -1 : 1;
+    return x->index - y->index;
+}
+
+static int falling(const void *a, const void *b)
+{
+    const numbered *x = a, *y = b;
+    if (x->value != y->value) return x->value > y->value ? -1 : 1;
+    return x->index - y->index;
+}
+
+static void check_order(int32_t n, const double *values)
+{
+    uint64_t *scratch = malloc(((size_t)n * CPT_ORDER_SCRATCH + 1) * sizeof *scratch);
+    int32_t *order = malloc(((size_t)n + 1) * sizeof *order);
+    numbered *want = malloc(((size_t)n + 1) * sizeof *want);
+    assert_true(scratch && order && want);
+    for (int way = 0; way < 2; way++) {
+        cpt_order_facts facts;
+        int32_t m = 0, n_tied = 0, n_zero = 0;
+        for (int32_t i = 0; i < n; i++) {
+            if (!isnan(values[i])) want[m++] = (numbered){values[i], i};
+            n_zero += values[i] == 0;
+        }
+        qsort(want, (size_t)m, sizeof *want, way ? falling : rising);
+        for (int32_t i = 0; i < m; i++)
+            n_tied += (i && want[i].value == want[i - 1].value) || (i + 1 < m && want[i].value == want[i + 1].value);
+        assert_int_equal(cpt_order(n, values, way, order, &facts, scratch), m);
+        for (int32_t i = 0; i < m; i++) assert_int_equal(order[i], want[i].index);
+        assert_int_equal(facts.n_tied, n_tied);
+        assert_int_equal(facts.n_zero, n_zero);
+        assert_true(facts.low == (m ? want[way ? m - 1 : 0].value : INFINITY));
+        assert_true(facts.high == (m ? want[way ? 0 : m - 1].value : -INFINITY));
+    }
+    free(scratch);
+    free(order);
+    free(want);
+}
+
+static double made_number(int kind, cpt_stream *s)
+{
+    double x = cpt_stream_normal(s);
+    switch (kind) {
+    case 0: return x;
+    case 1: return cpt_stream_below(s, 9) == 0 ? NAN : x;
+    case 2: return exp(30 * x);                            /* nearly all share few steps of a scale */
+    case 3: return x > 0 ? 0 : rint(3 * x) / 3;            /* ties; zeros of either sign */
+    case 4: return x * 1e308;                              /* the range overflows; infinite */
+    case 5: return x * 5e-324 * 100;                       /* denormal */
+    case 6: return 7;
+    case 7: return 1 + x * 1e-15;
+    case 8: return cpt_stream_below(s, 500) == 0 ? 1e9 * x : x;
+    default: return NAN;
+    }
+}
+
+static void test_order_of_every_kind(void **state)
+{
+    enum { MOST = 70000 };
+    static double values[MOST];
+    static const int32_t lengths[] = {0, 1, 2, 47, 48, 49, 300, 5000, 65536, MOST};
+    cpt_stream s;
+    cpt_stream_init(&s, 14, CPT_RANDOM_TEST, 0);
+    for (int kind = 0; kind < 10; kind++)
+        for (size_t l = 0; l < sizeof lengths / sizeof *lengths; l++) {
+            for (int32_t i = 0; i < lengths[l]; i++) values[i] = made_number(kind, &s);
+            check_order(lengths[l], values);
+        }
+}
+
+/* Facts are the same on every instruction set, and no steps turn the order of two numbers round. */
+static void test_order_kernels(void **state)
+{
+    enum { N = 1003, MOST = 4194303 };
+    static double values[N];
+    static int32_t order[N], steps[N];
+    static uint64_t scratch[N * CPT_ORDER_SCRATCH];
+    cpt_stream s;
+    cpt_stream_init(&s, 15, CPT_RANDOM_TEST, 0);
+    for (int32_t i = 0; i < N; i++) values[i] = i % 7 ? made_number(i % 2 ? 0 : 3, &s) : NAN;
+    cpt_order_facts facts;
+    int32_t n = cpt_order(N, values, false, order, &facts, scratch);
+    for (int level = 0; level < 3; level++) {
+        const cpt_order_kernels *k = cpt_order_kernels_at(level);
+        double low, high;
+        int32_t n_zero;
+        if (!k) continue;
+        k->range(N, values, &low, &high, &n_zero);
+        assert_true(low == facts.low && high == facts.high && n_zero == facts.n_zero);
+        k->steps(N, values, low / 2, 2 * MOST / (high - low), MOST, steps);
+        assert_true(steps[order[0]] == 0 && steps[order[n - 1]] >= MOST - 1);
+        for (int32_t i = 0; i < N; i++) assert_true(isnan(values[i]) == (steps[i] == CPT_NO_STEP));
+        for (int32_t i = 1; i < n; i++) assert_true(steps[order[i]] >= steps[order[i - 1]]);
+        for (int32_t i = 0; i < n; i++) assert_true(steps[order[i]] <= MOST);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -248,6 +357,8 @@ int main(void)
         cmocka_unit_test(test_auroc_edges),
         cmocka_unit_test(test_order),
         cmocka_unit_test(test_order_special),
+        cmocka_unit_test(test_order_of_every_kind),
+        cmocka_unit_test(test_order_kernels),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -52,7 +52,7 @@ cpt_status cpt_gsea_run(const cpt_genesets *sets, const double *statistic, const
 void cpt_gsea_free(cpt_gsea *g);
 
 /* The null of many rankings over the same universe and sets differs only by their weights; an engine
- * keeps the drawn subsets. One engine per run; cpt_gsea_run is this with a temporary engine. */
+ * keeps the drawn subsets, and the memory that a ranking is worked on in. One engine per run; cpt_gsea_run is this with a temporary engine. */
 typedef struct cpt_gsea_engine cpt_gsea_engine;
 cpt_gsea_engine *cpt_gsea_engine_new(const cpt_genesets *sets, const cpt_gsea_options *o, cpt_err *e);
 /* Single-threaded and const: call it from many threads, one ranking each. */

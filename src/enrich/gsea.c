@@ -16,7 +16,6 @@
 #include <float.h>
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 void cpt_gsea_options_init(cpt_gsea_options *o)
 {
@@ -74,6 +73,7 @@ cpt_gsea_engine *cpt_gsea_engine_new(const cpt_genesets *sets, const cpt_gsea_op
     CPT_TRY(cpt_alloc(&engine, 1, sizeof *engine, e));
     engine->sets = sets;
     engine->options = *o;
+    CPT_TRY(cpt_alloc(&engine->idle, 1, sizeof(cpt_gsea_work *), e));
     CPT_TRY(cpt_set_index_make(sets, &engine->index, e));
     CPT_TRY(cpt_gsea_compare_errors(engine, e));
     CPT_TRY(cpt_gsea_null_make(sets->n_universe, engine->index.largest, o->n_permutations, o->seed,
@@ -84,24 +84,65 @@ done:
     return NULL;
 }
 
-void cpt_gsea_engine_free(cpt_gsea_engine *engine)
-{
-    if (!engine) return;
-    cpt_gsea_null_free(&engine->null);
-    cpt_set_index_free(&engine->index);
-    free(engine->split);
-    free(engine);
-}
-
 /* ---- one ranking ---- */
 
-static void work_free(cpt_gsea_work *r)
+/* What the permutations of one ranking needed. */
+static void forget_permutations(cpt_gsea_work *r)
 {
-    cpt_ranking_free(&r->ranking);
-    cpt_set_walks_free(&r->sets);
     free(r->sizes);
     free(r->tallies);
     free(r->targets);
+    r->n_sizes = 0;
+    r->sizes = NULL;
+    r->tallies = NULL;
+    r->targets = NULL;
+}
+
+static void work_free(cpt_gsea_work *r)
+{
+    forget_permutations(r);
+    cpt_ranking_free(&r->ranking);
+    cpt_set_walks_free(&r->sets);
+    free(r);
+}
+
+static cpt_status take_work(const cpt_gsea_engine *engine, cpt_gsea_work **out, cpt_err *e)
+{
+    cpt_gsea_work *r;
+#pragma omp critical(cpt_gsea_idle)
+    {
+        r = *engine->idle;
+        if (r) *engine->idle = r->next;
+    }
+    cpt_status status = r ? CPT_OK : cpt_alloc(&r, 1, sizeof *r, e);
+    if (status == CPT_OK) r->engine = engine;
+    *out = r;
+    return status;
+}
+
+static void give_back(cpt_gsea_work *r)
+{
+    if (!r) return;
+    forget_permutations(r);
+#pragma omp critical(cpt_gsea_idle)
+    {
+        r->next = *r->engine->idle;
+        *r->engine->idle = r;
+    }
+}
+
+void cpt_gsea_engine_free(cpt_gsea_engine *engine)
+{
+    if (!engine) return;
+    for (cpt_gsea_work *r = engine->idle ? *engine->idle : NULL, *next; r; r = next) {
+        next = r->next;
+        work_free(r);
+    }
+    cpt_gsea_null_free(&engine->null);
+    cpt_set_index_free(&engine->index);
+    free(engine->idle);
+    free(engine->split);
+    free(engine);
 }
 
 /* The result takes the leading edges over. */
@@ -117,18 +158,21 @@ static void fill_leading(cpt_gsea_work *r, cpt_gsea *g)
 cpt_status cpt_gsea_engine_ask(const cpt_gsea_engine *engine, const double *statistic, cpt_rank_null *null,
                                char *reason, size_t capacity, cpt_err *e)
 {
-    cpt_ranking ranking = {0};
+    cpt_gsea_work *r;
     const cpt_genesets *sets = engine->sets;
     int32_t n = sets->n_universe;
+    cpt_status status;
     reason[0] = '\0';
-    cpt_status status = cpt_ranking_order(n, statistic, &ranking, e);
-    if (status == CPT_OK && cpt_rank_null_fits(&ranking, n, engine->options.weight, reason, capacity)) {
+    CPT_TRY(take_work(engine, &r, e));
+    CPT_TRY(cpt_ranking_order(n, statistic, &r->ranking, e));
+    if (cpt_rank_null_fits(&r->ranking, n, engine->options.weight, reason, capacity)) {
         /* all genes are ranked: sizes are those of the sets */
 #pragma omp critical(cpt_gsea_engine_ask)
         for (int32_t s = 0; s < sets->n_sets; s++)
             cpt_rank_null_ask(null, (int32_t)(sets->first[s + 1] - sets->first[s]));
     }
-    cpt_ranking_free(&ranking);
+done:
+    give_back(r);
     return status;
 }
 
@@ -148,7 +192,7 @@ static cpt_status rank_genes(const cpt_gsea_engine *engine, const double *statis
     if (status) return status;
     *by_rank = engine->shared && cpt_rank_null_fits(r, n, power, reason, sizeof reason);
     if (!*by_rank) return cpt_ranking_weigh(r, statistic, power, e);
-    memcpy(r->weight, engine->shared->weight, (size_t)n * sizeof *r->weight);
+    r->weight = engine->shared->weight;
     r->unit = engine->shared->unit;
     return CPT_OK;
 }
@@ -177,41 +221,43 @@ static cpt_status run_ranking(const cpt_gsea_engine *engine, const double *stati
                               const cpt_context *ctx, cpt_gsea **out, cpt_err *e)
 {
     cpt_status status = CPT_OK;
-    cpt_gsea_work r = {.engine = engine};
+    cpt_gsea_work *r = NULL;
     cpt_gsea *g = NULL;
     *out = NULL;
     bool by_rank;
-    CPT_TRY(rank_genes(engine, statistic, &r.ranking, &by_rank, e));
-    CPT_TRY(cpt_set_walks_make(&engine->index, &r.ranking, engine->options.score_type, &r.sets, e));
+    CPT_TRY(take_work(engine, &r, e));
+    CPT_TRY(rank_genes(engine, statistic, &r->ranking, &by_rank, e));
+    CPT_TRY(cpt_set_walks_make(&engine->index, &r->ranking, engine->options.score_type, &r->sets, e));
     CPT_TRY(cpt_alloc(&g, 1, sizeof *g, e));
     g->shared_null = by_rank;
-    g->n_genes = r.ranking.n;
-    g->n_tied = r.ranking.n_tied;
-    g->n_zero = r.ranking.n_zero;
+    g->n_genes = r->ranking.n;
+    g->n_tied = r->ranking.n_tied;
+    g->n_zero = r->ranking.n_zero;
     g->n_rows = engine->sets->n_sets;
     CPT_TRY(cpt_alloc(&g->rows, (size_t)g->n_rows, sizeof *g->rows, e));
     if (g->shared_null)
-        for (int32_t s = 0; s < g->n_rows; s++) read_shared(&r, s, &g->rows[s]);
-    else CPT_TRY(cpt_gsea_by_permutation(&r, g->rows, n_threads, ctx, e));
-    fill_leading(&r, g);
+        for (int32_t s = 0; s < g->n_rows; s++) read_shared(r, s, &g->rows[s]);
+    else CPT_TRY(cpt_gsea_by_permutation(r, g->rows, n_threads, ctx, e));
+    fill_leading(r, g);
     CPT_TRY(cpt_bh_rows(g->n_rows, g->rows, sizeof *g->rows, offsetof(cpt_gsea_row, p), offsetof(cpt_gsea_row, q), e));
     *out = g;
     g = NULL;
 done:
     cpt_gsea_free(g);
-    work_free(&r);
+    give_back(r);
     return status;
 }
 
 cpt_status cpt_gsea_engine_nes(const cpt_gsea_engine *engine, const double *statistic, double *nes, cpt_err *e)
 {
     cpt_status status;
-    cpt_gsea_work r = {.engine = engine};
-    CPT_TRY(cpt_ranking_make(engine->sets->n_universe, statistic, engine->options.weight, &r.ranking, e));
-    CPT_TRY(cpt_set_walks_make(&engine->index, &r.ranking, engine->options.score_type, &r.sets, e));
-    status = cpt_gsea_nes_by_permutation(&r, nes, e);
+    cpt_gsea_work *r;
+    CPT_TRY(take_work(engine, &r, e));
+    CPT_TRY(cpt_ranking_make(engine->sets->n_universe, statistic, engine->options.weight, &r->ranking, e));
+    CPT_TRY(cpt_set_walks_make(&engine->index, &r->ranking, engine->options.score_type, &r->sets, e));
+    status = cpt_gsea_nes_by_permutation(r, nes, e);
 done:
-    work_free(&r);
+    give_back(r);
     return status;
 }
 

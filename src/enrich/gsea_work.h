@@ -8,15 +8,7 @@
 #include "enrich/ranking.h"
 #include "enrich/set_walks.h"
 
-struct cpt_gsea_engine {
-    const cpt_genesets *sets;
-    cpt_gsea_options options;
-    cpt_set_index index;
-    cpt_gsea_null null;   /* for lists of all n_universe genes */
-    const cpt_rank_null *shared; /* NULL = weights are statistics */
-    bool *split;          /* [n_permutations + 1] n beyond: is multilevel splitting more exact? */
-};
-
+/* One ranking at work. Memory stays for the next one, but for what the permutations of one need. */
 typedef struct cpt_gsea_work {
     const cpt_gsea_engine *engine;
     cpt_ranking ranking;
@@ -24,7 +16,18 @@ typedef struct cpt_gsea_work {
     int32_t n_sizes, *sizes;  /* distinct sizes of the sets that can be tested */
     cpt_gsea_tally *tallies;  /* [n_sizes] */
     cpt_gsea_target *targets; /* [n_sets], size -1 = not testable */
+    struct cpt_gsea_work *next;
 } cpt_gsea_work;
+
+struct cpt_gsea_engine {
+    const cpt_genesets *sets;
+    cpt_gsea_options options;
+    cpt_set_index index;
+    cpt_gsea_null null;   /* for lists of all n_universe genes */
+    const cpt_rank_null *shared; /* NULL = weights are statistics */
+    bool *split;          /* [n_permutations + 1] n beyond: is multilevel splitting more exact? */
+    cpt_gsea_work **idle; /* those that wait for a ranking: as many as ever worked at a time */
+};
 
 /* Fills engine->split. */
 cpt_status cpt_gsea_compare_errors(cpt_gsea_engine *engine, cpt_err *e);

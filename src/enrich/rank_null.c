@@ -35,18 +35,6 @@ void cpt_rank_null_anchors(int32_t n_genes, int32_t size, int32_t *below, int32_
     *above = size == *below ? size : next < n_genes ? next : n_genes - 1;
 }
 
-/* By position, as cpt_ranking_weigh_ranks sets them. */
-static cpt_status rank_weights(cpt_rank_null *x, cpt_err *e)
-{
-    cpt_ranking r = {.n = x->n_genes};
-    cpt_status status = cpt_alloc(&x->weight, (size_t)x->n_genes + 1, sizeof *x->weight, e);
-    if (status) return status;
-    r.weight = x->weight;
-    status = cpt_ranking_weigh_ranks(&r, x->power, e);
-    x->unit = r.unit;
-    return status;
-}
-
 cpt_status cpt_rank_null_make(int32_t n_genes, int32_t largest, const cpt_gsea_options *o, cpt_rank_null **out,
                               cpt_err *e)
 {
@@ -56,10 +44,12 @@ cpt_status cpt_rank_null_make(int32_t n_genes, int32_t largest, const cpt_gsea_o
     *out = NULL;
     if (status) return status;
     if (largest < n_genes) cpt_rank_null_anchors(n_genes, largest, &below, &largest);
-    *x = (cpt_rank_null){.n_genes = n_genes, .largest = largest, .power = o->weight, .eps = o->eps, .seed = o->seed,
+    *x = (cpt_rank_null){.n_genes = n_genes, .largest = largest, .power = o->weight, .eps = o->eps,
+                         .log_eps = o->eps > 0 ? log(o->eps) : -INFINITY, .seed = o->seed,
                          .n_permutations = o->n_permutations};
     status = cpt_alloc(&x->sizes, (size_t)largest + 1, sizeof *x->sizes, e);
-    if (status == CPT_OK) status = rank_weights(x, e);
+    if (status == CPT_OK) status = cpt_alloc(&x->weight, (size_t)n_genes + 1, sizeof *x->weight, e);
+    if (status == CPT_OK) status = cpt_rank_weights(n_genes, x->power, x->weight, &x->unit, e);
     for (int32_t k = 1; k <= largest && k < n_genes && status == CPT_OK; k++)
         cpt_rank_null_anchors(n_genes, k, &x->sizes[k].below, &x->sizes[k].above);
     if (status) cpt_rank_null_free(x);
@@ -207,7 +197,7 @@ static double read_table(const cpt_rank_null_size *s, double es, double *log2err
 cpt_rank_null_answer cpt_rank_null_read(const cpt_rank_null *x, int32_t size, double es)
 {
     int32_t low = x->sizes[size].below, high = x->sizes[size].above;
-    double log_eps = x->eps > 0 ? log(x->eps) : -INFINITY;
+    double log_eps = x->log_eps;
     cpt_rank_null_answer a = {.mean = x->sizes[size].mean};
     a.log_p = read_table(&x->sizes[low], es, &a.log2err);
     if (high > low) {

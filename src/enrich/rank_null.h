@@ -23,7 +23,7 @@ typedef struct cpt_rank_null_size {
 
 struct cpt_rank_null {
     int32_t n_genes, largest; /* largest: of the table, not below the largest set */
-    double power, eps;
+    double power, eps, log_eps; /* log_eps: -inf where eps is 0 */
     uint64_t seed;
     int32_t n_permutations; /* behind the means */
     double *weight, unit; /* [n_genes + 1] by position, as in cpt_ranking */

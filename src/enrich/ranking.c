@@ -19,65 +19,23 @@ static cpt_status check_power(double power, cpt_err *e)
     return cpt_fail(e, CPT_ERR_USAGE, "the GSEA weight is %g; it must be 0 or more", power);
 }
 
-static cpt_status check_statistic(int32_t n, const double *statistic, cpt_err *e)
+static cpt_status refuse_infinite(int32_t n, const double *statistic, cpt_err *e)
 {
-    if (n > CPT_RANKING_MAX_GENES)
-        return cpt_fail(e, CPT_ERR_UNSUPPORTED, "cannot rank %d genes, at most %d", n,
-                        CPT_RANKING_MAX_GENES);
-    for (int32_t g = 0; g < n; g++)
-        if (isinf(statistic[g]))
-            return cpt_fail(e, CPT_ERR_DATA, "the statistic of gene %d is infinite; cap it, or leave "
-                            "the gene out with NaN", g);
-    return CPT_OK;
+    int32_t g = 0;
+    while (g < n - 1 && !isinf(statistic[g])) g++;
+    return cpt_fail(e, CPT_ERR_DATA, "the statistic of gene %d is infinite; cap it, or leave the gene out with NaN", g);
 }
 
-/* Descending, and by gene number where equal. */
-static uint64_t key_of(double statistic)
+/* Of a ranking that was not used yet. */
+static cpt_status make_room(int32_t n_universe, cpt_ranking *r, cpt_err *e)
 {
-    return ~cpt_order_key(statistic);
-}
-
-/* Genes [from, to) have keys of one upper half: ties, or statistics that differ in a millionth. `keys` and `scratch`
- * hold as many; positions are not known yet, so their place serves too. */
-static void settle_run(const double *statistic, int32_t from, int32_t to, uint64_t *keys, uint64_t *scratch,
-                       cpt_ranking *r)
-{
-    int32_t n = to - from, *gene = r->gene + from;
-    uint64_t differ = 0;
-    for (int32_t i = 0; i < n; i++) {
-        keys[i] = key_of(statistic[gene[i]]);
-        differ |= keys[i] ^ keys[0];
-    }
-    if (differ) cpt_radix_sort(n, keys, gene, scratch, r->position);
-    for (int32_t i = 0, j; i < n; i = j) {
-        for (j = i + 1; j < n && keys[j] == keys[i]; j++) continue;
-        if (j - i > 1) r->n_tied += j - i;
-        if (statistic[gene[i]] == 0) r->n_zero += j - i;
-    }
-}
-
-/* By the upper halves of the keys first; the gene goes along in the lower. */
-static cpt_status sort_genes(int32_t n_universe, const double *statistic, cpt_ranking *r, cpt_err *e)
-{
-    static const uint64_t UPPER = ~0ull << 32;
-    uint64_t *items, *keys;
-    int32_t n = 0;
-    cpt_status status = cpt_alloc(&items, 2 * (size_t)n_universe, sizeof *items, e);
-    if (status) return status;
-    keys = items + n_universe;
-    for (int32_t g = 0; g < n_universe; g++)
-        if (!isnan(statistic[g])) items[n++] = (key_of(statistic[g]) & UPPER) | (uint32_t)g;
-    r->n = n;
-    cpt_radix_sort_upper(n, items, keys);
-    for (int32_t i = 0; i < n; i++) r->gene[i] = (int32_t)(items[i] & ~UPPER);
-    for (int32_t i = 0, j; i < n; i = j) {
-        for (j = i + 1; j < n && ((items[j] ^ items[i]) & UPPER) == 0; j++) continue;
-        if (j - i > 1 || ((items[i] ^ key_of(0)) & UPPER) == 0) settle_run(statistic, i, j, keys, items + i, r);
-    }
-    for (int32_t g = 0; g < n_universe; g++) r->position[g] = -1;
-    for (int32_t i = 0; i < n; i++) r->position[r->gene[i]] = i;
-    free(items);
-    return CPT_OK;
+    cpt_status status;
+    r->room = n_universe;
+    CPT_TRY(cpt_alloc(&r->gene, (size_t)n_universe, sizeof *r->gene, e));
+    CPT_TRY(cpt_alloc(&r->position, (size_t)n_universe, sizeof *r->position, e));
+    status = cpt_alloc(&r->scratch, CPT_ORDER_SCRATCH * (size_t)n_universe, sizeof *r->scratch, e);
+done:
+    return status;
 }
 
 static double power_of(double x, double power)
@@ -115,12 +73,18 @@ static double set_weights(int32_t n, double *weight, double power)
 cpt_status cpt_ranking_order(int32_t n_universe, const double *statistic, cpt_ranking *r, cpt_err *e)
 {
     cpt_status status = CPT_OK;
-    *r = (cpt_ranking){0};
-    CPT_TRY(check_statistic(n_universe, statistic, e));
-    CPT_TRY(cpt_alloc(&r->gene, (size_t)n_universe, sizeof *r->gene, e));
-    CPT_TRY(cpt_alloc(&r->position, (size_t)n_universe, sizeof *r->position, e));
-    CPT_TRY(cpt_alloc(&r->weight, (size_t)n_universe + 1, sizeof *r->weight, e));
-    status = sort_genes(n_universe, statistic, r, e);
+    cpt_order_facts facts;
+    if (n_universe > CPT_RANKING_MAX_GENES)
+        CPT_TRY(cpt_fail(e, CPT_ERR_UNSUPPORTED, "cannot rank %d genes, at most %d", n_universe,
+                         CPT_RANKING_MAX_GENES));
+    if (!r->gene) CPT_TRY(make_room(n_universe, r, e));
+    r->weight = NULL;
+    r->n = cpt_order(n_universe, statistic, true, r->gene, &facts, r->scratch);
+    r->n_tied = facts.n_tied;
+    r->n_zero = facts.n_zero;
+    if (r->n && (isinf(facts.low) || isinf(facts.high))) CPT_TRY(refuse_infinite(n_universe, statistic, e));
+    for (int32_t g = 0; g < n_universe && r->n < n_universe; g++) r->position[g] = -1;
+    for (int32_t i = 0; i < r->n; i++) r->position[r->gene[i]] = i;
 done:
     if (status) cpt_ranking_free(r);
     return status;
@@ -128,20 +92,24 @@ done:
 
 cpt_status cpt_ranking_weigh(cpt_ranking *r, const double *statistic, double power, cpt_err *e)
 {
-    cpt_status status = check_power(power, e);
-    if (status) return status;
-    for (int32_t i = 0; i < r->n; i++) r->weight[i] = fabs(statistic[r->gene[i]]);
-    set_weights(r->n, r->weight, power);
+    cpt_status status;
+    CPT_TRY(check_power(power, e));
+    if (!r->own) CPT_TRY(cpt_alloc(&r->own, (size_t)r->room + 1, sizeof *r->own, e));
+    for (int32_t i = 0; i < r->n; i++) r->own[i] = fabs(statistic[r->gene[i]]);
+    r->own[r->n] = 0;
+    set_weights(r->n, r->own, power);
+    r->weight = r->own;
     r->unit = 0;
-    return CPT_OK;
+done:
+    return status;
 }
 
-cpt_status cpt_ranking_weigh_ranks(cpt_ranking *r, double power, cpt_err *e)
+cpt_status cpt_rank_weights(int32_t n, double power, double *weight, double *unit, cpt_err *e)
 {
     cpt_status status = check_power(power, e);
     if (status) return status;
-    for (int32_t i = 0; i < r->n; i++) r->weight[i] = abs(2 * (i + 1) - r->n - 1);
-    r->unit = set_weights(r->n, r->weight, power);
+    for (int32_t i = 0; i < n; i++) weight[i] = abs(2 * (i + 1) - n - 1);
+    *unit = set_weights(n, weight, power);
     return CPT_OK;
 }
 
@@ -158,6 +126,7 @@ void cpt_ranking_free(cpt_ranking *r)
 {
     free(r->gene);
     free(r->position);
-    free(r->weight);
+    free(r->own);
+    free(r->scratch);
     *r = (cpt_ranking){0};
 }

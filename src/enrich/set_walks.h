@@ -29,14 +29,23 @@ typedef struct cpt_walk {
     double numerator, total, es;      /* all 0 when none or all of the genes are members */
 } cpt_walk;
 
+/* Zeroed at first. One that was used takes the next ranking of the same index into the same memory; `leading` may have
+ * been taken away (and set to NULL) before. */
 typedef struct cpt_set_walks {
     cpt_walk *walks;  /* [n_sets] */
     int32_t *leading; /* genes of all leading edges, each in order of the ranking */
+    /* The position of every gene and, at n_universe, of none. Genes that are not ranked count as none: behind all. */
+    uint16_t *of_gene16; /* [n_universe + 2], of_gene32 alike */
+    int32_t *of_gene32;
+    /* The group at hand stays in the first cache: its positions, the weights found there. */
+    uint16_t *position16; /* [rows][CPT_COLUMNS] ascending in a column, then n; position32 alike */
+    int32_t *position32;
+    double *scratch; /* [rows][lanes of a walk] */
 } cpt_set_walks;
 
 /* Single-threaded. */
 cpt_status cpt_set_walks_make(const cpt_set_index *x, const cpt_ranking *r, cpt_score_type type,
-                              cpt_set_walks *out, cpt_err *e);
+                              cpt_set_walks *w, cpt_err *e);
 void cpt_set_walks_free(cpt_set_walks *w);
 
 #endif

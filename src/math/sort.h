@@ -20,8 +20,15 @@ static inline uint64_t cpt_order_key(double x)
 void cpt_radix_sort(int64_t n, uint64_t *keys, int32_t *items, uint64_t *key_scratch,
                     int32_t *item_scratch);
 
-/* Sorts by the upper 32 bits alone, stable: the lower ones are free to say what is sorted. scratch [n]. */
-void cpt_radix_sort_upper(int64_t n, uint64_t *items, uint64_t *scratch);
+typedef struct cpt_order_facts {
+    int32_t n_tied, n_zero; /* numbers that equal another; zeros */
+    double low, high;       /* least and largest; +inf and -inf when there are none */
+} cpt_order_facts;
+/* order[0 .. returned): indices of the numbers, equal ones by index; NaN are left out.
+ * scratch [CPT_ORDER_SCRATCH * n]. */
+enum { CPT_ORDER_SCRATCH = 4 };
+int32_t cpt_order(int32_t n, const double *values, bool descending, int32_t *order, cpt_order_facts *facts,
+                  uint64_t *scratch);
 
 /* order[0..n): indices of values ascending, equal ones by index, NaN last. */
 cpt_status cpt_argsort(int64_t n, const double *values, int64_t *order, cpt_err *e);

@@ -30,11 +30,16 @@ typedef struct cpt_walk_kernels {
     void (*subsets32)(int32_t n_steps, const int32_t *position, const double *weight, int32_t n_genes,
                       const double *sizes, double *found, double *totals, double *top, double *bottom,
                       double *top_at, double *bottom_at);
-    /* The same where the weight at position s is |2 s + 1 - n_genes|. */
+    /* The same where the weight at position s is |2 s + 1 - n_genes|, sums given; and these sums, of the CPT_COLUMNS
+     * subsets of a group, in any order of their members. */
     void (*ranked16)(int32_t n_steps, const uint16_t *position, int32_t n_genes, const double *sizes,
-                     double *totals, double *top, double *bottom, double *top_at, double *bottom_at);
+                     const double *totals, double *top, double *bottom, double *top_at, double *bottom_at);
     void (*ranked32)(int32_t n_steps, const int32_t *position, int32_t n_genes, const double *sizes,
-                     double *totals, double *top, double *bottom, double *top_at, double *bottom_at);
+                     const double *totals, double *top, double *bottom, double *top_at, double *bottom_at);
+    void (*rank_sums16)(int32_t n_steps, const uint16_t *position, int32_t n_genes, const double *sizes,
+                        double *totals);
+    void (*rank_sums32)(int32_t n_steps, const int32_t *position, int32_t n_genes, const double *sizes,
+                        double *totals);
     /* One sorted subset: sum[i] = weights up to and including member i. */
     /* max over members first <= i < last of sum[i] * a - (position[i] - i) * r; -inf when there are none. */
     double (*highest)(int32_t first, int32_t last, const double *sum, const int32_t *position, double a,

@@ -151,5 +151,20 @@ enum { BLOCK = CPT_COLUMN_BLOCK };
 DEFINE_SORT(sort16, uint16_t)
 DEFINE_SORT(sort32, int32_t)
 
-const cpt_column_kernels CPT_LEVEL_NAME(cpt_column_kernels) = {sort16, sort32};
+/* Gathers of 32 bits, the upper 16 of which belong to a neighbour: half the time of one after the other. */
+static void look_up16(int32_t n_rows, const uint16_t *from, const uint16_t *of, uint16_t *to)
+{
+    const int64_t n = (int64_t)n_rows * CPT_COLUMNS;
+#if defined(__AVX512BW__)
+    for (int64_t i = 0; i < n; i += 16) {
+        const __m512i at = _mm512_cvtepu16_epi32(_mm256_load_si256((const __m256i *)(from + i)));
+        const __m512i found = _mm512_i32gather_epi32(at, of, sizeof *of);
+        _mm256_store_si256((__m256i *)(to + i), _mm512_cvtepi32_epi16(found));
+    }
+#else
+    for (int64_t i = 0; i < n; i++) to[i] = of[from[i]];
+#endif
+}
+
+const cpt_column_kernels CPT_LEVEL_NAME(cpt_column_kernels) = {look_up16, sort16, sort32};
 CPT_KERNEL_DISPATCH(cpt_column_kernels)

@@ -121,14 +121,16 @@ typedef struct places {
 #endif
 
 /* Lanes are subsets here too. One member of each: at step t positions s, weights w. Behind a subset's last member, where
- * w is 0, the index stands still: there bottom and top are 0, which is no extreme. */
+ * w is 0, the index stands still: there bottom and top are 0, which is no extreme. Up to the end of the smallest
+ * subset there is no such behind. */
 #define BEGIN_WALK                                                                                 \
     const lanes zero = {0}, one = zero + 1, size = LOAD(sizes), outside = n_genes - size;          \
-    lanes total = zero, sum = zero, step = zero, high = zero, low = zero, high_at = zero, low_at = zero
+    const int32_t n_full = smallest(sizes);                                                        \
+    lanes sum = zero, step = zero, high = zero, low = zero, high_at = zero, low_at = zero
 
-#define WALK_ON(s, w)                                                                              \
+#define WALK_ON(s, w, index)                                                                       \
     do {                                                                                           \
-        lanes before = sum * outside - ((s) - MIN_OF(step, size)) * total;                         \
+        lanes before = sum * outside - ((s) - (index)) * total;                                    \
         lanes after = before + (w) * outside;                                                      \
         sum += (w);                                                                                \
         low_at = WHERE_LESS(before, low, step, low_at);                                            \
@@ -140,12 +142,18 @@ typedef struct places {
 
 #define END_WALK                                                                                   \
     do {                                                                                           \
-        *(lanes *)totals = total;                                                                  \
         *(lanes *)top = high;                                                                      \
         *(lanes *)bottom = low;                                                                    \
         *(lanes *)top_at = high_at;                                                                \
         *(lanes *)bottom_at = low_at;                                                              \
     } while (0)
+
+static int32_t smallest(const double *sizes)
+{
+    double least = sizes[0];
+    for (int l = 1; l < WIDTH; l++) least = sizes[l] < least ? sizes[l] : least;
+    return (int32_t)least;
+}
 
 #define PLACES_AT(type, t) PLACES_##type(position + (int64_t)(t) * CPT_COLUMNS)
 
@@ -157,14 +165,20 @@ typedef struct places {
                                 double *bottom_at)                                                 \
     {                                                                                              \
         BEGIN_WALK;                                                                                \
-        for (int32_t t = 0; t < n_steps; t++) {                                                    \
-            places at = PLACES_AT(type, t);                                                        \
+        lanes total = zero;                                                                        \
+        int32_t t = 0;                                                                             \
+        for (int32_t i = 0; i < n_steps; i++) {                                                    \
+            places at = PLACES_AT(type, i);                                                        \
             lanes w = GATHER(weight, at);                                                          \
             total += w;                                                                            \
-            *(lanes *)(found + (int64_t)t * WIDTH) = w;                                            \
+            *(lanes *)(found + (int64_t)i * WIDTH) = w;                                            \
         }                                                                                          \
-        for (int32_t t = 0; t < n_steps; t++)                                                      \
-            WALK_ON(AS_LANES(PLACES_AT(type, t)), LOAD(found + (int64_t)t * WIDTH));               \
+        *(lanes *)totals = total;                                                                  \
+        for (; t < n_full; t++)                                                                    \
+            WALK_ON(AS_LANES(PLACES_AT(type, t)), LOAD(found + (int64_t)t * WIDTH), step);         \
+        for (; t < n_steps; t++)                                                                   \
+            WALK_ON(AS_LANES(PLACES_AT(type, t)), LOAD(found + (int64_t)t * WIDTH),                \
+                    MIN_OF(step, size));                                                           \
         END_WALK;                                                                                  \
     }                                                                                              \
     static void name(int32_t n_steps, const type *position, const double *weight, int32_t n_genes, \
@@ -179,31 +193,31 @@ typedef struct places {
 DEFINE_SUBSETS(subsets32, int32_t)
 DEFINE_SUBSETS(subsets16, uint16_t)
 
-/* |2 s + 1 - n|, 0 where there is no member any more. */
-#define RANK_WEIGHT(s) WHERE_LESS(step, size, ABSOLUTE((s) * two + last), zero)
+/* |2 s + 1 - n|. */
+#define RANK_WEIGHT(s) ABSOLUTE((s) * two + last)
 #define ABSOLUTE(x) ((lanes)((masks)(x) & INT64_MAX))
 
 /* Weights by rank need no list. */
 #define DEFINE_RANKED(name, type)                                                                  \
     static void name##_of_lanes(int32_t n_steps, const type *position, int32_t n_genes,            \
-                                const double *sizes, double *totals, double *top, double *bottom,  \
-                                double *top_at, double *bottom_at)                                 \
+                                const double *sizes, const double *totals, double *top,            \
+                                double *bottom, double *top_at, double *bottom_at)                 \
     {                                                                                              \
         BEGIN_WALK;                                                                                \
-        const lanes two = zero + 2, last = zero + (1 - n_genes);                                   \
-        for (int32_t t = 0; t < n_steps; t++, step += one) {                                       \
-            lanes s = AS_LANES(PLACES_AT(type, t));                                                \
-            total += RANK_WEIGHT(s);                                                               \
-        }                                                                                          \
-        step = zero;                                                                               \
-        for (int32_t t = 0; t < n_steps; t++) {                                                    \
+        const lanes two = zero + 2, last = zero + (1 - n_genes), total = LOAD(totals);             \
+        int32_t t = 0;                                                                             \
+        for (; t < n_full; t++) {                                                                  \
             lanes s = AS_LANES(PLACES_AT(type, t)), w = RANK_WEIGHT(s);                            \
-            WALK_ON(s, w);                                                                         \
+            WALK_ON(s, w, step);                                                                   \
+        }                                                                                          \
+        for (; t < n_steps; t++) {                                                                 \
+            lanes s = AS_LANES(PLACES_AT(type, t)), w = WHERE_LESS(step, size, RANK_WEIGHT(s), zero); \
+            WALK_ON(s, w, MIN_OF(step, size));                                                     \
         }                                                                                          \
         END_WALK;                                                                                  \
     }                                                                                              \
     static void name(int32_t n_steps, const type *position, int32_t n_genes, const double *sizes,  \
-                     double *totals, double *top, double *bottom, double *top_at,                  \
+                     const double *totals, double *top, double *bottom, double *top_at,            \
                      double *bottom_at)                                                            \
     {                                                                                              \
         for (int l = 0; l < CPT_WALK_LANES; l += WIDTH)                                            \
@@ -213,6 +227,43 @@ DEFINE_SUBSETS(subsets16, uint16_t)
 
 DEFINE_RANKED(ranked32, int32_t)
 DEFINE_RANKED(ranked16, uint16_t)
+
+typedef uint16_t row __attribute__((vector_size(2 * CPT_COLUMNS / 2), may_alias));
+typedef uint32_t wide __attribute__((vector_size(4 * CPT_COLUMNS / 2)));
+#if defined(__AVX512F__)
+#define WIDENED(p) ((wide)_mm512_cvtepu16_epi32(*(const __m256i *)(const void *)(p)))
+#define WIDE_ABSOLUTE(x) ((wide)_mm512_abs_epi32((__m512i)(x)))
+#else
+#define WIDENED(p) __builtin_convertvector(*(const row *)(p), wide)
+#define WIDE_ABSOLUTE(x) (((x) ^ (0 - ((x) >> 31))) - (0 - ((x) >> 31)))
+#endif
+
+/* Entries behind the last member, n_genes of weight n_genes + 1, are taken along and off again. 32 bits hold sums over
+ * members, at most n^2 / 2; what passes them on the way comes back. */
+static void rank_sums16(int32_t n_steps, const uint16_t *position, int32_t n_genes, const double *sizes, double *totals)
+{
+    wide sums[2] = {{0}, {0}};
+    for (int32_t t = 0; t < n_steps; t++, position += CPT_COLUMNS)
+        for (int half = 0; half < 2; half++) {
+            wide s = WIDENED(position + half * CPT_COLUMNS / 2);
+            sums[half] += WIDE_ABSOLUTE(s + s + (uint32_t)(1 - n_genes));
+        }
+    for (int c = 0; c < CPT_COLUMNS; c++)
+        totals[c] = (uint32_t)(sums[c / (CPT_COLUMNS / 2)][c % (CPT_COLUMNS / 2)] -
+                               (uint32_t)(n_steps - (int32_t)sizes[c]) * (uint32_t)(n_genes + 1));
+}
+
+static void rank_sums32(int32_t n_steps, const int32_t *position, int32_t n_genes, const double *sizes, double *totals)
+{
+    for (int c = 0; c < CPT_COLUMNS; c++) {
+        int64_t sum = 0;
+        for (int32_t t = 0; t < (int32_t)sizes[c]; t++) {
+            int64_t w = 2 * (int64_t)position[(int64_t)t * CPT_COLUMNS + c] + 1 - n_genes;
+            sum += w < 0 ? -w : w;
+        }
+        totals[c] = (double)sum;
+    }
+}
 
 /* ---- one subset ---- */
 
@@ -297,6 +348,6 @@ static void swap(int32_t k, int32_t from, int32_t to, int32_t newcomer, double l
     for (; i < k; i++) sum[i] += change;
 }
 
-const cpt_walk_kernels CPT_LEVEL_NAME(cpt_walk_kernels) = {prefixes, subsets16, subsets32, ranked16,
-                                                            ranked32, highest, find, swap};
+const cpt_walk_kernels CPT_LEVEL_NAME(cpt_walk_kernels) = {
+    prefixes, subsets16, subsets32, ranked16, ranked32, rank_sums16, rank_sums32, highest, find, swap};
 CPT_KERNEL_DISPATCH(cpt_walk_kernels)
