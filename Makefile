@@ -49,6 +49,7 @@ FLAGS_0 :=
 FLAGS_1 := -march=x86-64-v3 -ffp-contract=fast
 FLAGS_2 := -march=x86-64-v4 -mprefer-vector-width=512 -ffp-contract=fast
 # The same bytes at every level; and gathers, which gcc shuns unless tuned for a processor.
+FLAGS_OF_scan := -ffp-contract=off
 FLAGS_OF_moves := -ffp-contract=off $(if $(filter x86_64,$(ARCH)),-mtune=icelake-server)
 
 KERNELS := $(wildcard src/math/kernels/*.c)

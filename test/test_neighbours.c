@@ -5,6 +5,7 @@
 #include "base/memory.h"
 #include "base/random.h"
 #include "math/neighbours.h"
+#include "math/rows.h"
 #include "math/scan.h"
 
 static cpt_err err;
@@ -142,6 +143,23 @@ static void tight_clusters_and_duplicates(void **state)
     free(x);
 }
 
+/* Clusters far apart, so that nearly all leaves are out of reach, some with outliers; a leaf has points of several. */
+static void clusters_apart(void **state)
+{
+    enum { N = 6000, DIM = 12, K = 15 };
+    for (int clusters = 1; clusters < 2000; clusters *= 12) {
+        float *x = normal_points(N, DIM, 0, 0.2, (uint64_t)clusters);
+        cpt_stream s;
+        for (int64_t i = 0; i < N; i++) {
+            cpt_stream_init(&s, 5, CPT_RANDOM_TEST, (uint64_t)(i % clusters));
+            for (int d = 0; d < DIM; d++)
+                x[i * DIM + d] = x[i * DIM + d] * (i % 50 == 0 ? 20 : 1) + (float)(9 * cpt_stream_normal(&s));
+        }
+        check_against_brute(x, N, DIM, K, false);
+        free(x);
+    }
+}
+
 static void scans_agree(void **state)
 {
     float products[64 * 32], add[32], limits[64];
@@ -165,6 +183,55 @@ static void scans_agree(void **state)
             assert_memory_equal(got, want, sizeof want);
             assert_int_equal(any != 0, expected != 0);
         }
+}
+
+static void points_about_a_centre(void **state)
+{
+    enum { N = 48 };
+    float x[N], centre[N], want[N], out[N], rest;
+    cpt_stream s;
+    cpt_stream_init(&s, 6, CPT_RANDOM_TEST, 0);
+    double norm2 = 0, exact2 = 0, want_rest = 0;
+    for (int i = 0; i < N; i++) {
+        x[i] = (float)cpt_stream_normal(&s);
+        centre[i] = (float)cpt_stream_normal(&s);
+        want[i] = x[i] - centre[i];
+        norm2 += (double)want[i] * (double)want[i];
+        exact2 += ((double)x[i] - (double)centre[i]) * ((double)x[i] - (double)centre[i]);
+        const double ulp = ldexp(1, ilogb((double)want[i]) - 7); /* bfloat16 has 8 bits */
+        const double off = (double)want[i] - nearbyint((double)want[i] / ulp) * ulp;
+        want_rest += off * off;
+    }
+    const double first = cpt_scan_kernels_at(0)->exact(x, centre, N - 3);
+    for (int level = 0; level <= cpt_cpu_best(); level++) {
+        const cpt_scan_kernels *k = cpt_scan_kernels_at(level);
+        assert_near(k->about(x, centre, N, out, &rest), norm2, 1e-5 * norm2);
+        assert_near(rest, want_rest, 1e-5 * want_rest);
+        assert_memory_equal(out, want, sizeof want);
+        assert_near(k->exact(x, centre, N), exact2, 1e-14 * exact2);
+        assert_true(k->exact(x, centre, N - 3) == first);
+        assert_near(cpt_row_kernels_at(level)->distance2(x, centre, N), exact2, 1e-5 * exact2);
+    }
+}
+
+static void queries_within_reach(void **state)
+{
+    enum { N = 77 };
+    float products[N], lows[N], reach[N];
+    int32_t want[N], got[N + 16], n_want = 0;
+    cpt_stream s;
+    cpt_stream_init(&s, 7, CPT_RANDOM_TEST, 0);
+    for (int q = 0; q < N; q++) { /* whole numbers: ties are exact */
+        products[q] = q == 3 ? NAN : (float)cpt_stream_below(&s, 9);
+        lows[q] = (float)cpt_stream_below(&s, 20);
+        reach[q] = q == 20 ? INFINITY : (float)cpt_stream_below(&s, 3);
+        if (4 + lows[q] - 2 * products[q] <= (reach[q] + 1) * (reach[q] + 1)) want[n_want++] = q;
+    }
+    assert_true(n_want > 5 && n_want < N - 5);
+    for (int level = 0; level <= cpt_cpu_best(); level++) {
+        assert_int_equal(cpt_scan_kernels_at(level)->within(N, products, lows, reach, 4, 1, got), n_want);
+        assert_memory_equal(got, want, (size_t)n_want * sizeof *want);
+    }
 }
 
 static void same_for_any_thread_count(void **state)
@@ -224,7 +291,10 @@ int main(void)
         cmocka_unit_test(huge_and_tiny_values),
         cmocka_unit_test(ties_go_to_the_lower_number),
         cmocka_unit_test(tight_clusters_and_duplicates),
+        cmocka_unit_test(clusters_apart),
         cmocka_unit_test(scans_agree),
+        cmocka_unit_test(points_about_a_centre),
+        cmocka_unit_test(queries_within_reach),
         cmocka_unit_test(same_for_any_thread_count),
         cmocka_unit_test(wrong_input),
         cmocka_unit_test(median_distance),

@@ -47,7 +47,8 @@ typedef enum cpt_random_purpose {
     CPT_RANDOM_INTERVAL,     /* bootstrap and sign flips of the evaluation: item = what */
     CPT_RANDOM_REVIEW,       /* blind review: which units, which order, item names */
     CPT_RANDOM_AGREEMENT,    /* bootstrap and permutations of ratings: item = replicate */
-    CPT_RANDOM_TILTED        /* importance sampling of enrichment scores: item = set size and proposal */
+    CPT_RANDOM_TILTED,       /* importance sampling of enrichment scores: item = set size and proposal */
+    CPT_RANDOM_KMEANS        /* seeds of a partition */
 } cpt_random_purpose;
 
 typedef struct cpt_stream {

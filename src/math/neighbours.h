@@ -1,4 +1,4 @@
-/* neighbours.h - exact nearest neighbours by tiles on the matrix product. */
+/* neighbours.h - exact nearest neighbours: leaves that are out of reach left out, the others by matrix products. */
 #ifndef CPT_MATH_NEIGHBOURS_H
 #define CPT_MATH_NEIGHBOURS_H
 

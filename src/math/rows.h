@@ -28,6 +28,7 @@ cpt_adam cpt_adam_at(double learning_rate, double beta1, double beta2, double ep
 
 typedef struct cpt_row_kernels {
     float (*dot)(const float *x, const float *y, int64_t n);
+    float (*distance2)(const float *x, const float *y, int64_t n); /* |x - y|^2 */
     void (*axpy)(float alpha, const float *x, float *y, int64_t n); /* y += alpha x */
     /* |x|^2, and into *rest |x - x rounded to bfloat16|^2; NaN or infinite where x is, or too large for a sum. */
     float (*rounding)(const float *x, int64_t n, float *rest);

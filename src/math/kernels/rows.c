@@ -19,6 +19,16 @@ static float dot(const float *restrict x, const float *restrict y, int64_t n)
     return lanes[0];
 }
 
+static float distance2(const float *restrict x, const float *restrict y, int64_t n)
+{
+    float lanes[CPT_ROW_ALIGN] = {0};
+    for (int64_t i = 0; i < n; i += CPT_ROW_ALIGN)
+        for (int j = 0; j < CPT_ROW_ALIGN; j++) lanes[j] += (x[i + j] - y[i + j]) * (x[i + j] - y[i + j]);
+    for (int width = CPT_ROW_ALIGN / 2; width; width /= 2)
+        for (int j = 0; j < width; j++) lanes[j] += lanes[j + width];
+    return lanes[0];
+}
+
 static void axpy(float alpha, const float *restrict x, float *restrict y, int64_t n)
 {
     for (int64_t i = 0; i < n; i += CPT_ROW_ALIGN)
@@ -67,5 +77,5 @@ static void adam(const cpt_adam *s, const float *restrict g, float *restrict m, 
     }
 }
 
-const cpt_row_kernels CPT_LEVEL_NAME(cpt_row_kernels) = {dot, axpy, rounding, adam};
+const cpt_row_kernels CPT_LEVEL_NAME(cpt_row_kernels) = {dot, distance2, axpy, rounding, adam};
 CPT_KERNEL_DISPATCH(cpt_row_kernels)
