@@ -52,81 +52,149 @@ typedef struct cell_case {
     double density, theta_from, theta_to, spread, count_scale;
 } cell_case;
 
+enum { CELLS = 19, STRIDE = 32, UNIT = 50, UNITS = (GENES + UNIT - 1) / UNIT, SIZE = GENES * STRIDE };
+
 typedef struct buffers {
-    float log_theta[GENES], logits[GENES], pi[GENES], counts[GENES], work[GENES], d_pi[GENES];
-    float theta[GENES], inverse[GENES], d_theta[GENES], sum_logits[GENES], sum_pi[GENES], scratch[GENES];
-    double lgamma[GENES], digamma[GENES], nonzero[2 * GENES];
-    float single[7 * GENES];
-    int32_t genes[GENES];
-    float nonzero_counts[GENES];
+    float log_theta[GENES], bias[GENES], pi_bias[GENES], theta[GENES], inverse[GENES];
+    double lgamma[GENES], digamma[GENES];
+    float logits[SIZE], pi[SIZE], counts[SIZE]; /* [GENES][STRIDE] without the biases */
+    float values[SIZE], q[SIZE], d_pi[SIZE], largest[UNITS * STRIDE], factor[UNITS * STRIDE];
+    float d_theta[GENES], d_bias[GENES], d_pi_bias[GENES], scratch[2 * STRIDE], share[STRIDE];
+    double library[CELLS], loss[STRIDE], sum_q[STRIDE], terms[3 * UNIT * CELLS];
+    float single[8 * UNIT * CELLS], nonzero[UNIT * CELLS];
+    int32_t genes[UNIT * CELLS], cells[UNIT * CELLS];
 } buffers;
 
-static int32_t fill_case(buffers *b, const cell_case *c, uint64_t item)
+static void fill_case(buffers *b, const cell_case *c, uint64_t item)
 {
     cpt_stream s;
     int32_t n = 0;
     cpt_stream_init(&s, 11, CPT_RANDOM_TEST, item);
+    memset(b->counts, 0, sizeof b->counts);
+    memset(b->library, 0, sizeof b->library);
     for (int g = 0; g < GENES; g++) {
         double u = cpt_stream_uniform(&s);
         b->log_theta[g] = (float)(log(c->theta_from) + u * log(c->theta_to / c->theta_from));
-        b->logits[g] = (float)(c->spread * cpt_stream_normal(&s));
-        b->pi[g] = (float)(4 * cpt_stream_normal(&s));
-        if (cpt_stream_uniform(&s) >= c->density) continue;
-        b->genes[n] = g;
-        b->nonzero_counts[n] = (float)(1 + floor(c->count_scale * -log(1 - cpt_stream_uniform(&s))));
-        if (n % 7 == 6) b->nonzero_counts[n] += 0.25f; /* now and then no whole number */
-        n++;
+        b->bias[g] = (float)cpt_stream_normal(&s);
+        b->pi_bias[g] = (float)cpt_stream_normal(&s);
+        for (int i = 0; i < CELLS; i++) {
+            const int at = g * STRIDE + i;
+            b->logits[at] = (float)(c->spread * cpt_stream_normal(&s));
+            b->pi[at] = (float)(4 * cpt_stream_normal(&s));
+            if (cpt_stream_uniform(&s) >= c->density) continue;
+            b->counts[at] = (float)(1 + floor(c->count_scale * -log(1 - cpt_stream_uniform(&s))));
+            if (n++ % 7 == 6) b->counts[at] += 0.25f; /* now and then no whole number */
+            b->library[i] += b->counts[at];
+        }
     }
-    return n;
+    for (int i = 0; n == 0 && i < CELLS; i++) b->library[i] = 5; /* cells whose counts are all in other genes */
+}
+
+static cpt_gene_block unit_of(buffers *b, bool zero_inflated, double scale, int unit)
+{
+    const int first = unit * UNIT;
+    return (cpt_gene_block){.n = GENES - first < UNIT ? GENES - first : UNIT,
+                            .cells = CELLS,
+                            .stride = STRIDE,
+                            .tables = {UNIT, b->theta + first, b->inverse + first, b->lgamma + first, b->digamma + first},
+                            .scale = scale,
+                            .factor = b->factor + unit * STRIDE,
+                            .values = b->values + first * STRIDE,
+                            .q = b->q + first * STRIDE,
+                            .dropout = zero_inflated ? b->d_pi + first * STRIDE : NULL,
+                            .dropout_bias = b->pi_bias + first};
+}
+
+static cpt_counted counts_of(buffers *b, int first, int n)
+{
+    cpt_counted c = {0, b->genes, b->cells, b->nonzero, b->terms, b->single};
+    for (int i = 0; i < CELLS; i++)
+        for (int g = 0; g < n; g++) {
+            const float x = b->counts[(first + g) * STRIDE + i];
+            if (x == 0) continue;
+            b->genes[c.n] = g;
+            b->cells[c.n] = i;
+            b->nonzero[c.n++] = x;
+        }
+    return c;
+}
+
+/* All that the kernels make of b. */
+static void run_kernels(const cpt_likelihood_kernels *k, buffers *b, bool zero_inflated, double scale)
+{
+    cpt_gene_tables t = {0, b->theta, b->inverse, b->lgamma, b->digamma};
+    k->genes(GENES, b->log_theta, &t);
+    memcpy(b->values, b->logits, sizeof b->values);
+    memcpy(b->d_pi, b->pi, sizeof b->d_pi);
+    memset(b->loss, 0, sizeof b->loss);
+    memset(b->sum_q, 0, sizeof b->sum_q);
+    for (int u = 0; u < UNITS; u++) {
+        const cpt_gene_block unit = unit_of(b, zero_inflated, scale, u);
+        k->exponentials(&unit, b->bias + u * UNIT, b->largest + u * STRIDE, b->factor + u * STRIDE);
+    }
+    k->factors(UNITS, CELLS, STRIDE, b->library, b->largest, b->factor);
+    for (int u = 0; u < UNITS; u++) {
+        const cpt_gene_block unit = unit_of(b, zero_inflated, scale, u);
+        const cpt_counted counts = counts_of(b, u * UNIT, unit.n);
+        const cpt_block_sums sums = {b->loss, b->sum_q, b->d_theta + u * UNIT, b->d_pi_bias + u * UNIT, b->scratch};
+        k->block(&unit, &counts, &sums);
+    }
+    for (int i = 0; i < CELLS; i++) b->share[i] = (float)(b->sum_q[i] / b->library[i]);
+    for (int u = 0; u < UNITS; u++) {
+        const cpt_gene_block unit = unit_of(b, zero_inflated, scale, u);
+        k->slopes(&unit, b->share, b->d_bias + u * UNIT);
+    }
+}
+
+/* One cell against the reference; adds to sums over cells [GENES] and their tolerances. */
+static void check_cell(const buffers *b, int i, bool zero_inflated, double scale, double *theta_sum, double *theta_terms)
+{
+    static double mu[GENES], d_mu[GENES], d_theta[GENES], d_pi[GENES];
+    double largest = -INFINITY, sum = 0, want = 0, constant = 0, q = 0;
+    const double library = b->library[i];
+    for (int g = 0; g < GENES; g++) largest = fmax(largest, b->logits[g * STRIDE + i] + b->bias[g]);
+    for (int g = 0; g < GENES; g++) sum += exp((double)(b->logits[g * STRIDE + i] + b->bias[g]) - largest);
+    for (int g = 0; g < GENES; g++) {
+        const double x = b->counts[g * STRIDE + i], pi = b->pi[g * STRIDE + i] + b->pi_bias[g];
+        int sign;
+        mu[g] = library * exp((double)(b->logits[g * STRIDE + i] + b->bias[g]) - largest) / sum;
+        want -= cpt_log_likelihood(x, mu[g], exp((double)b->log_theta[g]), zero_inflated ? &pi : NULL, &d_mu[g],
+                                   &d_theta[g], &d_pi[g]);
+        constant += lgamma_r(x + 1, &sign);
+        q += mu[g] * d_mu[g];
+    }
+    assert_near((b->loss[i] + constant) / want, 1, 2e-6);
+    for (int g = 0; g < GENES; g++) {
+        /* float mu is good to 4e-7; what that moves in a derivative is bounded by its terms */
+        const int at = g * STRIDE + i;
+        const double x = b->counts[at], logit = mu[g] * d_mu[g] - mu[g] / library * q;
+        const double terms = mu[g] + x + mu[g] / library * (fabs(q) + library);
+        assert_near(b->values[at] / scale, logit, 3e-6 * terms + 1e-7);
+        theta_sum[g] += d_theta[g];
+        theta_terms[g] += 1 + x / (exp(b->log_theta[g]) + mu[g]) + fabs(d_theta[g]);
+        if (zero_inflated) assert_near(b->d_pi[at] / scale, d_pi[g], 2e-6 * (1 + mu[g]));
+    }
 }
 
 static void check_case(int level, const cell_case *c, bool zero_inflated, uint64_t item)
 {
-    const cpt_likelihood_kernels *k = cpt_likelihood_kernels_at(level);
-    static buffers b;
-    const int32_t n = fill_case(&b, c, item);
-    double library = 0, sum = 0, want = 0, largest = -INFINITY, q = 0;
-    float x[GENES] = {0};
-    for (int32_t i = 0; i < n; i++) {
-        library += b.nonzero_counts[i];
-        x[b.genes[i]] = b.nonzero_counts[i];
-    }
-    if (n == 0) library = 5; /* a cell whose counts are all in other genes */
-    cpt_gene_tables t = {0, b.theta, b.inverse, b.lgamma, b.digamma};
-    k->genes(GENES, b.log_theta, &t);
-    cpt_cell_counts cell = {n, b.genes, b.nonzero_counts, library, k->log_factorials(n, b.nonzero_counts)};
-    memcpy(b.work, b.logits, sizeof b.work);
-    memcpy(b.d_pi, b.pi, sizeof b.d_pi);
-    memset(b.d_theta, 0, sizeof b.d_theta);
-    memset(b.sum_logits, 0, sizeof b.sum_logits);
-    memset(b.sum_pi, 0, sizeof b.sum_pi);
     const double scale = 0.25;
-    cpt_likelihood_out out = {scale, b.work, zero_inflated ? b.d_pi : NULL, b.d_theta, b.sum_logits, b.sum_pi,
-                              b.scratch, b.nonzero, b.single};
-    double got = k->cell(&t, &cell, &out);
-
-    static double d_mu[GENES], d_theta[GENES], d_pi[GENES], mu[GENES];
-    for (int g = 0; g < GENES; g++) largest = fmax(largest, b.logits[g]);
-    for (int g = 0; g < GENES; g++) sum += exp((double)b.logits[g] - largest);
+    static buffers b;
+    double theta_sum[GENES] = {0}, theta_terms[GENES] = {0};
+    fill_case(&b, c, item);
+    run_kernels(cpt_likelihood_kernels_at(level), &b, zero_inflated, scale);
+    for (int i = 0; i < CELLS; i++) check_cell(&b, i, zero_inflated, scale, theta_sum, theta_terms);
     for (int g = 0; g < GENES; g++) {
-        double pi = b.pi[g];
-        mu[g] = library * exp((double)b.logits[g] - largest) / sum;
-        want -= cpt_log_likelihood(x[g], mu[g], exp((double)b.log_theta[g]), zero_inflated ? &pi : NULL,
-                                   &d_mu[g], &d_theta[g], &d_pi[g]);
-        q += mu[g] * d_mu[g];
-    }
-    assert_near(got / want, 1, 2e-6);
-    for (int g = 0; g < GENES; g++) {
-        /* float mu is good to 4e-7; what that moves in a derivative is bounded by its terms */
-        double logit = mu[g] * d_mu[g] - mu[g] / library * q;
-        double terms = mu[g] + x[g] + mu[g] / library * (fabs(q) + library);
-        double theta_terms = 1 + x[g] / (exp(b.log_theta[g]) + mu[g]) + fabs(d_theta[g]);
-        assert_near(b.work[g] / scale, logit, 3e-6 * terms + 1e-7);
-        assert_near(b.sum_logits[g], b.work[g], 0);
-        assert_near(b.d_theta[g] / scale, d_theta[g], 3e-6 * theta_terms);
-        if (!zero_inflated) continue;
-        assert_near(b.d_pi[g] / scale, d_pi[g], 2e-6 * (1 + mu[g]));
-        assert_near(b.sum_pi[g], b.d_pi[g], 0);
+        double bias = 0, pi_bias = 0, size = 0, pi_size = 0;
+        for (int i = 0; i < CELLS; i++) {
+            bias += b.values[g * STRIDE + i];
+            size += fabs(b.values[g * STRIDE + i]);
+            pi_bias += b.d_pi[g * STRIDE + i];
+            pi_size += 1;
+        }
+        assert_near(b.d_theta[g] / scale, theta_sum[g], 3e-6 * theta_terms[g]);
+        assert_near(b.d_bias[g], bias, 1e-6 * size);
+        if (zero_inflated) assert_near(b.d_pi_bias[g], pi_bias, 1e-6 * pi_size);
     }
 }
 
@@ -239,6 +307,16 @@ static void test_products(void **state)
                 k->accumulate(n_in, rows, in + i * n_in, w, n_out, one);
                 for (int32_t j = 0; j < n_out; j++) assert_near(one[j], out[i * n_out + j], 1e-6 * n_in);
             }
+            for (int32_t q = 0; q < n_in; q++) rows[q] = 5 + n_in - 1 - q; /* row by row, from below */
+            float *grown = malloc(sizeof *grown * (size_t)(n_in * n_out));
+            memcpy(grown, w, sizeof *grown * (size_t)(n_in * n_out));
+            k->scatter(n_in, rows, 5, in, bias, n_out, grown);
+            for (int32_t q = 0; q < n_in; q++)
+                for (int32_t j = 0; j < n_out; j++) {
+                    const int32_t at = q * n_out + j;
+                    assert_near(grown[at], w[at] + (double)in[n_in - 1 - q] * bias[j], 1e-6 * (1 + fabsf(w[at])));
+                }
+            free(grown);
             free(in), free(w), free(bias), free(out), free(one), free(rows);
         }
 }

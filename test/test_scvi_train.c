@@ -297,6 +297,53 @@ static void test_gradient_by_differences(void **state)
     dense_free(&csr);
 }
 
+/* A step that learns while it goes back does what gradients and Adam afterwards do. */
+static void test_step_is_gradient_and_update(void **state)
+{
+    cpt_err err;
+    enum { WIDE_GENES = 700 }; /* several blocks of every kind */
+    float *counts = calloc(CELLS * WIDE_GENES, sizeof *counts);
+    int32_t codes[CELLS];
+    int64_t rows[CELLS];
+    float latent[CELLS * 3];
+    simulate(CELLS, WIDE_GENES, counts, codes);
+    for (int i = 0; i < CELLS; i++) rows[i] = i;
+    for (int i = 0; i < CELLS * 3; i++) latent[i] = sinf((float)i);
+    cpt_csr csr = dense_csr(counts, CELLS, WIDE_GENES);
+    cpt_counts c;
+    assert_ok(cpt_counts_init(&c, &csr, NULL, WIDE_GENES, &err));
+    for (int zero_inflated = 0; zero_inflated < 2; zero_inflated++) {
+        const scvi_shape shape = {.n_genes = WIDE_GENES, .n_hidden = 20, .n_latent = 3, .n_layers = 2,
+                                  .encoder_norm = true, .decoder_norm = true, .zero_inflated = zero_inflated,
+                                  .has_px_r = true, .log_input = true};
+        cpt_scvi *models[2];
+        for (int fused = 0; fused < 2; fused++) {
+            const cpt_context ctx = {.n_threads = 1 + fused};
+            const scvi_noise noise = {latent, NULL};
+            cpt_scvi_options o;
+            scvi_stepper *s;
+            scvi_losses losses;
+            assert_ok(scvi_new(&shape, &models[fused], &err));
+            scvi_initialise(models[fused], 1);
+            cpt_scvi_options_init(&o);
+            assert_ok(scvi_stepper_new(models[fused], &o, &s, &err));
+            for (int step = 0; step < 3; step++) {
+                const int32_t n = CELLS - 7 * step; /* not always whole vectors */
+                assert_ok(scvi_stepper_load(s, &c, n, rows + step, &ctx, &err));
+                if (fused) scvi_stepper_step(s, &noise, 0.5, &losses, 2);
+                else scvi_stepper_gradient(s, &noise, 0.5, &losses, 1);
+                if (!fused) scvi_stepper_update(s, 1);
+            }
+            scvi_stepper_free(s);
+        }
+        assert_memory_equal(models[0]->parameters, models[1]->parameters,
+                            sizeof(float) * (size_t)models[0]->n_parameters);
+        for (int i = 0; i < 2; i++) cpt_model_free(&models[i]->base);
+    }
+    free(counts);
+    dense_free(&csr);
+}
+
 /* ---- rules and whole runs ---- */
 
 static void test_rules(void **state)
@@ -500,6 +547,7 @@ int main(void)
         cmocka_unit_test(test_golden_steps),
         ON_FOLDER(test_golden_steps, "test/golden/scvi"),
         cmocka_unit_test(test_gradient_by_differences),
+        cmocka_unit_test(test_step_is_gradient_and_update),
         cmocka_unit_test(test_rules),
         cmocka_unit_test(test_same_bytes_for_any_threads),
         cmocka_unit_test(test_learns_the_groups),

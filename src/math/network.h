@@ -23,6 +23,9 @@ typedef struct cpt_network_kernels {
     /* out[width] += sum_i factors[i] * matrix[rows[i]][:], row length `width` */
     void (*accumulate)(int32_t n, const int32_t *rows, const float *factors, const float *matrix,
                        int32_t width, float *out);
+    /* matrix[rows[i] - first][:] += factors[i] * vector[width] for all i */
+    void (*scatter)(int32_t n, const int32_t *rows, int32_t first, const float *factors, const float *vector,
+                    int32_t width, float *matrix);
     /* out [n][n_out] = bias + in [n][n_in] weight [n_in][n_out] */
     void (*dense)(int32_t n, int32_t n_in, int32_t n_out, const float *in, const float *weight,
                   const float *bias, float *out);

@@ -1,74 +1,45 @@
 /* The layers of scVI in training mode, there and back (models.md 6.4, 6.6).
  *
- * The first layer sums only the genes a cell has: rows of W (forward), and per gene the cells that have it (gradient).
- * Sums over cells are in double where they are not matrix products. */
+ * The first layer sums only the genes a cell has: rows of W (forward); on the way back every cell adds to the rows of its
+ * genes, some genes at a time, whose rows stay in the first-level cache. Sums over cells are in double where they are not
+ * matrix products. */
 #include "model/scvi_stepper.h"
 
 #include <math.h>
+#include <omp.h>
 #include <string.h>
 
+#include "math/batch_norm.h"
 #include "math/blas.h"
 
-enum { GENE_BLOCK = 64 };
-
-static void column_sums(int32_t n, int32_t width, const float *x, const float *y, double *sum,
-                        double *product)
+static cpt_batch_norm norm_of(const scvi_stepper *s, const scvi_layer *l, const scvi_layer_pass *p, const float *keep)
 {
-    memset(sum, 0, sizeof *sum * (size_t)width);
-    memset(product, 0, sizeof *product * (size_t)width);
-    for (int32_t i = 0; i < n; i++) {
-        const float *row = x + scvi_at(i, width), *other = (y ? y : x) + scvi_at(i, width);
-        for (int32_t j = 0; j < width; j++) {
-            sum[j] += row[j];
-            product[j] += (double)row[j] * other[j];
-        }
-    }
+    return (cpt_batch_norm){s->batch.n, l->n_out, l->bn_weight, l->bn_bias, keep, p->inverse_sd, p->normalised};
 }
 
-/* Batch statistics of x [n][n_out]: normalised in place, running statistics updated. */
-static void normalise(scvi_layer *l, scvi_layer_pass *p, int32_t n, double *mean, double *variance)
+/* Running statistics and inverse_sd from a batch's mean and sums of squares about it. */
+static void take_moments(scvi_layer *l, scvi_layer_pass *p, int32_t n, const double *mean, const double *squares)
 {
-    const int32_t width = l->n_out;
-    memset(mean, 0, sizeof *mean * (size_t)width);
-    memset(variance, 0, sizeof *variance * (size_t)width);
-    for (int32_t i = 0; i < n; i++)
-        for (int32_t j = 0; j < width; j++) mean[j] += p->normalised[scvi_at(i, width) + (size_t)j];
-    for (int32_t j = 0; j < width; j++) mean[j] /= n;
-    for (int32_t i = 0; i < n; i++)
-        for (int32_t j = 0; j < width; j++) {
-            double d = p->normalised[scvi_at(i, width) + (size_t)j] - mean[j];
-            variance[j] += d * d;
-        }
-    for (int32_t j = 0; j < width; j++) {
-        double v = variance[j] / n, unbiased = n > 1 ? variance[j] / (n - 1) : v;
+    for (int32_t j = 0; j < l->n_out; j++) {
+        double v = squares[j] / n, unbiased = n > 1 ? squares[j] / (n - 1) : v;
         p->inverse_sd[j] = 1 / sqrt(v + SCVI_BATCH_EPS);
         l->running_mean[j] = (float)((1 - SCVI_BATCH_MOMENTUM) * l->running_mean[j] +
                                      SCVI_BATCH_MOMENTUM * mean[j]);
         l->running_var[j] = (float)((1 - SCVI_BATCH_MOMENTUM) * l->running_var[j] +
                                     SCVI_BATCH_MOMENTUM * unbiased);
     }
-    for (int32_t i = 0; i < n; i++)
-        for (int32_t j = 0; j < width; j++) {
-            float *x = &p->normalised[scvi_at(i, width) + (size_t)j];
-            *x = (float)((*x - mean[j]) * p->inverse_sd[j]);
-        }
     l->n_tracked++;
 }
 
 /* From x weight + bias in p->normalised to p->output. `keep` NULL = no dropout. */
 static void activate(scvi_stepper *s, scvi_layer *l, scvi_layer_pass *p, const float *keep)
 {
-    const int32_t n = s->batch.n, width = l->n_out;
-    normalise(l, p, n, s->column, s->column + width);
-    for (int32_t i = 0; i < n; i++) {
-        const float *x = p->normalised + scvi_at(i, width), *kept = keep ? keep + scvi_at(i, width) : NULL;
-        float *y = p->output + scvi_at(i, width);
-        for (int32_t j = 0; j < width; j++) {
-            float a = x[j] * l->bn_weight[j] + l->bn_bias[j];
-            y[j] = a > 0 ? a : 0;
-        }
-        for (int32_t j = 0; kept && j < width; j++) y[j] *= kept[j];
-    }
+    const cpt_batch_norm_kernels *k = cpt_batch_norm_kernels_get();
+    const cpt_batch_norm norm = norm_of(s, l, p, keep);
+    double *mean = s->column, *squares = mean + l->n_out;
+    k->moments(&norm, mean, squares);
+    take_moments(l, p, s->batch.n, mean, squares);
+    k->forward(&norm, mean, p->output);
 }
 
 /* The same with running statistics; x weight + bias in p->output. Uses the derived scale and shift.
@@ -102,12 +73,12 @@ void scvi_sum_first_layer(scvi_stepper *s, bool training, int n_threads)
     const scvi_minibatch *b = &s->batch;
     const scvi_layer *l = &s->model->encoder[0];
     float *out = training ? s->encoder[0].normalised : s->encoder[0].output;
+    const cpt_network_kernels *k = cpt_network_kernels_get();
     fill_rows(b->n, l->n_out, l->bias, out);
 #pragma omp parallel for schedule(dynamic, 8) num_threads(n_threads)
     for (int32_t i = 0; i < b->n; i++)
-        cpt_network_kernels_get()->accumulate(s->length[i], b->genes + b->start[i],
-                                              b->inputs + b->start[i], l->weight, l->n_out,
-                                              out + scvi_at(i, l->n_out));
+        k->accumulate(b->length[i], b->genes + b->start[i], b->inputs + b->start[i], l->weight, l->n_out,
+                      out + scvi_at(i, l->n_out));
 }
 
 /* p->input of decoder layer i: the rows of `from` [n][width], then the batch one-hot if it has one.
@@ -163,29 +134,9 @@ void scvi_layers_forward(scvi_stepper *s, const scvi_noise *noise, bool training
 /* p->gradient: d / d output -> d / d (x weight + bias), and the gradients of the normalisation. */
 static void layer_backward(scvi_stepper *s, const scvi_layer *l, scvi_layer_pass *p, const float *keep)
 {
-    const int32_t n = s->batch.n, width = l->n_out;
-    double *sum = s->column, *product = sum + width, *bias = product + width,
-           *unused = bias + width;
-    for (int32_t i = 0; i < n; i++) {
-        const float *x = p->normalised + scvi_at(i, width), *kept = keep ? keep + scvi_at(i, width) : NULL;
-        float *d = p->gradient + scvi_at(i, width);
-        for (int32_t j = 0; j < width; j++)
-            d[j] = x[j] * l->bn_weight[j] + l->bn_bias[j] > 0 ? d[j] : 0;
-        for (int32_t j = 0; kept && j < width; j++) d[j] *= kept[j];
-    }
-    column_sums(n, width, p->gradient, p->normalised, sum, product);
-    for (int32_t i = 0; i < n; i++)
-        for (int32_t j = 0; j < width; j++) {
-            float *d = &p->gradient[scvi_at(i, width) + (size_t)j];
-            double x = p->normalised[scvi_at(i, width) + (size_t)j];
-            *d = (float)(l->bn_weight[j] * p->inverse_sd[j] * (*d - (sum[j] + x * product[j]) / n));
-        }
-    column_sums(n, width, p->gradient, NULL, bias, unused);
-    for (int32_t j = 0; j < width; j++) {
-        scvi_gradient_of(s, l->bn_bias)[j] = (float)sum[j];
-        scvi_gradient_of(s, l->bn_weight)[j] = (float)product[j];
-        scvi_gradient_of(s, l->bias)[j] = (float)bias[j];
-    }
+    const cpt_batch_norm norm = norm_of(s, l, p, keep);
+    cpt_batch_norm_kernels_get()->backward(&norm, p->gradient, scvi_gradient_of(s, l->bn_weight),
+                                           scvi_gradient_of(s, l->bn_bias), scvi_gradient_of(s, l->bias));
 }
 
 /* Gradient of weight [n_in][n_out] and, unless NULL, of the input. */
@@ -248,22 +199,30 @@ static void latent_backward(scvi_stepper *s, const scvi_noise *noise, double kl_
     }
 }
 
-/* Per gene, over the cells that have it. */
-static void first_layer_gradient(scvi_stepper *s, int n_threads)
+/* Genes [first, end), which begin and end with units: cell by cell to the rows of the genes it has. */
+static void input_block_gradient(scvi_stepper *s, scvi_worker *w, int32_t first, int32_t end)
 {
+    const cpt_network_kernels *k = cpt_network_kernels_get();
     const scvi_minibatch *b = &s->batch;
     const scvi_layer *l = &s->model->encoder[0];
-    float *out = scvi_gradient_of(s, l->weight);
-#pragma omp parallel for schedule(dynamic) num_threads(n_threads)
-    for (int32_t block = 0; block < l->n_in; block += GENE_BLOCK) {
-        int32_t end = block + GENE_BLOCK < l->n_in ? block + GENE_BLOCK : l->n_in;
-        memset(out + scvi_at(block, l->n_out), 0, sizeof(float) * scvi_at(end - block, l->n_out));
-        for (int32_t g = block; g < end; g++)
-            cpt_network_kernels_get()->accumulate(
-                (int32_t)(b->gene_start[g + 1] - b->gene_start[g]),
-                b->gene_cells + b->gene_start[g], b->gene_inputs + b->gene_start[g],
-                s->encoder[0].gradient, l->n_out, out + scvi_at(g, l->n_out));
+    const int32_t unit = first / SCVI_UNIT, behind = (end + SCVI_UNIT - 1) / SCVI_UNIT;
+    float *rows = l->weight + scvi_at(first, l->n_out), *gradient = scvi_gradient_place(s, w, rows);
+    memset(gradient, 0, sizeof *gradient * scvi_at(end - first, l->n_out));
+    for (int32_t i = 0; i < b->n; i++) {
+        const int32_t *units = b->units + scvi_at(i, s->n_units + 1);
+        const int64_t from = b->start[i] + units[unit];
+        k->scatter(units[behind] - units[unit], b->genes + from, first, b->inputs + from,
+                   s->encoder[0].gradient + scvi_at(i, l->n_out), l->n_out, gradient);
     }
+    scvi_learn(s, rows, gradient, scvi_at(end - first, l->n_out));
+}
+
+static void first_layer_gradient(scvi_stepper *s, int n_threads)
+{
+    const int32_t genes = s->model->shape.n_genes;
+#pragma omp parallel for schedule(dynamic) num_threads(n_threads)
+    for (int32_t first = 0; first < genes; first += SCVI_INPUT_BLOCK)
+        input_block_gradient(s, &s->workers[omp_get_thread_num()], first, scvi_shorter(genes, first + SCVI_INPUT_BLOCK));
 }
 
 static void encoder_backward(scvi_stepper *s, const scvi_noise *noise, int n_threads)

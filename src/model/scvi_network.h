@@ -120,19 +120,6 @@ void scvi_session_free(cpt_session *s);
 
 /* ---- one minibatch in training mode (scvi_stepper.h) ---- */
 
-typedef struct scvi_minibatch { /* sparse rows, and the same by gene */
-    int32_t n, capacity;
-    int64_t *start;      /* [n + 1] */
-    int32_t *genes;      /* [nnz], ascending in a cell */
-    float *counts, *inputs;
-    double *library, *log_factorial; /* [n] */
-    int32_t *codes;      /* [n] batch codes */
-    int64_t *gene_start; /* [n_genes + 1] */
-    int32_t *gene_cells; /* [nnz], ascending in a gene */
-    float *gene_inputs;
-    size_t room;         /* of the nnz arrays */
-} scvi_minibatch;
-
 typedef struct scvi_noise { /* what is random in a step */
     const float *latent;  /* [n][n_latent], N(0, 1) */
     const float *dropout; /* [n_layers][n][n_hidden], 0 or 1 / keep; NULL = no dropout */
@@ -146,7 +133,7 @@ typedef struct scvi_stepper scvi_stepper;
 cpt_status scvi_stepper_new(cpt_scvi *m, const cpt_scvi_options *options, scvi_stepper **out,
                             cpt_err *e);
 void scvi_stepper_free(scvi_stepper *s);
-/* Loads rows of the counts; n <= options->batch_size. */
+/* Loads rows of the counts; n <= options->batch_size. The steps that follow use at most ctx's threads. */
 cpt_status scvi_stepper_load(scvi_stepper *s, const cpt_counts *counts, int32_t n,
                              const int64_t *rows, const cpt_context *ctx, cpt_err *e);
 /* Forward in training mode and all gradients of mean(reconstruction + kl_weight * kl). */
@@ -154,6 +141,9 @@ void scvi_stepper_gradient(scvi_stepper *s, const scvi_noise *noise, double kl_w
                            scvi_losses *losses, int n_threads);
 /* Adam with the gradient just computed. */
 void scvi_stepper_update(scvi_stepper *s, int n_threads);
+/* Both at once, to the same bytes: each weight is changed while its gradient is in the cache, and the gradients of the
+ * large matrices are not kept. */
+void scvi_stepper_step(scvi_stepper *s, const scvi_noise *noise, double kl_weight, scvi_losses *losses, int n_threads);
 /* Forward alone in eval mode with the given latent noise. */
 void scvi_stepper_evaluate(scvi_stepper *s, const scvi_noise *noise, scvi_losses *losses,
                            double *reconstruction, double *kl, int n_threads);

@@ -1,5 +1,5 @@
 /* Memory of one minibatch's training (scvi_stepper.h): all of it is reserved before the first step, but what depends on
- * the counts of a minibatch. */
+ * the counts of a minibatch, and the scratch of threads, of which the first minibatch tells the number. */
 #include "model/scvi_stepper.h"
 
 #include <stdlib.h>
@@ -57,26 +57,7 @@ static cpt_status reserve_layers(scvi_stepper *s, cpt_err *e)
                            &s->latent, &s->d_mean,  &s->d_log_var};
     for (size_t i = 0; i < sizeof six / sizeof *six; i++)
         CPT_TRY(reserve_floats(s, six[i], latent, e));
-    CPT_TRY(reserve(s, &s->column, 4 * (int64_t)m->shape.n_hidden, sizeof(double), e));
-done:
-    return status;
-}
-
-static cpt_status reserve_head_blocks(scvi_stepper *s, cpt_err *e)
-{
-    const int64_t n = s->batch.capacity, h = s->model->shape.n_hidden;
-    const int32_t n_blocks = (s->model->shape.n_genes + SCVI_HEAD_BLOCK - 1) / SCVI_HEAD_BLOCK;
-    const size_t forward = cpt_packed_bytes(CPT_GEMM_F32, SCVI_HEAD_BLOCK, h),
-                 back = cpt_packed_bytes(CPT_GEMM_F32, h, SCVI_HEAD_BLOCK);
-    cpt_status status;
-    CPT_TRY(reserve(s, &s->blocks_of_genes, n_blocks, sizeof *s->blocks_of_genes, e));
-    CPT_TRY(reserve(s, &s->packed_hidden, (int64_t)cpt_packed_bytes(CPT_GEMM_F32, h, n), 1, e));
-    for (int32_t i = 0; i < n_blocks; i++) {
-        scvi_head_block *b = &s->blocks_of_genes[i];
-        CPT_TRY(reserve(s, &b->packed, (int64_t)(forward > back ? forward : back), 1, e));
-        CPT_TRY(reserve_floats(s, &b->turned, SCVI_HEAD_BLOCK * n, e));
-        CPT_TRY(reserve_floats(s, &b->share, n * h, e));
-    }
+    CPT_TRY(reserve(s, &s->column, 2 * (int64_t)m->shape.n_hidden, sizeof(double), e));
 done:
     return status;
 }
@@ -84,18 +65,25 @@ done:
 static cpt_status reserve_heads(scvi_stepper *s, cpt_err *e)
 {
     const cpt_scvi *m = s->model;
-    const int64_t n = s->batch.capacity, genes = m->shape.n_genes, chunks = (n + SCVI_CHUNK - 1) / SCVI_CHUNK;
+    const int64_t n = s->batch.capacity, genes = m->shape.n_genes, h = m->shape.n_hidden, stride = s->stride;
+    const int64_t n_blocks = (genes + SCVI_HEAD_BLOCK - 1) / SCVI_HEAD_BLOCK;
     cpt_status status;
-    CPT_TRY(reserve_floats(s, &s->logits, n * genes, e));
-    if (m->dropout_weight) CPT_TRY(reserve_floats(s, &s->dropout, n * genes, e));
-    CPT_TRY(reserve_head_blocks(s, e));
+    CPT_TRY(reserve_floats(s, &s->values, genes * stride, e));
+    CPT_TRY(reserve_floats(s, &s->q, genes * stride, e));
+    if (m->dropout_weight) CPT_TRY(reserve_floats(s, &s->dropout, genes * stride, e));
+    CPT_TRY(reserve_floats(s, &s->largest, s->n_units * stride, e));
+    CPT_TRY(reserve_floats(s, &s->factor, s->n_units * stride, e));
+    CPT_TRY(reserve(s, &s->block_loss, n_blocks * stride, sizeof(double), e));
+    CPT_TRY(reserve(s, &s->block_q, n_blocks * stride, sizeof(double), e));
+    CPT_TRY(reserve_floats(s, &s->d_theta, genes, e));
+    CPT_TRY(reserve_floats(s, &s->pull, stride, e));
+    CPT_TRY(reserve_floats(s, &s->shares, n_blocks * n * h, e));
+    CPT_TRY(reserve(s, &s->packed_values, (int64_t)cpt_packed_bytes(CPT_GEMM_F32, n, h), 1, e));
+    CPT_TRY(reserve(s, &s->packed_hidden, (int64_t)cpt_packed_bytes(CPT_GEMM_F32, h, n), 1, e));
     CPT_TRY(reserve_floats(s, &s->tables.theta, genes, e));
     CPT_TRY(reserve_floats(s, &s->tables.inverse, genes, e));
     CPT_TRY(reserve(s, &s->tables.lgamma, genes, sizeof(double), e));
     CPT_TRY(reserve(s, &s->tables.digamma, genes, sizeof(double), e));
-    CPT_TRY(reserve_floats(s, &s->sums, chunks * SCVI_SUMS * genes, e));
-    CPT_TRY(reserve(s, &s->nonzero, chunks * 2 * genes, sizeof(double), e));
-    CPT_TRY(reserve_floats(s, &s->single, chunks * 7 * genes, e));
     CPT_TRY(reserve(s, &s->reconstruction, n, sizeof(double), e));
     CPT_TRY(reserve_floats(s, &s->gradients, m->n_parameters, e));
     CPT_TRY(reserve_floats(s, &s->first_moment, m->n_parameters, e));
@@ -104,17 +92,45 @@ done:
     return status;
 }
 
+static cpt_status reserve_worker(scvi_stepper *s, scvi_worker *w, cpt_err *e)
+{
+    const int64_t n = s->batch.capacity, h = s->model->shape.n_hidden, most = SCVI_UNIT * n;
+    cpt_status status;
+    *w = (scvi_worker){0};
+    CPT_TRY(reserve_floats(s, &w->gradient, SCVI_HEAD_BLOCK * h, e));
+    CPT_TRY(reserve_floats(s, &w->turned, SCVI_HEAD_BLOCK * n, e));
+    CPT_TRY(reserve(s, &w->packed, (int64_t)cpt_packed_bytes(CPT_GEMM_F32, h, SCVI_HEAD_BLOCK), 1, e));
+    CPT_TRY(reserve(s, &w->genes, most, sizeof *w->genes, e));
+    CPT_TRY(reserve(s, &w->cells, most, sizeof *w->cells, e));
+    CPT_TRY(reserve_floats(s, &w->counts, most, e));
+    CPT_TRY(reserve_floats(s, &w->single, 8 * most, e));
+    CPT_TRY(reserve(s, &w->terms, 3 * most, sizeof *w->terms, e));
+    CPT_TRY(reserve_floats(s, &w->sums, 2 * (int64_t)s->stride, e));
+done:
+    return status;
+}
+
+cpt_status scvi_stepper_hire(scvi_stepper *s, int n_threads, cpt_err *e)
+{
+    while (s->n_workers < (size_t)n_threads) {
+        cpt_status status = cpt_grow(&s->workers, &s->workers_capacity, s->n_workers + 1, sizeof *s->workers, e);
+        if (!status) status = reserve_worker(s, &s->workers[s->n_workers], e);
+        if (status) return status;
+        s->n_workers++;
+    }
+    return CPT_OK;
+}
+
 static cpt_status reserve_minibatch(scvi_stepper *s, cpt_err *e)
 {
     scvi_minibatch *b = &s->batch;
     cpt_status status;
-    CPT_TRY(reserve(s, &b->start, b->capacity + 1, sizeof *b->start, e));
-    CPT_TRY(reserve(s, &s->length, b->capacity, sizeof *s->length, e));
+    CPT_TRY(reserve(s, &b->start, b->capacity, sizeof *b->start, e));
+    CPT_TRY(reserve(s, &b->length, b->capacity, sizeof *b->length, e));
+    CPT_TRY(reserve(s, &b->units, b->capacity * (int64_t)(s->n_units + 1), sizeof *b->units, e));
     CPT_TRY(reserve(s, &b->library, b->capacity, sizeof *b->library, e));
     CPT_TRY(reserve(s, &b->log_factorial, b->capacity, sizeof *b->log_factorial, e));
     CPT_TRY(reserve(s, &b->codes, b->capacity, sizeof *b->codes, e));
-    CPT_TRY(
-        reserve(s, &b->gene_start, (int64_t)s->model->shape.n_genes + 1, sizeof *b->gene_start, e));
 done:
     return status;
 }
@@ -133,6 +149,8 @@ cpt_status scvi_stepper_new(cpt_scvi *m, const cpt_scvi_options *options, scvi_s
     s->model = m;
     s->options = *options;
     s->batch.capacity = options->batch_size;
+    s->stride = (options->batch_size + 15) / 16 * 16;
+    s->n_units = (m->shape.n_genes + SCVI_UNIT - 1) / SCVI_UNIT;
     CPT_TRY(reserve_minibatch(s, e));
     CPT_TRY(reserve_layers(s, e));
     CPT_TRY(reserve_heads(s, e));
@@ -152,8 +170,7 @@ void scvi_stepper_free(scvi_stepper *s)
     free(s->batch.genes);
     free(s->batch.counts);
     free(s->batch.inputs);
-    free(s->batch.gene_cells);
-    free(s->batch.gene_inputs);
+    free(s->workers);
     free(s);
 }
 

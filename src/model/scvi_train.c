@@ -202,8 +202,7 @@ static cpt_status train_epoch(trainer *t, cpt_scvi_epoch *epoch, cpt_err *e)
         if (status) return status;
         draw_latent(t, n, (uint64_t)t->n_steps);
         if (noise.dropout) draw_dropout(t, n, (uint64_t)t->n_steps);
-        scvi_stepper_gradient(t->stepper, &noise, epoch->kl_weight, &losses, n_threads);
-        scvi_stepper_update(t->stepper, n_threads);
+        scvi_stepper_step(t->stepper, &noise, epoch->kl_weight, &losses, n_threads);
         sum.reconstruction += losses.reconstruction;
         sum.kl += losses.kl;
     }

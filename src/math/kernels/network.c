@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/cpu.h"
+#include "math/kernels/parts.h"
 #include "math/kernels/vector_math.h"
 
 #if CPT_LEVEL == 2
@@ -69,6 +70,30 @@ static void accumulate(int32_t n, const int32_t *rows, const float *factors, con
         for (int32_t i = 0; i < n; i++) s += factors[i] * matrix[(int64_t)rows[i] * width + j];
         out[j] = s;
     }
+}
+
+/* `strip` vectors of columns; a constant at every call, so that the vector lives in registers. */
+static inline __attribute__((always_inline)) void scatter_strip(int strip, int32_t n, const int32_t *rows,
+                                                                int32_t first, const float *factors,
+                                                                const float *vector, int32_t width, float *matrix)
+{
+    vec v[STRIP];
+    for (int k = 0; k < strip; k++) v[k] = load(vector + k * LANES);
+    for (int32_t i = 0; i < n; i++) {
+        float *row = matrix + (int64_t)(rows[i] - first) * width;
+        for (int k = 0; k < strip; k++) store(row + k * LANES, load(row + k * LANES) + factors[i] * v[k]);
+    }
+}
+
+static void scatter(int32_t n, const int32_t *rows, int32_t first, const float *factors, const float *vector,
+                    int32_t width, float *matrix)
+{
+    int32_t j = 0;
+    for (; j + STRIP * LANES <= width; j += STRIP * LANES)
+        scatter_strip(STRIP, n, rows, first, factors, vector + j, width, matrix + j);
+    for (; j + LANES <= width; j += LANES) scatter_strip(1, n, rows, first, factors, vector + j, width, matrix + j);
+    for (; j < width; j++)
+        for (int32_t i = 0; i < n; i++) matrix[(int64_t)(rows[i] - first) * width + j] += factors[i] * vector[j];
 }
 
 /* One strip of LANES outputs for ROWS rows. */
@@ -175,16 +200,27 @@ static inline void turn_four(const float *in, int64_t in_stride, float *out, int
 #endif
 }
 
-/* By squares of TURN, so that the lines of both sides stay in the first-level cache. */
+enum { TURN = 16 };
+
+/* By squares of TURN, so that the lines of both sides stay in the first-level cache: in registers where these are long
+ * enough, else by fours. */
+static void turn_square(const float *in, int64_t in_stride, float *out, int64_t out_stride)
+{
+#ifdef HAVE_AVX512
+    transpose((const dword *)in, in_stride, (dword *)out, out_stride);
+#else
+    for (int c = 0; c < TURN; c += 4)
+        for (int r = 0; r < TURN; r += 4)
+            turn_four(in + r * in_stride + c, in_stride, out + c * out_stride + r, out_stride);
+#endif
+}
+
 static void turn(int32_t rows, int32_t columns, const float *in, int64_t in_stride, float *out, int64_t out_stride)
 {
-    enum { TURN = 16 };
-    const int32_t whole_rows = rows / 4 * 4, whole_columns = columns / 4 * 4;
+    const int32_t whole_rows = rows / TURN * TURN, whole_columns = columns / TURN * TURN;
     for (int32_t i = 0; i < whole_rows; i += TURN)
         for (int32_t j = 0; j < whole_columns; j += TURN)
-            for (int32_t c = j; c < whole_columns && c < j + TURN; c += 4)
-                for (int32_t r = i; r < whole_rows && r < i + TURN; r += 4)
-                    turn_four(in + r * in_stride + c, in_stride, out + c * out_stride + r, out_stride);
+            turn_square(in + i * in_stride + j, in_stride, out + j * out_stride + i, out_stride);
     for (int32_t r = 0; r < rows; r++)
         for (int32_t c = r < whole_rows ? whole_columns : 0; c < columns; c++)
             out[c * out_stride + r] = in[r * in_stride + c];
@@ -193,6 +229,7 @@ static void turn(int32_t rows, int32_t columns, const float *in, int64_t in_stri
 const cpt_network_kernels CPT_LEVEL_NAME(cpt_network_kernels) = {
     .log1p = many_log1p,
     .accumulate = accumulate,
+    .scatter = scatter,
     .dense = dense,
     .perturb = perturb,
     .activate = activate,
