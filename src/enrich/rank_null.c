@@ -247,8 +247,10 @@ static bool row_is_sound(const cpt_rank_null *x, const double *row)
 
 cpt_status cpt_rank_null_unpack(cpt_rank_null *x, int64_t n_rows, const double *rows, cpt_err *e)
 {
+    for (int64_t r = 0; r < n_rows; r++)
+        if (!row_is_sound(x, rows + r * CPT_RANK_NULL_COLUMNS))
+            return cpt_fail(e, CPT_ERR_FORMAT, "line %lld is not part of a null", (long long)r);
     for (int64_t r = 0; r < n_rows; r++, rows += CPT_RANK_NULL_COLUMNS) {
-        if (!row_is_sound(x, rows)) return cpt_fail(e, CPT_ERR_FORMAT, "line %lld is not part of a null", (long long)r);
         cpt_rank_null_size *s = &x->sizes[(int32_t)rows[0]];
         if (s->log_p) continue;
         cpt_status status = size_alloc(s, e);

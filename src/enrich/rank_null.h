@@ -58,7 +58,7 @@ cpt_rank_null_answer cpt_rank_null_read(const cpt_rank_null *x, int32_t size, do
 void cpt_rank_null_anchors(int32_t n_genes, int32_t size, int32_t *below, int32_t *above);
 
 /* The whole table as rows of CPT_RANK_NULL_COLUMNS numbers (size, mean, log_p, log2err), to be kept in a file;
- * malloc'ed. _unpack checks and adds rows to a table of the same n_genes, options. */
+ * malloc'ed. _unpack adds rows to a table of the same n_genes, options; none when one of them is unsound. */
 enum { CPT_RANK_NULL_COLUMNS = 2 + 2 * (CPT_RANK_NULL_STEPS + 1) };
 cpt_status cpt_rank_null_pack(const cpt_rank_null *x, int64_t *n_rows, double **rows, cpt_err *e);
 cpt_status cpt_rank_null_unpack(cpt_rank_null *x, int64_t n_rows, const double *rows, cpt_err *e);

@@ -1,69 +1,14 @@
 #include "pipeline/shared_null.h"
-#include "base/file.h"
+#include "pipeline/rank_null_cache.h"
 #include "base/memory.h"
 #include "study/each_concept.h"
-#include "study/store.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* cache/rank_null.npy holds the table, cache/rank_null.json what it was made for; the latter is
- * written last, so that an interrupted write is not taken for a table. A file that does not fit is
- * made again: it is a cache. Its numbers do not depend on which sizes were asked for
- * first. */
-
-enum { PATH_LIMIT = 4096, FORMAT = 2, REASON = 96 };
+enum { REASON = 96 };
 static const double EPS = 1e-50;
-
-/* ---- the file ---- */
-
-static json_t *key_of(const cpt_rank_null *x)
-{
-    return json_pack("{s:i, s:i, s:f, s:f, s:i, s:i, s:I}", "format", FORMAT, "n_genes", x->n_genes,
-                     "weight", x->power, "eps", x->eps, "sample", CPT_RANK_NULL_SAMPLE,
-                     "permutations", x->n_permutations, "seed", (json_int_t)x->seed);
-}
-
-static void load(const cpt_study *s, cpt_rank_null *x)
-{
-    char path[PATH_LIMIT];
-    cpt_err ignored; /* whatever is wrong with the file, the null is computed */
-    cpt_npy table = {0};
-    json_t *there = NULL, *key = key_of(x);
-    if (cpt_study_path(s, "cache/rank_null.json", path, sizeof path, &ignored) == CPT_OK &&
-        cpt_path_exists(path) &&
-        cpt_store_read_json(s, "cache/rank_null.json", "enrichment", &there, &ignored) == CPT_OK &&
-        json_equal(there, key) &&
-        cpt_store_open(s, "rank_null", "enrichment", CPT_F64, -1, CPT_RANK_NULL_COLUMNS, &table,
-                       &ignored) == CPT_OK) {
-        if (cpt_rank_null_unpack(x, table.shape[0], table.data, &ignored) == CPT_OK)
-            cpt_debug(s->ctx, "cache/rank_null.npy: %lld set sizes", (long long)table.shape[0]);
-        cpt_npy_close(&table);
-    }
-    json_decref(there);
-    json_decref(key);
-}
-
-static cpt_status save(const cpt_study *s, const cpt_rank_null *x, cpt_err *e)
-{
-    int64_t n;
-    double *rows = NULL;
-    json_t *key = key_of(x);
-    char path[PATH_LIMIT];
-    cpt_status status;
-    CPT_TRY(cpt_study_path(s, "cache/rank_null.json", path, sizeof path, e));
-    CPT_TRY(cpt_remove_tree(path, e));
-    CPT_TRY(cpt_rank_null_pack(x, &n, &rows, e));
-    CPT_TRY(cpt_store_write(s, "rank_null", CPT_F64, n, CPT_RANK_NULL_COLUMNS, rows, e));
-    status = cpt_store_write_json(s, "cache/rank_null.json", key, e);
-done:
-    free(rows);
-    json_decref(key);
-    return status;
-}
-
-/* ---- all rankings ---- */
 
 typedef struct survey {
     const cpt_families *families;
@@ -145,10 +90,10 @@ cpt_status cpt_shared_null_open(cpt_study *s, const cpt_families *families,
     own.eps = EPS;
     CPT_TRY(cpt_alloc(&v.reason, (size_t)rankings->n_concepts * CPT_N_RANKINGS, sizeof *v.reason, e));
     CPT_TRY(cpt_rank_null_make(rankings->n_genes, largest_set(families), &own, &v.null, e));
-    load(s, v.null);
+    cpt_rank_null_load(s, v.null);
     CPT_TRY(cpt_each_concept(rankings->n_concepts, "scores by rank", ask_concept, &v, s->ctx, e));
     CPT_TRY(cpt_rank_null_grow(v.null, &changed, s->ctx, e));
-    if (changed) CPT_TRY(save(s, v.null, e));
+    if (changed) cpt_rank_null_save(s, v.null);
     for (int32_t f = 0; f < families->n; f++) cpt_gsea_engine_use(engines[f], v.null);
     *summary = summarise(s, &v);
     *out = v.null;
