@@ -1,14 +1,11 @@
-#include "plot/svg.h"
+#include "plot/svg_frame.h"
 
 #include <math.h>
-#include <stdio.h>
 
 /* Drawings as inline SVG. One bar of a histogram is one sub-path, one row of a table one <svg> of
  * about 150 bytes: a report has thousands of them, so each is kept short. All numbers are printed
  * with one decimal, which also makes the bytes independent of the last bits of the computation.
  * */
-
-enum { MAX_TICKS = 12, MARGIN_LEFT = 50, MARGIN_RIGHT = 10, MARGIN_TOP = 8, MARGIN_BOTTOM = 34 };
 
 /* ---- scales ---- */
 
@@ -52,86 +49,12 @@ int cpt_scale_ticks(const cpt_scale *s, int wanted, int capacity, double *ticks)
 
 /* ---- frame ---- */
 
-static void open_svg(cpt_text *t, const cpt_svg_plot *plot)
-{
-    cpt_text_addf(t, "<svg class=\"plot\" viewBox=\"0 0 %d %d\" role=\"img\"><title>", plot->width,
-                  plot->height);
-    cpt_text_add_html(t, plot->title ? plot->title : "");
-    cpt_text_add(t, "</title>");
-}
-
-static void add_label(cpt_text *t, double x, double y, const char *anchor, const char *text)
-{
-    cpt_text_addf(t, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"%s\">", x, y, anchor);
-    cpt_text_add_html(t, text);
-    cpt_text_add(t, "</text>");
-}
-
-/* 0.001 stays plain, 1e-4 does not; 15,000 becomes 15k. */
-static void tick_text(double value, char *text, size_t capacity)
-{
-    double size = fabs(value);
-    if (size >= 1e4 && size < 1e6) snprintf(text, capacity, "%.4gk", value / 1e3);
-    else if (size >= 1e6 && size < 1e9) snprintf(text, capacity, "%.4gM", value / 1e6);
-    else snprintf(text, capacity, size > 0 && size < 0.99e-3 ? "%.0e" : "%.4g", value);
-}
-
-static void add_x_axis(cpt_text *t, const cpt_svg_plot *plot, const cpt_scale *x, double base)
-{
-    double ticks[MAX_TICKS];
-    char text[32];
-    int n = cpt_scale_ticks(x, 5, MAX_TICKS, ticks);
-    cpt_text_addf(t, "<path class=\"ax\" d=\"M%.1f %.1fH%.1f\"/>", x->from, base, x->to);
-    for (int i = 0; i < n; i++) {
-        double at = cpt_scale_at(x, ticks[i]);
-        tick_text(ticks[i], text, sizeof text);
-        cpt_text_addf(t, "<path class=\"ax\" d=\"M%.1f %.1fv4\"/>", at, base);
-        add_label(t, at, base + 15, "middle", text);
-    }
-    if (plot->x_label) add_label(t, (x->from + x->to) / 2, base + 29, "middle", plot->x_label);
-}
-
-static void add_y_axis(cpt_text *t, const cpt_svg_plot *plot, const cpt_scale *y, double left,
-                       double right)
-{
-    double ticks[MAX_TICKS];
-    char text[32];
-    int n = cpt_scale_ticks(y, 4, MAX_TICKS, ticks);
-    for (int i = 0; i < n; i++) {
-        double at = cpt_scale_at(y, ticks[i]);
-        tick_text(ticks[i], text, sizeof text);
-        cpt_text_addf(t, "<path class=\"gl\" d=\"M%.1f %.1fH%.1f\"/>", left, at, right);
-        add_label(t, left - 5, at + 4, "end", text);
-    }
-    double middle = (y->from + y->to) / 2;
-    cpt_text_addf(t,
-                  "<text x=\"11\" y=\"%.1f\" text-anchor=\"middle\" transform=\"rotate(-90 11 "
-                  "%.1f)\">",
-                  middle, middle);
-    cpt_text_add_html(t, plot->y_label);
-    cpt_text_add(t, "</text>");
-}
-
 static void place(const cpt_svg_plot *plot, cpt_scale *x, cpt_scale *y)
 {
-    x->from = plot->y_label ? MARGIN_LEFT : MARGIN_RIGHT;
-    x->to = plot->width - MARGIN_RIGHT;
-    y->from = plot->height - (plot->x_label ? MARGIN_BOTTOM : MARGIN_BOTTOM - 14);
-    y->to = MARGIN_TOP;
-}
-
-/* Labels of markers step down so that near ones do not lie on each other; they turn to the left
- * side of their line in the right third of the plot. */
-static void add_markers(cpt_text *t, const cpt_svg_plot *plot, const cpt_scale *x,
-                        const cpt_scale *y)
-{
-    for (int i = 0; i < plot->n_markers; i++) {
-        double at = cpt_scale_at(x, plot->markers[i].x);
-        bool left = at > x->from + 0.66 * (x->to - x->from);
-        cpt_text_addf(t, "<path class=\"mk\" d=\"M%.1f %.1fV%.1f\"/>", at, y->from, y->to);
-        add_label(t, at + (left ? -4 : 4), y->to + 9 + 13 * i, left ? "end" : "start",
-                  plot->markers[i].text);
-    }
+    x->from = plot->y_label ? CPT_SVG_LEFT : CPT_SVG_RIGHT;
+    x->to = plot->width - CPT_SVG_RIGHT;
+    y->from = plot->height - (plot->x_label ? CPT_SVG_BOTTOM : CPT_SVG_BOTTOM - 14);
+    y->to = CPT_SVG_TOP;
 }
 
 /* ---- histogram ---- */
@@ -151,8 +74,8 @@ void cpt_svg_histogram(cpt_text *t, const cpt_svg_plot *plot, const cpt_scale *s
     for (int b = 0; b < n_bins; b++)
         if ((double)counts[b] > y.high) y.high = (double)counts[b];
     place(plot, &x, &y);
-    open_svg(t, plot);
-    if (plot->y_label) add_y_axis(t, plot, &y, x.from, x.to);
+    cpt_svg_open(t, plot->width, plot->height, plot->title);
+    if (plot->y_label) cpt_svg_y_axis(t, &y, x.from, x.to, plot->y_label);
     double width = (x.to - x.from) / n_bins;
     cpt_text_add(t, "<path class=\"hb\" d=\"");
     for (int b = 0; b < n_bins; b++) {
@@ -163,8 +86,8 @@ void cpt_svg_histogram(cpt_text *t, const cpt_svg_plot *plot, const cpt_scale *s
                       y.from);
     }
     cpt_text_add(t, "\"/>");
-    add_x_axis(t, plot, &x, y.from);
-    add_markers(t, plot, &x, &y);
+    cpt_svg_x_axis(t, &x, y.from, y.from, plot->x_label);
+    cpt_svg_markers(t, plot, &x, &y);
     cpt_text_add(t, "</svg>");
 }
 
@@ -175,10 +98,10 @@ void cpt_svg_scatter(cpt_text *t, const cpt_svg_plot *plot, const cpt_scale *x_s
 {
     cpt_scale x = *x_scale, y = *y_scale;
     place(plot, &x, &y);
-    open_svg(t, plot);
-    if (plot->y_label) add_y_axis(t, plot, &y, x.from, x.to);
-    add_x_axis(t, plot, &x, y.from);
-    add_markers(t, plot, &x, &y);
+    cpt_svg_open(t, plot->width, plot->height, plot->title);
+    if (plot->y_label) cpt_svg_y_axis(t, &y, x.from, x.to, plot->y_label);
+    cpt_svg_x_axis(t, &x, y.from, y.from, plot->x_label);
+    cpt_svg_markers(t, plot, &x, &y);
     for (int64_t i = 0; i < n; i++) {
         if (isnan(points[i].x) || isnan(points[i].y)) continue;
         cpt_text_add(t, "<a href=\"");
