@@ -97,8 +97,8 @@ typedef struct cpt_sae_trainer {
     size_t topk_size;
     float *gather;                /* [threads][n_concepts] */
     int n_threads;
-    void *memory[80];             /* everything allocated */
-    int n_memory;
+    void **memory;                /* [n_memory] everything allocated */
+    size_t n_memory, memory_capacity;
 } cpt_sae_trainer;
 
 /* Weights are 0: fill them (sae_init.c) before the first step. batch_max = the largest batch. */

@@ -12,10 +12,13 @@
 enum { STRIPS_FROM = 128 };      /* columns: narrower ones are in the caches anyway */
 enum { FUSED_FROM = 256 };       /* latents */
 
+/* An array that lives as long as the trainer, into *out (any pointer type). */
 static cpt_status take(cpt_sae_trainer *t, void *out, size_t n, size_t size, cpt_err *e)
 {
     void *p = NULL;
-    cpt_status status = cpt_alloc(&p, n, size, e);
+    cpt_status status =
+        cpt_grow(&t->memory, &t->memory_capacity, t->n_memory + 1, sizeof *t->memory, e);
+    if (status == CPT_OK) status = cpt_alloc(&p, n, size, e);
     if (status != CPT_OK) return status;
     t->memory[t->n_memory++] = p;
     memcpy(out, &p, sizeof p);
@@ -184,7 +187,8 @@ done:
 void cpt_sae_trainer_free(cpt_sae_trainer *t)
 {
     if (!t) return;
-    for (int i = 0; i < t->n_memory; i++) free(t->memory[i]);
+    for (size_t i = 0; i < t->n_memory; i++) free(t->memory[i]);
+    free(t->memory);
     free(t->candidate_values);
     free(t);
 }
