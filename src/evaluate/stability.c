@@ -120,7 +120,7 @@ done:
 
 /* ---- over pairs, and by chance ---- */
 
-static cpt_spread spread_of(int32_t n, const cpt_match *matches, size_t field)
+cpt_spread cpt_spread_of(int32_t n, const cpt_match *matches, size_t field)
 {
     cpt_spread s = {0, 0};
     for (int32_t i = 0; i < n; i++)
@@ -166,14 +166,14 @@ done:
 
 static void fill(const cpt_match *pairs, const cpt_match *null, cpt_stability *out)
 {
-    out->cosine = spread_of(out->n_pairs, pairs, offsetof(cpt_match, cosine));
-    out->above_07 = spread_of(out->n_pairs, pairs, offsetof(cpt_match, above_07));
-    out->above_09 = spread_of(out->n_pairs, pairs, offsetof(cpt_match, above_09));
-    out->pw_mcc = spread_of(out->n_pairs, pairs, offsetof(cpt_match, pw_mcc));
-    out->null_cosine = spread_of(out->n_null, null, offsetof(cpt_match, cosine));
-    out->null_above_07 = spread_of(out->n_null, null, offsetof(cpt_match, above_07));
-    out->null_above_09 = spread_of(out->n_null, null, offsetof(cpt_match, above_09));
-    out->null_pw_mcc = spread_of(out->n_null, null, offsetof(cpt_match, pw_mcc));
+    out->cosine = cpt_spread_of(out->n_pairs, pairs, offsetof(cpt_match, cosine));
+    out->above_07 = cpt_spread_of(out->n_pairs, pairs, offsetof(cpt_match, above_07));
+    out->above_09 = cpt_spread_of(out->n_pairs, pairs, offsetof(cpt_match, above_09));
+    out->pw_mcc = cpt_spread_of(out->n_pairs, pairs, offsetof(cpt_match, pw_mcc));
+    out->null_cosine = cpt_spread_of(out->n_null, null, offsetof(cpt_match, cosine));
+    out->null_above_07 = cpt_spread_of(out->n_null, null, offsetof(cpt_match, above_07));
+    out->null_above_09 = cpt_spread_of(out->n_null, null, offsetof(cpt_match, above_09));
+    out->null_pw_mcc = cpt_spread_of(out->n_null, null, offsetof(cpt_match, pw_mcc));
     int32_t reached = 0;
     for (int32_t i = 0; i < out->n_null; i++) reached += null[i].cosine >= out->cosine.mean;
     out->p = out->n_null ? (1.0 + reached) / (1.0 + out->n_null) : NAN;

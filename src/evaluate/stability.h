@@ -32,6 +32,9 @@ typedef struct cpt_spread {
     double mean, sd; /* sd with n - 1; NaN for one value */
 } cpt_spread;
 
+/* Of one field over n matches: offsetof(cpt_match, field). */
+cpt_spread cpt_spread_of(int32_t n, const cpt_match *matches, size_t field);
+
 typedef struct cpt_stability {
     int32_t n_dictionaries, n_pairs, n_null;
     cpt_spread cosine, above_07, above_09, pw_mcc; /* over the pairs, which share dictionaries: the

@@ -69,19 +69,6 @@ static cpt_status draw_rows(const source *x, uint64_t item, int32_t n_rows, floa
     return CPT_OK;
 }
 
-static cpt_spread spread_of(int32_t n, const cpt_match *matches, size_t field)
-{
-    cpt_spread s = {0, 0};
-    for (int32_t i = 0; i < n; i++)
-        s.mean += *(const double *)((const char *)&matches[i] + field) / n;
-    for (int32_t i = 0; i < n; i++) {
-        const double d = *(const double *)((const char *)&matches[i] + field) - s.mean;
-        s.sd += d * d;
-    }
-    s.sd = n > 1 ? sqrt(s.sd / (n - 1)) : NAN;
-    return s;
-}
-
 static int ascending(const void *x, const void *y)
 {
     const double *a = x, *b = y;
@@ -92,10 +79,10 @@ static void summarise(const cpt_match *matches, int64_t n_cosines, double *cosin
                       cpt_stability_null *out)
 {
     static const double quantiles[3] = {0.05, 0.5, 0.95};
-    out->cosine = spread_of(out->n_draws, matches, offsetof(cpt_match, cosine));
-    out->above_07 = spread_of(out->n_draws, matches, offsetof(cpt_match, above_07));
-    out->above_09 = spread_of(out->n_draws, matches, offsetof(cpt_match, above_09));
-    out->pw_mcc = spread_of(out->n_draws, matches, offsetof(cpt_match, pw_mcc));
+    out->cosine = cpt_spread_of(out->n_draws, matches, offsetof(cpt_match, cosine));
+    out->above_07 = cpt_spread_of(out->n_draws, matches, offsetof(cpt_match, above_07));
+    out->above_09 = cpt_spread_of(out->n_draws, matches, offsetof(cpt_match, above_09));
+    out->pw_mcc = cpt_spread_of(out->n_draws, matches, offsetof(cpt_match, pw_mcc));
     qsort(cosines, (size_t)n_cosines, sizeof *cosines, ascending);
     for (int i = 0; i < 3; i++)
         out->row_quantiles[i] = cpt_quantile_sorted(n_cosines, cosines, quantiles[i]);

@@ -27,6 +27,10 @@ json_t *cpt_json_numbers(int64_t n, const double *values);
  * errors pass. */
 cpt_status cpt_json_skipped(cpt_status status, const cpt_err *e, json_t **out);
 cpt_status cpt_evaluation_write(const cpt_study *s, const char *part, json_t *value, cpt_err *e);
+/* A whole stage: what `compute` gives, or why it was skipped, written as this part. */
+typedef cpt_status cpt_evaluation_compute(cpt_study *s, json_t **out, cpt_err *e);
+cpt_status cpt_evaluation_part(cpt_study *s, const char *part, cpt_evaluation_compute *compute,
+                               cpt_err *e);
 /* Labels that say there is none: "Unassigned", "unknown", "NA", ... */
 bool cpt_label_is_none(const char *label);
 /* codes [n] of the column with such labels and unusable cells as -1; *left_out a new JSON list of

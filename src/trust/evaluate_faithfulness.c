@@ -450,11 +450,5 @@ done:
 
 cpt_status cpt_stage_faithfulness(cpt_study *s, cpt_err *e)
 {
-    json_t *part = NULL;
-    cpt_err why;
-    cpt_status status = cpt_json_skipped(faithfulness(s, &part, &why), &why, &part);
-    if (status != CPT_OK && e) *e = why;
-    if (status == CPT_OK) status = cpt_evaluation_write(s, "faithfulness", part, e);
-    json_decref(part);
-    return status;
+    return cpt_evaluation_part(s, "faithfulness", faithfulness, e);
 }

@@ -51,6 +51,18 @@ cpt_status cpt_evaluation_write(const cpt_study *s, const char *part, json_t *va
     return status;
 }
 
+cpt_status cpt_evaluation_part(cpt_study *s, const char *part, cpt_evaluation_compute *compute,
+                               cpt_err *e)
+{
+    json_t *value = NULL;
+    cpt_err why;
+    cpt_status status = cpt_json_skipped(compute(s, &value, &why), &why, &value);
+    if (status != CPT_OK && e) *e = why;
+    if (status == CPT_OK) status = cpt_evaluation_write(s, part, value, e);
+    json_decref(value);
+    return status;
+}
+
 /* ---- labels ---- */
 
 bool cpt_label_is_none(const char *label)

@@ -9,6 +9,7 @@
 
 #include <math.h>
 #include <omp.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -350,74 +351,44 @@ static cpt_status run_tasks(sweep *w, cpt_err *e)
 
 /* ---- summaries ---- */
 
-typedef double value_fn(const result *r);
-static double train_feature(const result *r)
-{
-    return r->train.r2_feature;
-}
-static double train_scalar(const result *r)
-{
-    return r->train.r2_scalar;
-}
-static double train_l0(const result *r)
-{
-    return r->train.l0;
-}
-static double train_dead(const result *r)
-{
-    return r->train.dead_fraction;
-}
-static double validation_feature(const result *r)
-{
-    return r->validation.r2_feature;
-}
-static double validation_scalar(const result *r)
-{
-    return r->validation.r2_scalar;
-}
-static double validation_cosine(const result *r)
-{
-    return r->validation.cosine;
-}
-static double validation_l0(const result *r)
-{
-    return r->validation.l0;
-}
-static double mean_baseline(const result *r)
-{
-    return r->mean_baseline;
-}
-
-static const struct {
+/* What is told of a result: the names of its columns, and where they stand in it. */
+#define COLUMN(name, field) {name, offsetof(result, field)}
+static const struct column {
     const char *name;
-    value_fn *value;
+    size_t at;
 } columns[] = {
-    {"train_r2_feature", train_feature},
-    {"train_r2_scalar", train_scalar},
-    {"train_l0", train_l0},
-    {"train_dead_fraction", train_dead},
-    {"validation_r2_feature", validation_feature},
-    {"validation_r2_scalar", validation_scalar},
-    {"validation_cosine", validation_cosine},
-    {"validation_l0", validation_l0},
-    {"mean_baseline_r2_feature", mean_baseline},
+    COLUMN("train_r2_feature", train.r2_feature),
+    COLUMN("train_r2_scalar", train.r2_scalar),
+    COLUMN("train_l0", train.l0),
+    COLUMN("train_dead_fraction", train.dead_fraction),
+    COLUMN("validation_r2_feature", validation.r2_feature),
+    COLUMN("validation_r2_scalar", validation.r2_scalar),
+    COLUMN("validation_cosine", validation.cosine),
+    COLUMN("validation_l0", validation.l0),
+    COLUMN("mean_baseline_r2_feature", mean_baseline),
 };
-enum { N_COLUMNS = sizeof columns / sizeof *columns };
+enum { TRAIN_FEATURE = 0, VALIDATION_FEATURE = 4, N_COLUMNS = sizeof columns / sizeof *columns };
+
+static double value_of(const result *r, int column)
+{
+    return r->failed ? NAN : *(const double *)((const char *)r + columns[column].at);
+}
 
 /* Over the seeds; sd NaN for one. Returns how many there are. */
-static int mean_sd(const row *r, int n_seeds, value_fn *value, double *mean, double *sd)
+static int mean_sd(const row *r, int n_seeds, int column, double *mean, double *sd)
 {
     double sum = 0, squares = 0;
     int n = 0;
     for (int i = 0; i < n_seeds; i++) {
-        if (r->results[i].failed || !isfinite(value(&r->results[i]))) continue;
-        sum += value(&r->results[i]);
+        const double x = value_of(&r->results[i], column);
+        if (!isfinite(x)) continue;
+        sum += x;
         n++;
     }
     *mean = n ? sum / n : NAN;
     for (int i = 0; i < n_seeds; i++) {
-        double x = value(&r->results[i]);
-        if (!r->results[i].failed && isfinite(x)) squares += (x - *mean) * (x - *mean);
+        const double x = value_of(&r->results[i], column);
+        if (isfinite(x)) squares += (x - *mean) * (x - *mean);
     }
     *sd = n > 1 ? sqrt(squares / (n - 1)) : NAN;
     return n;
@@ -434,12 +405,12 @@ static cpt_status write_tsv(const sweep *w, cpt_err *e)
     for (int i = 0; i < w->n_rows; i++) {
         const row *r = &w->rows[i];
         double mean, sd;
-        int n = mean_sd(r, w->n_seeds, train_feature, &mean, &sd);
+        int n = mean_sd(r, w->n_seeds, TRAIN_FEATURE, &mean, &sd);
         cpt_text_addf(&t, "\n%s\t%s\t%d\t", r->kind, how_names[r->how], r->k);
         if (r->n_concepts) cpt_text_addf(&t, "%d", r->n_concepts);
         cpt_text_addf(&t, "\t%d", n);
         for (int c = 0; c < N_COLUMNS; c++) {
-            mean_sd(r, w->n_seeds, columns[c].value, &mean, &sd);
+            mean_sd(r, w->n_seeds, c, &mean, &sd);
             for (int k = 0; k < 2; k++) {
                 double x = k ? sd : mean;
                 snprintf(number, sizeof number, "\t%.6g", x);
@@ -459,12 +430,12 @@ done:
 static json_t *row_json(const sweep *w, const row *r)
 {
     double mean, sd;
-    int n = mean_sd(r, w->n_seeds, train_feature, &mean, &sd);
+    int n = mean_sd(r, w->n_seeds, TRAIN_FEATURE, &mean, &sd);
     json_t *out = json_pack(
         "{s:s, s:s, s:i, s:o, s:i}", "kind", r->kind, "how", how_names[r->how], "k", r->k,
         "n_concepts", r->n_concepts ? json_integer(r->n_concepts) : json_null(), "n_seeds", n);
     for (int c = 0; c < N_COLUMNS; c++) {
-        mean_sd(r, w->n_seeds, columns[c].value, &mean, &sd);
+        mean_sd(r, w->n_seeds, c, &mean, &sd);
         json_object_set_new(
             out, columns[c].name,
             json_pack("{s:o, s:o}", "mean", cpt_json_number(mean), "sd", cpt_json_number(sd)));
@@ -481,7 +452,7 @@ static const row *first_that_reaches(const sweep *w, const char *kind, how way, 
         const row *r = &w->rows[i];
         double mean, sd;
         if (strcmp(r->kind, kind) != 0 || r->how != way) continue;
-        mean_sd(r, w->n_seeds, validation_feature, &mean, &sd);
+        mean_sd(r, w->n_seeds, VALIDATION_FEATURE, &mean, &sd);
         if (!(mean >= level)) continue;
         if (!best || r->k < best->k || (r->k == best->k && r->n_concepts < best->n_concepts))
             best = r;
