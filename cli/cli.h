@@ -54,6 +54,8 @@ int cli_close_stdout(void);
 /* A whole number among the extras, or `fallback`; a usage message when it is none or out of range. */
 int cli_count(cli *c, const char *extra, long low, long high, long fallback, long *out);
 void cli_print_json(json_t *value); /* one line on stdout; takes the value over */
+double cli_number(const json_t *object, const char *key);      /* NaN when it is no number */
+const char *cli_text(const json_t *object, const char *key);   /* "" when it is no text */
 
 int cli_piece(cli *c, const char *stage); /* one piece, by --shard */
 

@@ -10,40 +10,31 @@
 
 enum { SHOWN = 12 };
 
-static double value(const json_t *row, const char *key)
-{
-    const json_t *v = json_object_get(row, key);
-    return json_is_number(v) ? json_number_value(v) : NAN;
-}
-
-static const char *text(const json_t *row, const char *key)
-{
-    const char *s = json_string_value(json_object_get(row, key));
-    return s ? s : "";
-}
-
 static void say_sides(const json_t *pair, FILE *out)
 {
     const json_t *a = json_object_get(pair, "a"), *b = json_object_get(pair, "b"), *set;
     size_t i;
-    fprintf(out, "\n%s (%s; %.0f cells, %.0f of %.0f concepts active)\n", text(a, "name"),
-            text(a, "model"), value(a, "n_cells"), value(a, "n_active"), value(a, "n_concepts"));
-    fprintf(out, "%s (%s; %.0f cells, %.0f of %.0f concepts active)\n", text(b, "name"),
-            text(b, "model"), value(b, "n_cells"), value(b, "n_active"), value(b, "n_concepts"));
+    fprintf(out, "\n%s (%s; %.0f cells, %.0f of %.0f concepts active)\n", cli_text(a, "name"),
+            cli_text(a, "model"), cli_number(a, "n_cells"), cli_number(a, "n_active"),
+            cli_number(a, "n_concepts"));
+    fprintf(out, "%s (%s; %.0f cells, %.0f of %.0f concepts active)\n", cli_text(b, "name"),
+            cli_text(b, "model"), cli_number(b, "n_cells"), cli_number(b, "n_active"),
+            cli_number(b, "n_concepts"));
     if (json_is_true(json_object_get(pair, "same_model")))
-        fprintf(out, "one latent space: %s\n", text(pair, "same_model_by"));
+        fprintf(out, "one latent space: %s\n", cli_text(pair, "same_model_by"));
     else fprintf(out, "two models: decoder rows cannot be compared\n");
     json_array_foreach(json_object_get(pair, "cells"), i, set)
     {
-        const char *of = text(set, "of");
-        if (strcmp(of, "both") == 0) fprintf(out, "the same %.0f cells in both\n", value(set, "n"));
+        const char *of = cli_text(set, "of");
+        if (strcmp(of, "both") == 0)
+            fprintf(out, "the same %.0f cells in both\n", cli_number(set, "n"));
         else
             fprintf(
                 out,
                 "%.0f cells of %s encoded by the model of %s, which finds %.0f of its %.0f genes\n",
-                value(set, "n"), text(strcmp(of, "a") == 0 ? a : b, "name"),
-                text(strcmp(of, "a") == 0 ? b : a, "name"), value(set, "genes_found"),
-                value(set, "model_genes"));
+                cli_number(set, "n"), cli_text(strcmp(of, "a") == 0 ? a : b, "name"),
+                cli_text(strcmp(of, "a") == 0 ? b : a, "name"), cli_number(set, "genes_found"),
+                cli_number(set, "model_genes"));
     }
 }
 
@@ -54,24 +45,25 @@ static void say_measure(const char *name, const char *what, const json_t *pair, 
                  *random = json_object_get(m, "random_partners"),
                  *mcc = json_object_get(m, "pw_mcc"), *within = json_object_get(m, "within_labels");
     if (json_object_get(m, "absent")) {
-        fprintf(out, "  %-28s -  %s\n", what, text(m, "absent"));
+        fprintf(out, "  %-28s -  %s\n", what, cli_text(m, "absent"));
         return;
     }
     fprintf(out,
             "  %-28s %5.2f (sd %.2f, %.0f pairs; %2.0f %% above 0.7) | chance %5.2f (sd %.2f), p "
             "%.2g | "
             "random partners %5.2f | %.0f pairs q < 0.05\n",
-            what, value(m, "mean"), value(m, "sd"), value(m, "n"), 100 * value(m, "above_07"),
-            value(null, "mean"), value(null, "sd"), value(m, "p"), value(random, "mean"),
-            value(m, "n_significant"));
+            what, cli_number(m, "mean"), cli_number(m, "sd"), cli_number(m, "n"),
+            100 * cli_number(m, "above_07"), cli_number(null, "mean"), cli_number(null, "sd"),
+            cli_number(m, "p"), cli_number(random, "mean"), cli_number(m, "n_significant"));
     if (within)
         fprintf(out, "  %-28s %38s | chance %5.2f (sd %.2f), p %.2g | %21s | %.0f pairs q < 0.05\n",
-                "  beyond the cells' labels", "", value(within, "null_mean"),
-                value(within, "null_sd"), value(within, "p"), "", value(within, "n_significant"));
+                "  beyond the cells' labels", "", cli_number(within, "null_mean"),
+                cli_number(within, "null_sd"), cli_number(within, "p"), "",
+                cli_number(within, "n_significant"));
     if (mcc)
         fprintf(out, "  %-28s %5.2f %*s | chance %5.2f (sd %.2f), p %.2g\n", "PW-MCC",
-                value(mcc, "mean"), 33, "", value(mcc, "null_mean"), value(mcc, "null_sd"),
-                value(mcc, "p"));
+                cli_number(mcc, "mean"), 33, "", cli_number(mcc, "null_mean"),
+                cli_number(mcc, "null_sd"), cli_number(mcc, "p"));
 }
 
 static void say_matches(const json_t *pair, FILE *out)
@@ -81,17 +73,18 @@ static void say_matches(const json_t *pair, FILE *out)
     json_t *m;
     const bool labels = json_object_get(
         json_object_get(json_object_get(pair, "measures"), "activation"), "within_labels");
-    fprintf(out, "most alike, by %s (* q < 0.05%s):\n", text(pair, "matched_by"),
+    fprintf(out, "most alike, by %s (* q < 0.05%s):\n", cli_text(pair, "matched_by"),
             labels ? ", ** also among cells of one label" : "");
     json_array_foreach(list, i, m)
     {
         if (i == SHOWN) break;
-        const bool beyond = value(m, "q") < 0.05, far = value(m, "q_within_labels") < 0.05;
-        fprintf(out, "  %-5s %-5s %5.2f%-2s  %s | %s%s%s\n", text(m, "concept_a"),
-                text(m, "concept_b"), value(m, "likeness"), beyond ? far ? "**" : "*" : "",
-                *text(m, "label_a") ? text(m, "label_a") : "-",
-                *text(m, "label_b") ? text(m, "label_b") : "-",
-                *text(m, "shared_genes") ? " | both: " : "", text(m, "shared_genes"));
+        const bool beyond = cli_number(m, "q") < 0.05,
+                   far = cli_number(m, "q_within_labels") < 0.05;
+        fprintf(out, "  %-5s %-5s %5.2f%-2s  %s | %s%s%s\n", cli_text(m, "concept_a"),
+                cli_text(m, "concept_b"), cli_number(m, "likeness"), beyond ? far ? "**" : "*" : "",
+                *cli_text(m, "label_a") ? cli_text(m, "label_a") : "-",
+                *cli_text(m, "label_b") ? cli_text(m, "label_b") : "-",
+                *cli_text(m, "shared_genes") ? " | both: " : "", cli_text(m, "shared_genes"));
     }
     if (json_array_size(list) > SHOWN) fprintf(out, "  ... (%zu in all)\n", json_array_size(list));
 }
@@ -118,8 +111,8 @@ static void say_over_pairs(const json_t *root, FILE *out)
     if (json_array_size(json_object_get(root, "pairs")) < 2) return;
     fprintf(out, "\nover all pairs of studies\n");
     json_object_foreach(json_object_get(root, "over_pairs"), name, m)
-        fprintf(out, "  %-12s %.2f (sd %.2f, %.0f pairs)\n", name, value(m, "mean"), value(m, "sd"),
-                value(m, "n"));
+        fprintf(out, "  %-12s %.2f (sd %.2f, %.0f pairs)\n", name, cli_number(m, "mean"),
+                cli_number(m, "sd"), cli_number(m, "n"));
 }
 
 int cli_compare(cli *c)

@@ -11,12 +11,6 @@ static long long count(const json_t *object, const char *key)
     return (long long)json_integer_value(json_object_get(object, key));
 }
 
-static const char *text_of(const json_t *object, const char *key)
-{
-    const char *text = json_string_value(json_object_get(object, key));
-    return text ? text : "";
-}
-
 static void print_merged(const cli *c, const char *file, const json_t *merged)
 {
     if (c->json) return;
@@ -46,13 +40,13 @@ static json_t *count_by_author(const json_t *rows)
     size_t i;
     json_array_foreach((json_t *)(uintptr_t)rows, i, row)
     {
-        json_t *fields = json_object_get(authors, text_of(row, "author"));
+        json_t *fields = json_object_get(authors, cli_text(row, "author"));
         if (!fields) {
             fields = json_object();
-            json_object_set_new(authors, text_of(row, "author"), fields);
+            json_object_set_new(authors, cli_text(row, "author"), fields);
         }
-        json_object_set_new(fields, text_of(row, "field"),
-                            json_integer(count(fields, text_of(row, "field")) + 1));
+        json_object_set_new(fields, cli_text(row, "field"),
+                            json_integer(count(fields, cli_text(row, "field")) + 1));
     }
     return authors;
 }
@@ -157,7 +151,7 @@ static void print_agreement(const json_t *a)
     const json_t *inter = json_object_get(a, "inter");
     json_array_foreach(json_object_get(a, "experts"), i, row)
     {
-        printf("%s: %lld answers; with oneself on %lld repeats:", text_of(row, "author"),
+        printf("%s: %lld answers; with oneself on %lld repeats:", cli_text(row, "author"),
                count(row, "answered"), count(row, "repeats"));
         print_number("weighted kappa", json_object_get(row, "intra_kappa"));
         print_number("exact", json_object_get(row, "intra_exact"));
@@ -165,7 +159,7 @@ static void print_agreement(const json_t *a)
     }
     json_array_foreach(json_object_get(inter, "pairs"), i, row)
     {
-        printf("%s and %s, %lld units:", text_of(row, "a"), text_of(row, "b"), count(row, "n"));
+        printf("%s and %s, %lld units:", cli_text(row, "a"), cli_text(row, "b"), count(row, "n"));
         print_number("weighted kappa", json_object_get(row, "kappa"));
         putchar('\n');
     }
@@ -177,7 +171,7 @@ static void print_agreement(const json_t *a)
     }
     json_array_foreach(json_object_get(a, "kinds"), i, row) if (count(row, "n")) printf(
         "%s: mean rating %.2f (95 %% %.2f to %.2f) over %lld units, %lld ratings\n",
-        text_of(row, "kind"), json_number_value(json_object_get(row, "mean")),
+        cli_text(row, "kind"), json_number_value(json_object_get(row, "mean")),
         json_number_value(json_object_get(row, "low")),
         json_number_value(json_object_get(row, "high")), count(row, "n"), count(row, "ratings"));
     print_contrast("neurons", json_object_get(a, "concepts_against_neurons"));

@@ -11,38 +11,27 @@
 enum { SHOWN_GENES = 12, SHOWN_LABELS = 4 };
 static const double EXPRESSED = 0.1; /* counts in 10,000, before or after: genes worth a word */
 
-static double value(const json_t *row, const char *key)
-{
-    const json_t *v = json_object_get(row, key);
-    return json_is_number(v) ? json_number_value(v) : NAN;
-}
-
-static const char *text(const json_t *row, const char *key)
-{
-    const char *s = json_string_value(json_object_get(row, key));
-    return s ? s : "";
-}
-
 static void say_edit(const json_t *root, FILE *out)
 {
     const json_t *cells = json_object_get(root, "cells"), *u = json_object_get(root, "activation"),
                  *step = json_object_get(root, "step");
-    const char *edit = text(root, "edit"), *label = text(root, "concept_label"),
-               *query = text(root, "query");
-    fprintf(out, "%s%s%s%s: ", text(root, "concept"), *label ? " (" : "", label, *label ? ")" : "");
+    const char *edit = cli_text(root, "edit"), *label = cli_text(root, "concept_label"),
+               *query = cli_text(root, "query");
+    fprintf(out, "%s%s%s%s: ", cli_text(root, "concept"), *label ? " (" : "", label,
+            *label ? ")" : "");
     if (strcmp(edit, "ablate") == 0) fprintf(out, "switched off");
     else
         fprintf(out, "%s %s%.4g", edit, strcmp(edit, "scale") == 0 ? "x " : "to ",
-                value(root, "value"));
-    fprintf(out, " in %.0f of %.0f cells%s%s%s", value(cells, "n"), value(cells, "selected"),
-            *query ? " (" : "", query, *query ? ")" : "");
+                cli_number(root, "value"));
+    fprintf(out, " in %.0f of %.0f cells%s%s%s", cli_number(cells, "n"),
+            cli_number(cells, "selected"), *query ? " (" : "", query, *query ? ")" : "");
     fprintf(
         out,
         "\nactivation %.3g -> %.3g on average (%.3g when the edited cell is encoded again); step "
         "%.3g, %.2g of the cells' spread\n",
-        value(u, "before"), value(u, "after"), value(u, "encoded_again"), value(step, "length"),
-        value(step, "relative"));
-    if (value(step, "relative") > 1)
+        cli_number(u, "before"), cli_number(u, "after"), cli_number(u, "encoded_again"),
+        cli_number(step, "length"), cli_number(step, "relative"));
+    if (cli_number(step, "relative") > 1)
         fprintf(out,
                 "the step is longer than the cells are spread: they end where the model may have "
                 "seen none\n");
@@ -50,7 +39,7 @@ static void say_edit(const json_t *root, FILE *out)
 
 static bool is_expressed(const json_t *gene)
 {
-    return fmax(value(gene, "before"), value(gene, "after")) >= EXPRESSED;
+    return fmax(cli_number(gene, "before"), cli_number(gene, "after")) >= EXPRESSED;
 }
 
 /* The expressed genes that change most, one way; * = beyond the random directions. */
@@ -62,9 +51,9 @@ static void say_genes(const json_t *genes, int sign, const char *word, FILE *out
     fprintf(out, "expected to %s (log2 fold):", word);
     json_array_foreach(genes, i, g)
     {
-        if (value(g, "change") * sign <= 0 || !is_expressed(g)) continue;
-        fprintf(out, "%s %s %+.2f%s", shown ? "," : "", text(g, "symbol"), value(g, "change"),
-                value(g, "p") < 0.05 ? "*" : "");
+        if (cli_number(g, "change") * sign <= 0 || !is_expressed(g)) continue;
+        fprintf(out, "%s %s %+.2f%s", shown ? "," : "", cli_text(g, "symbol"),
+                cli_number(g, "change"), cli_number(g, "p") < 0.05 ? "*" : "");
         if (++shown == SHOWN_GENES) break;
     }
     fputs(shown ? "\n" : " no expressed gene\n", out);
@@ -78,7 +67,7 @@ static void say_chance(const json_t *genes, int directions, FILE *out)
     json_array_foreach(genes, i, g)
     {
         n += is_expressed(g);
-        beyond += is_expressed(g) && value(g, "p") < 0.05;
+        beyond += is_expressed(g) && cli_number(g, "p") < 0.05;
     }
     if (directions > 0 && n > 0)
         fprintf(
@@ -96,17 +85,18 @@ static void say_labels(const json_t *root, FILE *out)
     fprintf(out,
             "probabilities of %s (a probe right in %.0f %% of %.0f held-out cells; always the "
             "commonest: %.0f %%)\n",
-            text(probe, "column"), 100 * value(probe, "accuracy"), value(probe, "n"),
-            100 * value(probe, "majority"));
+            cli_text(probe, "column"), 100 * cli_number(probe, "accuracy"), cli_number(probe, "n"),
+            100 * cli_number(probe, "majority"));
     json_array_foreach(labels, i, l)
     {
         if (i == SHOWN_LABELS) break;
         fprintf(out, "  %-28s %.3f -> %.3f (%+.3f, sd %.3f; named in %.0f -> %.0f %%)",
-                text(l, "name"), value(l, "before"), value(l, "after"), value(l, "change"),
-                value(l, "sd"), 100 * value(l, "named_before"), 100 * value(l, "named_after"));
-        if (isfinite(value(l, "p")))
-            fprintf(out, "; random directions %+.3f (sd %.3f), p %.2g", value(l, "null_mean"),
-                    value(l, "null_sd"), value(l, "p"));
+                cli_text(l, "name"), cli_number(l, "before"), cli_number(l, "after"),
+                cli_number(l, "change"), cli_number(l, "sd"), 100 * cli_number(l, "named_before"),
+                100 * cli_number(l, "named_after"));
+        if (isfinite(cli_number(l, "p")))
+            fprintf(out, "; random directions %+.3f (sd %.3f), p %.2g", cli_number(l, "null_mean"),
+                    cli_number(l, "null_sd"), cli_number(l, "p"));
         fputc('\n', out);
     }
 }
@@ -119,7 +109,7 @@ static void say_all(const json_t *root, FILE *out)
     if (json_object_get(root, "genes")) {
         say_genes(json_object_get(root, "genes"), 1, "rise", out);
         say_genes(json_object_get(root, "genes"), -1, "fall", out);
-        say_chance(json_object_get(root, "genes"), (int)value(root, "directions"), out);
+        say_chance(json_object_get(root, "genes"), (int)cli_number(root, "directions"), out);
     }
     if (json_object_get(root, "labels")) say_labels(root, out);
     json_array_foreach(json_object_get(root, "notes"), i, line)

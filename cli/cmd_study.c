@@ -28,12 +28,6 @@ static void print_column(const char *text, int width)
     printf("%.*s%*s", n, text, width - shown, "");
 }
 
-static const char *text_of(const json_t *c, const char *key)
-{
-    const char *text = json_string_value(json_object_get(c, key));
-    return text ? text : "";
-}
-
 static void print_concepts(const json_t *list)
 {
     size_t i;
@@ -42,12 +36,12 @@ static void print_concepts(const json_t *list)
            "top term");
     json_array_foreach(list, i, c)
     {
-        printf("%-6s %8.1f%%  ", text_of(c, "concept"),
+        printf("%-6s %8.1f%%  ", cli_text(c, "concept"),
                100 * json_number_value(json_object_get(c, "frequency")));
-        print_column(text_of(c, "label"), 34);
+        print_column(cli_text(c, "label"), 34);
         putchar(' ');
-        print_column(text_of(c, "genes"), 38);
-        printf(" %s\n", text_of(c, "term"));
+        print_column(cli_text(c, "genes"), 38);
+        printf(" %s\n", cli_text(c, "term"));
     }
 }
 

@@ -142,6 +142,18 @@ void cli_print_json(json_t *value)
     json_decref(value);
 }
 
+double cli_number(const json_t *object, const char *key)
+{
+    const json_t *value = json_object_get(object, key);
+    return json_is_number(value) ? json_number_value(value) : NAN;
+}
+
+const char *cli_text(const json_t *object, const char *key)
+{
+    const char *text = json_string_value(json_object_get(object, key));
+    return text ? text : "";
+}
+
 int cli_close_stdout(void)
 {
     struct pollfd reader = {.fd = STDOUT_FILENO, .events = POLLOUT};

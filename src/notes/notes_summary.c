@@ -3,17 +3,12 @@
  * A name or label is that of the latest change; how many different names there are stands beside
  * it, so that a table never hides that experts disagree. */
 #include "base/memory.h"
+#include "io/json_value.h"
 #include "notes/notes.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-static const char *text_of(const json_t *row, const char *key)
-{
-    const char *text = json_string_value(json_object_get(row, key));
-    return text ? text : "";
-}
 
 /* Everything about one concept: rows [n], ascending in time. */
 typedef struct collected {
@@ -25,10 +20,10 @@ static int32_t count_different(const collected *c, const char *key, const char *
 {
     int32_t n = 0;
     for (size_t i = 0; i < c->n; i++) {
-        bool new = !field || strcmp(text_of(c->rows[i], "field"), field) == 0;
+        bool new = !field || strcmp(cpt_json_text(c->rows[i], "field"), field) == 0;
         for (size_t j = 0; new &&j < i; j++)
-            new = strcmp(text_of(c->rows[i], key), text_of(c->rows[j], key)) != 0 ||
-                  (field && strcmp(text_of(c->rows[j], "field"), field) != 0);
+            new = strcmp(cpt_json_text(c->rows[i], key), cpt_json_text(c->rows[j], key)) != 0 ||
+                  (field && strcmp(cpt_json_text(c->rows[j], "field"), field) != 0);
         n += new;
     }
     return n;
@@ -38,7 +33,8 @@ static const char *latest(const collected *c, const char *field)
 {
     const char *value = "";
     for (size_t i = 0; i < c->n; i++)
-        if (strcmp(text_of(c->rows[i], "field"), field) == 0) value = text_of(c->rows[i], "value");
+        if (strcmp(cpt_json_text(c->rows[i], "field"), field) == 0)
+            value = cpt_json_text(c->rows[i], "value");
     return value;
 }
 
@@ -57,14 +53,15 @@ static cpt_status make_opinion(cpt_notes_opinions *o, const collected *c, int32_
     double sum = 0;
     *r = (cpt_notes_opinion){.concept = concept, .rating = NAN};
     for (size_t i = 0; i < c->n; i++) {
-        const char *field = text_of(c->rows[i], "field"), *value = text_of(c->rows[i], "value");
+        const char *field = cpt_json_text(c->rows[i], "field"),
+                   *value = cpt_json_text(c->rows[i], "value");
         if (strcmp(field, "rating") == 0) {
             sum += value[0] - '0';
             r->n_ratings++;
         }
         if (strcmp(field, "note") == 0)
             cpt_text_addf(&notes, "%s%s: %s", notes.length ? "\n" : "",
-                          text_of(c->rows[i], "author"), value);
+                          cpt_json_text(c->rows[i], "author"), value);
     }
     if (r->n_ratings) r->rating = sum / r->n_ratings;
     r->n_names = count_different(c, "value", "name");
@@ -83,7 +80,7 @@ static int by_concept(const void *a, const void *b)
     json_int_t p = json_integer_value(json_object_get(x, "concept")),
                q = json_integer_value(json_object_get(y, "concept"));
     if (p != q) return (p > q) - (p < q);
-    int by_time = strcmp(text_of(x, "time"), text_of(y, "time"));
+    int by_time = strcmp(cpt_json_text(x, "time"), cpt_json_text(y, "time"));
     return by_time ? by_time
                    : (json_integer_value(json_object_get(x, "revision")) >
                       json_integer_value(json_object_get(y, "revision"))) -

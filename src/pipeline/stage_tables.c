@@ -1,6 +1,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "io/h5ad_write.h"
+#include "io/json_value.h"
 #include "math/statistics.h"
 #include "study/notes_study.h"
 #include "study/store.h"
@@ -122,8 +123,7 @@ done:
 
 static double number_of(const json_t *object, const char *name)
 {
-    const json_t *x = json_object_get(object, name);
-    return json_is_number(x) ? json_number_value(x) : NAN;
+    return cpt_json_double(json_object_get(object, name));
 }
 
 /* What evaluation.json says of each concept: flags joined by ',', and two of the numbers behind them. */

@@ -1,4 +1,5 @@
 #include "base/memory.h"
+#include "io/json_value.h"
 #include "report/report.h"
 #include "plot/svg_series.h"
 
@@ -15,7 +16,7 @@ static int read_numbers(const json_t *list, double *out)
     int n = 0;
     for (size_t i = 0; i < json_array_size(list) && n < MAX_POINTS; i++) {
         const json_t *x = json_array_get(list, i);
-        out[n++] = json_is_number(x) ? json_number_value(x) : NAN;
+        out[n++] = cpt_json_double(x);
     }
     return n;
 }

@@ -1,4 +1,5 @@
 #include "base/memory.h"
+#include "io/json_value.h"
 #include "report/report.h"
 #include "study/notes_study.h"
 #include "study/store.h"
@@ -65,7 +66,7 @@ double cpt_report_json(const json_t *root, const char *a, const char *b, const c
 {
     const char *const path[] = {a, b, c};
     for (int i = 0; i < 3 && path[i]; i++) root = json_object_get(root, path[i]);
-    return json_is_number(root) ? json_number_value(root) : NAN;
+    return cpt_json_double(root);
 }
 
 const char *cpt_report_label(const cpt_report *r, int64_t cell)

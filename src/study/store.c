@@ -1,4 +1,5 @@
 #include "study/store.h"
+#include "io/json_value.h"
 #include "study/shards.h"
 #include "base/memory.h"
 
@@ -297,11 +298,6 @@ cpt_status cpt_load_attribution_rows(const char *folder, cpt_attribution *a, int
     return CPT_OK;
 }
 
-static double json_double(const json_t *v)
-{
-    return json_is_number(v) ? json_number_value(v) : NAN;
-}
-
 cpt_status cpt_load_attribution(const cpt_study *s, cpt_pairs **p, cpt_attribution **out,
                                 cpt_err *e)
 {
@@ -320,8 +316,8 @@ cpt_status cpt_load_attribution(const cpt_study *s, cpt_pairs **p, cpt_attributi
     a->n_genes = (int32_t)json_integer_value(json_object_get(summary, "n_genes"));
     for (int i = 0; i < 5; i++)
         a->noise_quantiles[i] =
-            json_double(json_array_get(json_object_get(summary, "noise_quantiles"), (size_t)i));
-    a->cutoff_percentile = json_double(json_object_get(summary, "cutoff_percentile"));
+            cpt_json_double(json_array_get(json_object_get(summary, "noise_quantiles"), (size_t)i));
+    a->cutoff_percentile = cpt_json_double(json_object_get(summary, "cutoff_percentile"));
     a->n_noise_directions =
         (int32_t)json_integer_value(json_object_get(summary, "n_noise_directions"));
     array_entry list[N_ATTRIBUTION_ARRAYS];
@@ -329,7 +325,7 @@ cpt_status cpt_load_attribution(const cpt_study *s, cpt_pairs **p, cpt_attributi
     CPT_TRY(read_arrays(s, "attribution", list, N_ATTRIBUTION_ARRAYS, e));
     CPT_TRY(load_pairs(s, p, s->cells ? s->cells->n_cells : INT64_MAX, e));
     (*p)->median_neighbour_distance =
-        json_double(json_object_get(summary, "median_neighbour_distance"));
+        cpt_json_double(json_object_get(summary, "median_neighbour_distance"));
     *out = a;
     a = NULL;
 done:

@@ -1,5 +1,6 @@
 #include "base/memory.h"
 #include "evaluate/unit_flags.h"
+#include "io/json_value.h"
 #include "math/statistics.h"
 #include "trust/evaluate.h"
 #include "study/store.h"
@@ -118,8 +119,7 @@ done:
 
 static double number_at(const json_t *list, int32_t i)
 {
-    const json_t *x = json_array_get(list, (size_t)i);
-    return json_is_number(x) ? json_number_value(x) : NAN;
+    return cpt_json_double(json_array_get(list, (size_t)i));
 }
 
 static void raise_flag(flags *f, int which, bool raised, json_t *list)

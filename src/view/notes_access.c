@@ -1,5 +1,6 @@
 #include "base/file.h"
 #include "base/memory.h"
+#include "io/json_value.h"
 #include "notes/review.h"
 #include "view/concept_keys.h"
 #include "study/control_studies.h"
@@ -58,18 +59,12 @@ static void free_origin(void *data)
 
 /* ---- what is kept of a concept ---- */
 
-static const char *text_of(const json_t *object, const char *key)
-{
-    const char *text = json_string_value(json_object_get(object, key));
-    return text ? text : "";
-}
-
 static void describe_label(const cpt_view *v, int32_t concept, cpt_text *out)
 {
     char *text = NULL;
     if (cpt_view_concept(v, concept, &text, NULL) != CPT_OK) return;
     json_t *header = json_loads(text, 0, NULL);
-    cpt_text_add(out, text_of(header, "label"));
+    cpt_text_add(out, cpt_json_text(header, "label"));
     json_decref(header);
     free(text);
 }
@@ -83,7 +78,7 @@ static void describe_genes(const cpt_view *v, int32_t concept, cpt_text *out)
     if (cpt_view_genes(v, concept, &query, &text, NULL) != CPT_OK) return;
     json_t *genes = json_loads(text, 0, NULL);
     json_array_foreach(json_object_get(genes, "rows"), i, row)
-        cpt_text_addf(out, "%s%s", i ? "," : "", text_of(row, "symbol"));
+        cpt_text_addf(out, "%s%s", i ? "," : "", cpt_json_text(row, "symbol"));
     json_decref(genes);
     free(text);
 }

@@ -1,4 +1,5 @@
 #include "base/memory.h"
+#include "io/json_value.h"
 #include "view/view.h"
 
 #include <dirent.h>
@@ -10,17 +11,6 @@
  * two side by side. Cells are the same when their ids are; genes when their symbols are. */
 
 enum { PATH_LIMIT = 4096, MOST_FILES = 64, PAIR_GENES = 60, PAIR_TERMS = 200 };
-
-static double number(const json_t *value)
-{
-    return json_is_number(value) ? json_number_value(value) : NAN;
-}
-
-static const char *text(const json_t *object, const char *key)
-{
-    const char *s = json_string_value(json_object_get(object, key));
-    return s ? s : "";
-}
 
 /* ---- saved comparisons ---- */
 
@@ -60,7 +50,7 @@ static const char *field(char key[32], const char *name, bool side_a)
 
 static bool self_is_a(const json_t *comparison)
 {
-    return strcmp(text(comparison, "self"), "b") != 0;
+    return strcmp(cpt_json_text(comparison, "self"), "b") != 0;
 }
 
 static const json_t *matches_of(const json_t *comparison)
@@ -72,7 +62,7 @@ static const char *other_folder(const json_t *comparison)
 {
     const json_t *side =
         json_object_get(json_object_get(comparison, "pair"), self_is_a(comparison) ? "b" : "a");
-    const char *folder = text(side, "folder"), *slash = strrchr(folder, '/');
+    const char *folder = cpt_json_text(side, "folder"), *slash = strrchr(folder, '/');
     return slash ? slash + 1 : folder;
 }
 
@@ -87,11 +77,12 @@ void cpt_view_put_comparisons(const cpt_view *v, cpt_jot *j)
             json_object_get(json_object_get(json_object_get(c, "pair"), "measures"), "decoder");
         cpt_jot_open(j, '{');
         cpt_jot_put_text(j, "id", id);
-        cpt_jot_put_text(j, "name", text(c, "other"));
+        cpt_jot_put_text(j, "name", cpt_json_text(c, "other"));
         cpt_jot_put_text(j, "study", other_folder(c));
         cpt_jot_put_integer(j, "matched", (int64_t)json_array_size(matches_of(c)));
-        cpt_jot_put_number(j, "pw_mcc",
-                           number(json_object_get(json_object_get(decoder, "pw_mcc"), "mean")));
+        cpt_jot_put_number(
+            j, "pw_mcc",
+            cpt_json_double(json_object_get(json_object_get(decoder, "pw_mcc"), "mean")));
         cpt_jot_close(j, '}');
     }
     cpt_jot_close(j, ']');
@@ -124,16 +115,17 @@ void cpt_view_put_matched(const cpt_view *v, cpt_jot *j, int32_t concept)
         bool a = self_is_a(c);
         json_array_foreach((json_t *)(uintptr_t)matches_of(c), i, m)
         {
-            if (strcmp(text(m, field(key, "concept", a)), own) != 0) continue;
+            if (strcmp(cpt_json_text(m, field(key, "concept", a)), own) != 0) continue;
             cpt_jot_open(j, '{');
             cpt_jot_put_text(j, "comparison", id);
             cpt_jot_put_text(j, "study", other_folder(c));
-            cpt_jot_put_text(j, "concept", text(m, field(key, "concept", !a)));
-            cpt_jot_put_number(j, "correlation", number(json_object_get(m, "activation_r")));
-            cpt_jot_put_number(j, "cosine", number(json_object_get(m, "decoder_cosine")));
+            cpt_jot_put_text(j, "concept", cpt_json_text(m, field(key, "concept", !a)));
+            cpt_jot_put_number(j, "correlation",
+                               cpt_json_double(json_object_get(m, "activation_r")));
+            cpt_jot_put_number(j, "cosine", cpt_json_double(json_object_get(m, "decoder_cosine")));
             cpt_jot_key(j, "genes");
-            put_split(j, text(m, field(key, "genes", !a)));
-            cpt_jot_put_text(j, "term", text(m, field(key, "term", !a)));
+            put_split(j, cpt_json_text(m, field(key, "genes", !a)));
+            cpt_jot_put_text(j, "term", cpt_json_text(m, field(key, "term", !a)));
             cpt_jot_close(j, '}');
         }
     }
@@ -151,26 +143,27 @@ static void put_match(cpt_jot *j, const json_t *m, bool a)
 {
     char key[32];
     int64_t own = 0;
-    const char *name = text(m, field(key, "concept", a));
+    const char *name = cpt_json_text(m, field(key, "concept", a));
     if (name[0] != 'c' || !cpt_parse_i64(name + 1, &own)) return;
     cpt_jot_open(j, '{');
     cpt_jot_put_integer(j, "a", own);
-    cpt_jot_put_text(j, "b", text(m, field(key, "concept", !a)));
-    cpt_jot_put_number(j, "cosine", number(json_object_get(m, "decoder_cosine")));
-    cpt_jot_put_number(j, "correlation", number(json_object_get(m, "activation_r")));
-    cpt_jot_put_number(j, "jaccard", number(json_object_get(m, "jaccard")));
-    cpt_jot_put_number(j, "attribution", number(json_object_get(m, "attribution_r")));
-    cpt_jot_put_number(j, "expression", number(json_object_get(m, "expression_r")));
-    cpt_jot_put_number(j, "likeness", number(json_object_get(m, "likeness")));
-    cpt_jot_put_number(j, "q", number(json_object_get(m, "q")));
-    cpt_jot_put_number(j, "q_within_labels", number(json_object_get(m, "q_within_labels")));
+    cpt_jot_put_text(j, "b", cpt_json_text(m, field(key, "concept", !a)));
+    cpt_jot_put_number(j, "cosine", cpt_json_double(json_object_get(m, "decoder_cosine")));
+    cpt_jot_put_number(j, "correlation", cpt_json_double(json_object_get(m, "activation_r")));
+    cpt_jot_put_number(j, "jaccard", cpt_json_double(json_object_get(m, "jaccard")));
+    cpt_jot_put_number(j, "attribution", cpt_json_double(json_object_get(m, "attribution_r")));
+    cpt_jot_put_number(j, "expression", cpt_json_double(json_object_get(m, "expression_r")));
+    cpt_jot_put_number(j, "likeness", cpt_json_double(json_object_get(m, "likeness")));
+    cpt_jot_put_number(j, "q", cpt_json_double(json_object_get(m, "q")));
+    cpt_jot_put_number(j, "q_within_labels",
+                       cpt_json_double(json_object_get(m, "q_within_labels")));
     cpt_jot_key(j, "mutual");
     cpt_jot_bool(j, json_is_true(json_object_get(m, "mutual_best")));
-    cpt_jot_put_integer(j, "shared", n_listed(text(m, "shared_genes")));
-    cpt_jot_put_text(j, "b_label", text(m, field(key, "label", !a)));
+    cpt_jot_put_integer(j, "shared", n_listed(cpt_json_text(m, "shared_genes")));
+    cpt_jot_put_text(j, "b_label", cpt_json_text(m, field(key, "label", !a)));
     cpt_jot_key(j, "b_genes");
-    put_split(j, text(m, field(key, "genes", !a)));
-    cpt_jot_put_text(j, "b_term", text(m, field(key, "term", !a)));
+    put_split(j, cpt_json_text(m, field(key, "genes", !a)));
+    cpt_jot_put_text(j, "b_term", cpt_json_text(m, field(key, "term", !a)));
     cpt_jot_close(j, '}');
 }
 
@@ -189,10 +182,10 @@ static void put_measures(cpt_jot *j, const json_t *pair)
         cpt_jot_put_text(j, "name", name);
         cpt_jot_put_text(j, "absent", json_string_value(json_object_get(m, "absent")));
         for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
-            cpt_jot_put_number(j, numbers[i], number(json_object_get(m, numbers[i])));
-        cpt_jot_put_number(j, "null_mean", number(json_object_get(chance, "mean")));
-        cpt_jot_put_number(j, "null_sd", number(json_object_get(chance, "sd")));
-        cpt_jot_put_number(j, "draws", number(json_object_get(chance, "n")));
+            cpt_jot_put_number(j, numbers[i], cpt_json_double(json_object_get(m, numbers[i])));
+        cpt_jot_put_number(j, "null_mean", cpt_json_double(json_object_get(chance, "mean")));
+        cpt_jot_put_number(j, "null_sd", cpt_json_double(json_object_get(chance, "sd")));
+        cpt_jot_put_number(j, "draws", cpt_json_double(json_object_get(chance, "n")));
         cpt_jot_close(j, '}');
     }
     cpt_jot_close(j, ']');
@@ -223,14 +216,14 @@ cpt_status cpt_view_comparison(const cpt_view *v, const char *id, char **json, c
                         v->name, id);
     cells = json_array_get(json_object_get(pair, "cells"), 0);
     cpt_jot_open(&j, '{');
-    cpt_jot_put_text(&j, "name", text(c, "other"));
+    cpt_jot_put_text(&j, "name", cpt_json_text(c, "other"));
     cpt_jot_put_text(&j, "other", other_folder(c));
-    cpt_jot_put_number(&j, "cells", number(json_object_get(cells, "n")));
-    cpt_jot_put_text(&j, "matched_by", text(pair, "matched_by"));
+    cpt_jot_put_number(&j, "cells", cpt_json_double(json_object_get(cells, "n")));
+    cpt_jot_put_text(&j, "matched_by", cpt_json_text(pair, "matched_by"));
     cpt_jot_put_text(&j, "model",
-                     text(json_object_get(pair, self_is_a(c) ? "a" : "b"), "model"));
+                     cpt_json_text(json_object_get(pair, self_is_a(c) ? "a" : "b"), "model"));
     cpt_jot_put_text(&j, "other_model",
-                     text(json_object_get(pair, self_is_a(c) ? "b" : "a"), "model"));
+                     cpt_json_text(json_object_get(pair, self_is_a(c) ? "b" : "a"), "model"));
     put_measures(&j, pair);
     put_unmatched(&j, "unmatched", json_object_get(pair, self_is_a(c) ? "unmatched_a" : "unmatched_b"));
     put_unmatched(&j, "other_unmatched",

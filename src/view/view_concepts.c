@@ -1,4 +1,5 @@
 #include "base/memory.h"
+#include "io/json_value.h"
 #include "view/view.h"
 
 #include <math.h>
@@ -24,7 +25,7 @@ static double stability(const cpt_view *v, int32_t concept)
 {
     const json_t *decoder = json_object_get(json_object_get(v->evaluation, "stability"), "decoder");
     const json_t *x = json_array_get(json_object_get(decoder, "by_concept"), (size_t) concept);
-    return json_is_number(x) ? json_number_value(x) : NAN;
+    return cpt_json_double(x);
 }
 
 /* Area under the drop when genes are replaced in order of attribution. */
@@ -32,7 +33,7 @@ static double faithfulness(const cpt_view *v, int32_t concept)
 {
     const json_t *own = v->faithful ? v->faithful[concept] : NULL;
     const json_t *x = json_object_get(json_object_get(own, "area"), "attribution");
-    return json_is_number(x) ? json_number_value(x) : NAN;
+    return cpt_json_double(x);
 }
 
 /* What the index holds of a concept; it must be there. */

@@ -1,4 +1,5 @@
 #include "base/memory.h"
+#include "io/json_value.h"
 #include "view/view.h"
 
 #include <math.h>
@@ -87,11 +88,6 @@ static const json_t *at(const json_t *from, const char *const *path)
 }
 #define AT(from, ...) at(from, (const char *const[]){__VA_ARGS__, NULL})
 
-static double number(const json_t *value)
-{
-    return json_is_number(value) ? json_number_value(value) : NAN;
-}
-
 /* Mean cosine with the matched rows of dictionaries of other seeds, beside the mean of random rows
  * with the embedding's covariance: what matching alone reaches. */
 static void put_stability(const cpt_view *v, cpt_jot *j, int32_t concept,
@@ -106,14 +102,15 @@ static void put_stability(const cpt_view *v, cpt_jot *j, int32_t concept,
     cpt_jot_open(j, '{');
     cpt_jot_put_number(j, "cosine", f->stability);
     cpt_jot_put_number(j, "sd", NAN);
-    cpt_jot_put_number(j, "n", number(json_object_get(all, "n_seeds")));
-    cpt_jot_put_number(j, "null_mean",
-                       number(AT(all, "decoder", "null", "random_covariance", "cosine", "mean")));
+    cpt_jot_put_number(j, "n", cpt_json_double(json_object_get(all, "n_seeds")));
+    cpt_jot_put_number(
+        j, "null_mean",
+        cpt_json_double(AT(all, "decoder", "null", "random_covariance", "cosine", "mean")));
     cpt_jot_put_number(
         j, "activation",
-        number(json_array_get(AT(all, "activation", "by_concept"), (size_t) concept)));
+        cpt_json_double(json_array_get(AT(all, "activation", "by_concept"), (size_t) concept)));
     cpt_jot_put_number(j, "activation_null_mean",
-                       number(AT(all, "activation", "null", "correlation", "mean")));
+                       cpt_json_double(AT(all, "activation", "null", "correlation", "mean")));
     cpt_jot_close(j, '}');
 }
 
@@ -122,7 +119,7 @@ static void put_numbers(cpt_jot *j, const json_t *list)
     size_t i;
     json_t *x;
     cpt_jot_open(j, '[');
-    json_array_foreach((json_t *)(uintptr_t)list, i, x) cpt_jot_number(j, number(x));
+    json_array_foreach((json_t *)(uintptr_t)list, i, x) cpt_jot_number(j, cpt_json_double(x));
     cpt_jot_close(j, ']');
 }
 
@@ -152,9 +149,9 @@ static void put_faithfulness(const cpt_view *v, cpt_jot *j, int32_t concept)
     cpt_jot_key(j, "areas");
     cpt_jot_open(j, '{');
     json_object_foreach(json_object_get(own, "area"), key, value)
-        cpt_jot_put_number(j, key, number(value));
+        cpt_jot_put_number(j, key, cpt_json_double(value));
     cpt_jot_close(j, '}');
-    cpt_jot_put_number(j, "pairs", number(json_object_get(own, "n_pairs")));
+    cpt_jot_put_number(j, "pairs", cpt_json_double(json_object_get(own, "n_pairs")));
     cpt_jot_close(j, '}');
 }
 
@@ -162,7 +159,7 @@ static void put_faithfulness(const cpt_view *v, cpt_jot *j, int32_t concept)
 static cpt_status put_noise(const cpt_view *v, cpt_jot *j, int32_t concept, cpt_err *e)
 {
     const json_t *quantiles = AT(v->evaluation, "noise_floor", "abs_mean_attribution");
-    double limit = number(json_object_get(quantiles, "q95"));
+    double limit = cpt_json_double(json_object_get(quantiles, "q95"));
     const char *key;
     json_t *value;
     float *mean = NULL;
@@ -181,7 +178,7 @@ static cpt_status put_noise(const cpt_view *v, cpt_jot *j, int32_t concept, cpt_
     cpt_jot_key(j, "quantiles");
     cpt_jot_open(j, '{');
     json_object_foreach((json_t *)(uintptr_t)quantiles, key, value)
-        cpt_jot_put_number(j, key, number(value));
+        cpt_jot_put_number(j, key, cpt_json_double(value));
     cpt_jot_close(j, '}');
     cpt_jot_put_integer(j, "above", above);
     cpt_jot_close(j, '}');

@@ -1,4 +1,5 @@
 #include "base/memory.h"
+#include "io/json_value.h"
 #include "study/stages.h"
 #include "view/view.h"
 
@@ -231,9 +232,8 @@ static void put_reconstruction(const cpt_view *v, cpt_jot *j)
     }
     cpt_jot_open(j, '{');
     json_object_foreach((json_t *)(uintptr_t)(validation ? validation : train), key, value)
-        cpt_jot_put_number(j, key, json_is_number(value) ? json_number_value(value) : NAN);
-    cpt_jot_put_number(j, "mean_baseline",
-                       json_is_number(baseline) ? json_number_value(baseline) : NAN);
+        cpt_jot_put_number(j, key, cpt_json_double(value));
+    cpt_jot_put_number(j, "mean_baseline", cpt_json_double(baseline));
     cpt_jot_close(j, '}');
 }
 
@@ -251,7 +251,7 @@ static void put_noise_floor(const cpt_view *v, cpt_jot *j)
     json_object_foreach((json_t *)(uintptr_t)noise, key, value) if (json_is_number(value))
         cpt_jot_put_number(j, key, json_number_value(value));
     json_object_foreach(json_object_get(noise, "abs_mean_attribution"), key, value)
-        cpt_jot_put_number(j, key, json_is_number(value) ? json_number_value(value) : NAN);
+        cpt_jot_put_number(j, key, cpt_json_double(value));
     cpt_jot_close(j, '}');
 }
 
