@@ -53,8 +53,9 @@ static void place(const cpt_svg_plot *plot, cpt_scale *x, cpt_scale *y)
 {
     x->from = plot->y_label ? CPT_SVG_LEFT : CPT_SVG_RIGHT;
     x->to = plot->width - CPT_SVG_RIGHT;
-    y->from = plot->height - (plot->x_label ? CPT_SVG_BOTTOM : CPT_SVG_BOTTOM - 14);
-    y->to = CPT_SVG_TOP;
+    y->to = CPT_SVG_TOP + cpt_svg_head(plot);
+    y->from = y->to - CPT_SVG_TOP + plot->height -
+              (plot->x_label ? CPT_SVG_BOTTOM : CPT_SVG_BOTTOM - 14);
 }
 
 /* ---- histogram ---- */
@@ -74,7 +75,7 @@ void cpt_svg_histogram(cpt_text *t, const cpt_svg_plot *plot, const cpt_scale *s
     for (int b = 0; b < n_bins; b++)
         if ((double)counts[b] > y.high) y.high = (double)counts[b];
     place(plot, &x, &y);
-    cpt_svg_open(t, plot->width, plot->height, plot->title);
+    cpt_svg_open(t, plot->width, plot->height + cpt_svg_head(plot), plot->title);
     if (plot->y_label) cpt_svg_y_axis(t, &y, x.from, x.to, plot->y_label);
     double width = (x.to - x.from) / n_bins;
     cpt_text_add(t, "<path class=\"hb\" d=\"");
@@ -98,7 +99,7 @@ void cpt_svg_scatter(cpt_text *t, const cpt_svg_plot *plot, const cpt_scale *x_s
 {
     cpt_scale x = *x_scale, y = *y_scale;
     place(plot, &x, &y);
-    cpt_svg_open(t, plot->width, plot->height, plot->title);
+    cpt_svg_open(t, plot->width, plot->height + cpt_svg_head(plot), plot->title);
     if (plot->y_label) cpt_svg_y_axis(t, &y, x.from, x.to, plot->y_label);
     cpt_svg_x_axis(t, &x, y.from, y.from, plot->x_label);
     cpt_svg_markers(t, plot, &x, &y);

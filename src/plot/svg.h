@@ -20,11 +20,11 @@ int cpt_scale_ticks(const cpt_scale *s, int wanted, int capacity, double *ticks)
 
 typedef struct cpt_svg_marker {
     double x;
-    const char *text; /* written beside a vertical line */
+    const char *text; /* written above, beside a vertical line; NaN x: left out */
 } cpt_svg_marker;
 
 typedef struct cpt_svg_plot {
-    int width, height;   /* pixels of the view box */
+    int width, height;   /* pixels of the view box, without what markers' labels add above */
     const char *title;   /* for screen readers and on hover */
     const char *x_label, *y_label; /* NULL = none; no y axis without y_label */
     const cpt_svg_marker *markers;

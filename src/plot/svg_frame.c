@@ -2,6 +2,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 /* The frame of a drawing. Colours are the page's: ax axis, gl grid line, mk marker. */
 
@@ -67,16 +68,35 @@ void cpt_svg_y_axis(cpt_text *t, const cpt_scale *y, double left, double right, 
     cpt_text_add(t, "</text>");
 }
 
-/* Labels of markers step down so that near ones do not lie on each other; they turn to the left
- * side of their line in the right third of the plot. */
+/* Labels stand in lines of their own above the data: of two markers the left one's is higher, so
+ * that no label is crossed by the line of another. Labels without room to the right turn left. */
+enum { LABEL_LINE = 13, LETTER = 6 };
+
+int cpt_svg_head(const cpt_svg_plot *plot)
+{
+    int n = 0;
+    for (int i = 0; i < plot->n_markers; i++) n += !isnan(plot->markers[i].x);
+    return LABEL_LINE * n;
+}
+
+static int left_of(const cpt_svg_plot *plot, int marker)
+{
+    const double x = plot->markers[marker].x;
+    int n = 0;
+    for (int i = 0; i < plot->n_markers; i++)
+        n += plot->markers[i].x < x || (plot->markers[i].x == x && i < marker);
+    return n;
+}
+
 void cpt_svg_markers(cpt_text *t, const cpt_svg_plot *plot, const cpt_scale *x, const cpt_scale *y)
 {
     for (int i = 0; i < plot->n_markers; i++) {
         if (isnan(plot->markers[i].x)) continue;
         const double at = cpt_scale_at(x, plot->markers[i].x);
-        const bool left = at > x->from + 0.66 * (x->to - x->from);
-        cpt_text_addf(t, "<path class=\"mk\" d=\"M%.1f %.1fV%.1f\"/>", at, y->from, y->to);
-        cpt_svg_text(t, at + (left ? -4 : 4), y->to + 9 + 13 * i, left ? "end" : "start",
+        const double top = CPT_SVG_TOP + LABEL_LINE * left_of(plot, i);
+        const bool left = at + 4 + LETTER * (double)strlen(plot->markers[i].text) > plot->width;
+        cpt_text_addf(t, "<path class=\"mk\" d=\"M%.1f %.1fV%.1f\"/>", at, y->from, top);
+        cpt_svg_text(t, at + (left ? -4 : 4), top + 9, left ? "end" : "start",
                      plot->markers[i].text);
     }
 }

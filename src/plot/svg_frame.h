@@ -18,6 +18,8 @@ void cpt_svg_tick_text(double value, char *text, size_t capacity);
 void cpt_svg_x_axis(cpt_text *t, const cpt_scale *x, double base, double top, const char *label);
 /* Ticks left of `left`, lines from there to `right`. label NULL = none. */
 void cpt_svg_y_axis(cpt_text *t, const cpt_scale *y, double left, double right, const char *label);
+/* Pixels above the data that the labels of markers want; a drawing is higher by them. */
+int cpt_svg_head(const cpt_svg_plot *plot);
 /* The plot's markers that are not NaN. */
 void cpt_svg_markers(cpt_text *t, const cpt_svg_plot *plot, const cpt_scale *x, const cpt_scale *y);
 

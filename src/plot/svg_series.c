@@ -58,17 +58,18 @@ void cpt_svg_lines(cpt_text *t, const cpt_svg_plot *plot, const cpt_scale *x_sca
                    const cpt_scale *y_scale, int n, const cpt_svg_line *lines)
 {
     cpt_scale x = *x_scale, y = *y_scale;
+    const int height = plot->height + cpt_svg_head(plot);
     x.from = CPT_SVG_LEFT;
     x.to = plot->width - CPT_SVG_RIGHT;
-    y.from = plot->height - CPT_SVG_BOTTOM;
-    y.to = CPT_SVG_TOP;
-    cpt_svg_open(t, plot->width, plot->height + (n + 1) / 2 * LEGEND_LINE + 4, plot->title);
+    y.from = height - CPT_SVG_BOTTOM;
+    y.to = CPT_SVG_TOP + cpt_svg_head(plot);
+    cpt_svg_open(t, plot->width, height + (n + 1) / 2 * LEGEND_LINE + 4, plot->title);
     cpt_svg_y_axis(t, &y, x.from, x.to, plot->y_label);
     cpt_svg_x_axis(t, &x, y.from, y.from, plot->x_label);
     for (int i = 0; i < n; i++) add_band(t, &lines[i], &x, &y);
     for (int i = 0; i < n; i++) add_line(t, &lines[i], &x, &y);
     cpt_svg_markers(t, plot, &x, &y);
-    add_legend(t, n, lines, x.from, x.to, plot->height + 12);
+    add_legend(t, n, lines, x.from, x.to, height + 12);
     cpt_text_add(t, "</svg>");
 }
 

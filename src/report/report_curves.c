@@ -124,7 +124,7 @@ static void add_area_table(cpt_report *r, const json_t *f)
                     "class=\"r\" title=\"mean "
                     "drop over log m from 1 to 200 genes\">area</th><th class=\"r\">95 % "
                     "interval</th><th class=\"r\" "
-                    "title=\"attribution's area less this one\">attribution less it</th><th "
+                    "title=\"attribution's area minus this one\">difference</th><th "
                     "class=\"r\">p</th></tr></thead><tbody>");
     for (int i = 0; i < N_RANKINGS; i++) {
         const json_t *area = json_object_get(json_object_get(f, "area"), rankings[i].key),
@@ -159,7 +159,8 @@ static void add_faithfulness(cpt_report *r)
             t,
             "<p class=\"note\">%.0f concepts, %.0f pairs of cells that took no part in the "
             "attribution; "
-            "bands and intervals: concepts and pairs drawn anew; p: signs of concepts flipped. ",
+            "bands and intervals: concepts and pairs drawn anew; difference: what attribution's area "
+            "is larger by; p: signs of concepts flipped. ",
             cpt_report_json(f, "n_concepts", NULL, NULL),
             cpt_report_json(f, "n_pairs", NULL, NULL));
         cpt_text_add(t, json_array_size(behind) ? "Attribution does not lead for "
@@ -266,9 +267,12 @@ static void add_cutoff_note(cpt_report *r, const json_t *noise)
         if (!all) continue;
         cpt_text_addf(t, "By %s, 5 %% of meaningless genes pass ", nulls[i][1]);
         cpt_report_number(t, cpt_report_json(all, "by_gene", NULL, NULL), 2);
-        cpt_text_add(t, ", and of the genes called 5 % are false at ");
-        cpt_report_number(t, cpt_report_json(all, "by_call", NULL, NULL), 2);
-        cpt_text_add(t, ". ");
+        const double by_call = cpt_report_json(all, "by_call", NULL, NULL);
+        if (isfinite(by_call)) {
+            cpt_text_add(t, ", and of the genes called 5 % are false at ");
+            cpt_report_number(t, by_call, 2);
+            cpt_text_add(t, ". ");
+        } else cpt_text_add(t, "; at no cut-off are as few as 5 % of the genes called false. ");
     }
     cpt_text_add(t, "A unit of a dictionary can lose its place among the k largest, which makes "
                     "one pair count 1: "

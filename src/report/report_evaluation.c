@@ -266,7 +266,7 @@ static void add_flags(cpt_report *r)
         const char *rule =
             json_string_value(json_object_get(json_object_get(flags, "rules"), names[i][0]));
         cpt_text_addf(t, "<tr><td>%s</td><td class=\"r\">", names[i][1]);
-        if (isnan(n)) cpt_text_add(t, "<span title=\"not examined\">–</span>");
+        if (isnan(n)) cpt_text_add(t, "<small>not examined</small>");
         else cpt_text_addf(t, "%.0f", n);
         cpt_text_add(t, "</td><td class=\"m\">");
         cpt_text_add_html(t, rule ? rule : "");

@@ -81,7 +81,7 @@ static void add_method_terms(cpt_report *r)
 static void add_test_terms(cpt_report *r)
 {
     cpt_text *t = &r->html;
-    cpt_text_add(t, "<dt>Differential expression</dt><dd>Active against other cells on "
+    cpt_text_add(t, "<dt>Differential expression (DGE)</dt><dd>Active against other cells on "
                     "log1p(10,000 × counts / total), test ");
     add_option(r, "test", "welch");
     cpt_text_add(t, ", conventions of scanpy's rank_genes_groups. The groups were chosen by the "

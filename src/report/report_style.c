@@ -7,11 +7,11 @@
 const char *const cpt_report_css[] = {
     ":root{--bg:#fff;--fg:#1c2127;--mute:#66707b;--line:#d9dee3;--soft:#f4f6f8;--link:#1d5fa8;"
     "--pos:#c8511b;--neg:#2a6fb0;"
-    "--bar:#6d8fb3;--cut:#9aa3ad;--off:#d5dade;--flag:#8a4b08;--flagbg:#fdf0dc;--uniq:#0b6b57;"
+    "--bar:#6d8fb3;--cut:#88919b;--off:#d5dade;--flag:#8a4b08;--flagbg:#fdf0dc;--uniq:#0b6b57;"
     "--uniqbg:#dff3ee}",
     "@media(prefers-color-scheme:dark){:root{--bg:#14181d;--fg:#e2e6ea;--mute:#929ca6;"
     "--line:#323a43;--soft:#1d232a;"
-    "--link:#7db4ec;--pos:#f08c4f;--neg:#69a7e0;--bar:#5c80a8;--cut:#5c6670;--off:#39424b;"
+    "--link:#7db4ec;--pos:#f08c4f;--neg:#69a7e0;--bar:#5c80a8;--cut:#6b7580;--off:#39424b;"
     "--flag:#f0bd78;--flagbg:#3b2c14;"
     "--uniq:#7fd6c0;--uniqbg:#123a32}}",
     "*{box-sizing:border-box}html{scroll-padding-top:54px}body{margin:0;background:var(--bg);"
@@ -62,7 +62,8 @@ const char *const cpt_report_css[] = {
     "color:var(--mute);cursor:default}"
     "#concepts td:first-child{white-space:nowrap}#concepts td[title]{min-width:170px;overflow-wrap:anywhere}#concepts .f{"
     "white-space:normal}.show{all:unset;cursor:pointer;color:var(--mute)}.show:hover,"
-    ".show:focus-visible{color:var(--link)}",
+    ".show:focus-visible{color:var(--link)}:focus-visible,.show:focus-visible,.legend "
+    "button:focus-visible{outline:2px solid var(--link);outline-offset:1px}",
     ".dn{color:var(--neg);white-space:nowrap}.gs{font-size:12px}.gs span{color:var(--mute)}.f{"
     "display:inline-block;font-size:11px;font-weight:400;color:var(--flag);"
     "background:var(--flagbg);border-radius:4px;padding:0 5px;white-space:nowrap}.u{"
@@ -71,7 +72,6 @@ const char *const cpt_report_css[] = {
     ".legend{list-style:none;margin:6px 0;padding:0;display:flex;flex-wrap:wrap;gap:0 4px}.legend "
     "button{all:unset;"
     "cursor:pointer;font-size:12.5px;padding:1px 6px;border-radius:4px}.legend button:hover,"
-    ".legend button:focus-visible,"
     ".legend button[aria-pressed=true]{background:var(--soft);outline:1px solid var(--line)}"
     ".legend i{display:inline-block;"
     "width:10px;height:10px;border-radius:5px;margin-right:5px;background:var(--mute)}.ramp{"
@@ -79,7 +79,8 @@ const char *const cpt_report_css[] = {
     "align-items:center;font-size:12.5px}.ramp[hidden]{display:none}.ramp i{width:140px;"
     "height:10px;border-radius:2px}",
     ".cols{display:grid;grid-template-columns:repeat(auto-fit,minmax(340px,1fr));gap:8px "
-    "32px}#terms .cols{grid-template-columns:repeat(auto-fit,minmax(min(100%,500px),1fr))}figure{margin:0 0 6px}"
+    "32px}#trust .cols{display:block;columns:3 340px;column-gap:32px}#trust .cols>*{break-inside:avoid;"
+    "margin-bottom:18px}#terms .cols{grid-template-columns:repeat(auto-fit,minmax(min(100%,500px),1fr))}figure{margin:0 0 6px}"
     "figcaption{font-weight:600;font-size:13px;margin-bottom:2px}.plain{margin-bottom:14px}.plot{"
     "display:block;width:100%;"
     "height:auto;max-width:520px}svg text{paint-order:stroke;stroke:var(--bg);stroke-width:3px;"
@@ -91,7 +92,7 @@ const char *const cpt_report_css[] = {
     "stroke:var(--neg)}.s2{stroke:var(--uniq)}.s3{stroke:#8a63b8}.s4{stroke:#b08a1e}.s5{"
     "stroke:#5c8f3a}.nl{stroke:var(--mute);stroke-dasharray:4 3}.bd.s0,.br.s0{fill:var(--pos)}"
     ".bd.s1,.br.s1{fill:var(--neg)}.bd.s2,.br.s2{fill:var(--uniq)}.bd.s3,.br.s3{fill:#8a63b8}"
-    ".bd.s4,.br.s4{fill:#b08a1e}.bd.s5,.br.s5{fill:#5c8f3a}.bd.nl,.br.nl{fill:var(--off)}.bd,"
+    ".bd.s4,.br.s4{fill:#b08a1e}.bd.s5,.br.s5{fill:#5c8f3a}.bd.nl,.br.nl{fill:var(--cut)}.bd,"
     ".br{stroke:none}.wh{stroke:var(--fg);stroke-width:1.4}.ck{stroke:var(--fg);"
     "stroke-width:1.4;stroke-dasharray:2 2}blockquote{margin:6px 0 14px;padding:8px 16px;"
     "border-left:3px solid var(--line);max-width:92em;background:var(--soft)}",
@@ -124,11 +125,12 @@ const char *const cpt_report_css[] = {
     ".facts th{font-weight:400;"
     "white-space:nowrap;vertical-align:top}.facts td{overflow-wrap:anywhere}.pre{"
     "white-space:pre-line}",
-    "@media(max-width:1050px){.explore{grid-template-columns:1fr}.mapbox{order:-1}.mapin{"
+    "@media(max-width:1050px){.explore{grid-template-columns:minmax(0,1fr)}.mapbox{order:-1}.mapin{"
     "position:static;max-width:560px}"
-    ".body{grid-template-columns:1fr}.where{display:grid;grid-template-columns:repeat(auto-fit,"
+    ".body{grid-template-columns:minmax(0,1fr)}.where{display:grid;grid-template-columns:repeat(auto-fit,"
     "minmax(260px,1fr));gap:12px}"
-    ".two,.two.even{grid-template-columns:1fr}main,header{padding-left:14px;padding-right:14px}}",
+    ".two,.two.even{grid-template-columns:minmax(0,1fr)}main,header{padding-left:14px;padding-right:14px}.cols>*,details{overflow-x:auto}}",
+    "@media(max-width:600px){header{flex-wrap:wrap;gap:2px 18px}header h1{width:100%}nav{gap:4px 16px}}",
     "@media print{header{position:static}nav,.tools,.by,.show{display:none}.scroll{"
     "max-height:none;overflow:visible}"
     ".card{content-visibility:visible;break-inside:avoid-page}.explore{display:block}}",
@@ -160,10 +162,14 @@ const char *const cpt_report_script[] = {
     "var hues=['#4477aa','#ee6677','#228833','#ccbb44','#66ccee','#aa3377','#ee7733','#009988',"
     "'#882255','#999933','#6699cc',"
     "'#cc6677','#117733','#ddaa33','#88ccee','#661100','#44aa99','#aa4499','#997700','#994455'];\n"
+    "/* on a dark page nearer to white: the darkest would be lost */\n"
+    "function hue(i){var v=parseInt(hues[i].slice(1),16);return dark.matches?'rgb('+[v>>16,v>>8&255,"
+    "v&255].map(function(c){return Math.round(c+.35*(255-c))})+')':hues[i]}\n"
     "var legend=byId('legend'),colour={},chosen='';\n"
-    "if(legend)[].forEach.call(legend.querySelectorAll('button'),function(b,i){"
-    "var c=i<hues.length?hues[i]:null;"
-    "if(c){colour[b.dataset.l]=c;b.querySelector('i').style.background=c}"
+    "function paintLegend(){if(legend)[].forEach.call(legend.querySelectorAll('button'),"
+    "function(b,i){if(i<hues.length){colour[b.dataset.l]=hue(i);"
+    "b.querySelector('i').style.background=hue(i)}})}\n"
+    "if(legend)[].forEach.call(legend.querySelectorAll('button'),function(b){"
     "b.addEventListener('click',function(){chosen=chosen===b.dataset.l?'':b.dataset.l;by.value='';"
     "select('');})});\n",
     "function frame(cv){var r=window.devicePixelRatio||1,w=cv.clientWidth,h=cv.clientHeight;"
@@ -249,7 +255,7 @@ const char *const cpt_report_script[] = {
     "if(th&&th.title)td.title=th.title});\n",
     "var small=[].slice.call(document.querySelectorAll('.card canvas')),seen=new WeakSet();\n"
     "function paint(cv){seen.add(cv);drawConcept(cv,cv.dataset.c)}\n"
-    "function all(){off=style('--off');fg=style('--bar');var g=[];for(var i=0;i<=8;i++)g.push("
+    "function all(){paintLegend();off=style('--off');fg=style('--bar');var g=[];for(var i=0;i<=8;i++)g.push("
     "ramp(i/8));"
     "document.querySelector('#ramp i').style.background='linear-gradient(90deg,'+g.join(',')+')';"
     "select(by.value);"

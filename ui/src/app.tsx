@@ -60,7 +60,7 @@ function Current() {
   useEffect(() => {
     document.title = [here.id && here.page === "concept" ? `c${here.id}` : page?.title, s?.name, "Conceptome"].filter(Boolean).join(" · ");
   }, [here.page, here.id, s?.name]);
-  if (failure.value && !s) return <main><Failed error={failure.value} what="study" /><p class="state">{info.value?.studies.map((h) => <a key={h.id} href={`#/${h.id}`}>{h.name}</a>)}</p></main>;
+  if (failure.value && !s) return <main><Failed error={failure.value} what="study" /><p class="state">Studies here: {info.value?.studies.map((h, i) => <>{i > 0 && ", "}<a key={h.id} href={`#/${h.id}`}>{h.name}</a></>)}.</p></main>;
   if (!s || s.id !== here.study) return <main><Loading what="the study" /></main>;
   if (!page) return <main><Empty>There is no page “{here.page}”. <a href={href({ page: "landscape" })}>Landscape</a></Empty></main>;
   return <main id="main" class={`page page-${page.id}`}><page.View study={s} /></main>;

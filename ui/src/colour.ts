@@ -20,7 +20,7 @@ const DIVERGING: Record<Theme, RGB[]> = {
 export const POSITIVE: Record<Theme, string> = { light: "#c2570c", dark: "#f0924a" };
 export const NEGATIVE: Record<Theme, string> = { light: "#1f6fb2", dark: "#6fb1ea" };
 
-const INACTIVE: Record<Theme, RGB> = { light: [219, 222, 226], dark: [54, 59, 67] };
+const INACTIVE: Record<Theme, RGB> = { light: [219, 222, 226], dark: [66, 72, 81] };
 
 const GROUND: Record<Theme, RGB> = { light: [255, 255, 255], dark: [21, 24, 28] }; // --ground of the style sheet
 

@@ -54,10 +54,12 @@ function power(value: number, digits: number): string {
   return scientific(Number(m), Number(e), digits);
 }
 
+const SMALLEST = 1e-300; // below it a double is a floor, not a number
+
 /** p and q: never shown as 0. */
 export function probability(value: number | null | undefined, log10?: number | null): string {
   if (value === null || value === undefined || !Number.isFinite(value)) return NONE;
-  if (value <= 0) {
+  if (value < SMALLEST) {
     if (log10 === null || log10 === undefined || !Number.isFinite(log10)) return "<10\u207b\u00b3\u2070\u2070";
     const exponent = Math.floor(log10);
     return scientific(10 ** (log10 - exponent), exponent);

@@ -1,6 +1,11 @@
 // Terms as the pages show them: near-duplicates folded, two rankings side by side.
 import type { TermRow } from "./api";
 
+const METHODS: Record<string, string> = { gsea: "GSEA", ora: "ORA", parent_child: "parent-child", parent_child_intersect: "parent-child, all parents" };
+
+/** A test as it is written. */
+export const methodName = (method: string): string => METHODS[method] ?? method;
+
 export interface Line { row: TermRow; inner: boolean; folded: number }
 
 /** Representatives in their order, each followed by what it stands for when it is open. */

@@ -31,7 +31,7 @@ void main() {
   vec4 c = texelFetch(colours, ivec2(int(look), 0), 0);
   float r = length(gl_PointCoord - 0.5) * 2.0;
   float edge = 2.0 / max(size, 2.0);
-  float cover = size < 2.5 ? 1.0 : 1.0 - smoothstep(1.0 - edge, 1.0, r);
+  float cover = size < 4.0 ? 1.0 : 1.0 - smoothstep(1.0 - edge, 1.0, r);
   if (cover < 0.05) discard;
   colour = vec4(c.rgb, cover);
 }`;

@@ -3,7 +3,7 @@ import { useMemo } from "preact/hooks";
 import type { Concepts, Matches, Pair, Study } from "../api";
 import { API, dense, studyUrl, useJson, useVector } from "../data";
 import { type Colouring, positiveQuantile } from "../colour";
-import { count, fixed, percent, probability, signed } from "../format";
+import { count, fixed, percent, plural, probability, signed } from "../format";
 import type { Word } from "../glossary";
 import { useKeys } from "../keys";
 import { pointsFromVector } from "../map/points";
@@ -98,7 +98,7 @@ function Maps({ a, b, study, same }: { a: Ref; b: Ref; study: Study; same: boole
   return (
     <>
       {(mine(a) || mine(b)) && <div class="map-slot">
-        <CellMap study={study} colouring={colouring} camera="view" label={`Map of cells: ${colouring?.title ?? ""}`} note="both inactive"
+        <CellMap study={study} colouring={colouring} camera="view" label={`Map of cells: ${colouring?.title ?? ""}`} note={together && show === "difference" ? "both inactive" : "inactive"}
           tools={together && <Choice label="Show" value={show} options={[["difference", "A − B"], ["a", "A"], ["b", "B"]]} onChange={(v) => go({ query: { show: v } }, true)} />} />
       </div>}
       {foreign && head && <div class="map-slot"><ForeignMap of={other} head={head} /></div>}
@@ -144,9 +144,11 @@ function PairTables({ pair, name }: { pair: Pair; name: string }) {
 function Facts({ pair }: { pair: Pair }) {
   return (
     <div class="facts-row">
-      <span {...explain("jaccard", pair.jaccard, pair.same_cells)}>Jaccard <b>{fixed(pair.jaccard, 3)}</b></span>
-      <span {...explain("both", pair.both)}><b>{count(pair.both)}</b> cells both <span class="unit">({count(pair.a_active)} A, {count(pair.b_active)} B)</span></span>
-      <span {...explain("correlation", pair.correlation, pair.same_cells)}>r <b>{fixed(pair.correlation, 3)}</b></span>
+      {pair.same_cells > 0 && <>
+        <span {...explain("jaccard", pair.jaccard, pair.same_cells)}>Jaccard <b>{fixed(pair.jaccard, 3)}</b></span>
+        <span {...explain("both", pair.both)}><b>{count(pair.both)}</b> cells both <span class="unit">({count(pair.a_active)} A, {count(pair.b_active)} B)</span></span>
+        <span {...explain("correlation", pair.correlation, pair.same_cells)}>r <b>{fixed(pair.correlation, 3)}</b></span>
+      </>}
       <span {...explain("cosine_genes", pair.cosine_genes, pair.shared_genes)}>genes' cosine <b>{fixed(pair.cosine_genes, 3)}</b> <span class="unit">{count(pair.shared_genes)} genes</span></span>
       {pair.same_cells === 0 && <span class="warn">The studies share no cell ids: activations cannot be compared, genes can.</span>}
     </div>
@@ -204,8 +206,8 @@ function MatchTable({ id, study }: { id: string; study: Study }) {
     <>
       <div class="comparison">
         <p><b>{study.name}</b> ({m.model}) against <b>{m.other}</b> ({m.other_model}){m.cells !== null && <>, on {count(m.cells)} cells of both</>}:{" "}
-          {count(m.rows.length)} pairs matched one to one{m.unmatched.length > 0 && <>, {count(m.unmatched.length)} concepts here without a partner</>}{m.other_unmatched.length > 0 && <>,{" "}
-          <span data-tip={m.other_unmatched.join(" ")}>{count(m.other_unmatched.length)} concepts there without one</span></>}.
+          {count(m.rows.length)} pairs matched one to one{m.unmatched.length > 0 && <>, {plural(m.unmatched.length, "concept")} here without a partner</>}{m.other_unmatched.length > 0 && <>,{" "}
+          <span data-tip={m.other_unmatched.join(" ")}>{plural(m.other_unmatched.length, "concept")} there without one</span></>}.
           {!other && <> To open pairs side by side, serve both: <code>conceptome serve {study.name} {m.other}</code>.</>}</p>
         <Measures of={m} />
       </div>

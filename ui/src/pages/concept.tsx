@@ -9,6 +9,7 @@ import { go, href, place, query } from "../router";
 import { formatPart } from "../selection";
 import { categoryColumns, conceptName, listed, names, url } from "../study";
 import { did } from "../undo";
+import { methodName } from "../terms";
 import { lastConcept, step } from "../walk";
 import { tabs } from "../registry";
 import { CellMap } from "../parts/cellmap";
@@ -32,7 +33,7 @@ function TopTerm({ head }: { head: Concept }) {
   return (
     <span {...explain("top_term")}>
       top term <TermLink term={t.id} name={t.name} />{" "}
-      <span class="unit">{row && <>p {probability(row.p, row.log10p)}, </>}q {probability(t.q)}{row && <>, {row.overlap} of {row.size} genes</>}, {t.ranking}, {t.method}</span>
+      <span class="unit">{row && <>p {probability(row.p, row.log10p)}, </>}q {probability(t.q)}{row && <>, {row.overlap} of {row.size} genes</>}, {t.ranking}, {methodName(t.method)}</span>
     </span>
   );
 }

@@ -11,6 +11,8 @@ const PAGES = [
   ["Concept", "One concept: where it is active, which genes it needs, which terms they belong to, which cells show it, and how far to trust it."],
   ["Selection", "Draw a lasso around cells (key l, or Shift and drag on any map of cells): which concepts are high there, which genes differ."],
   ["Compare", "Two concepts side by side: cells, genes, terms; of one study or of two over the same cells."],
+  ["Review", "Concepts one after the other, with their evidence, to be named and rated; or blind, mixed with neurons and random directions."],
+  ["Agreement", "How far experts agree, and notes as files to give and take."],
   ["Gene, Term, Cell", "Everything about one of them, reached by links and by the search box ( / )."],
 ] as const;
 

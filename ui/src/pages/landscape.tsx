@@ -16,6 +16,7 @@ import { FlagNames } from "../parts/flags";
 import { ConceptLink, TermLink } from "../parts/links";
 import { Empty, Loading } from "../parts/states";
 import { Table, type Column } from "../parts/table";
+import { methodName } from "../terms";
 import { lastConcept } from "../walk";
 import type { Page, PageProps } from "./page";
 
@@ -35,7 +36,7 @@ function columns(t: Concepts, study: Study): Column<number>[] {
     { key: "term", title: "Top term", word: "top_term", width: 200, value: (c) => t.term[c]?.name,
       cell: (c) => { const m = t.term[c]; return m ? <TermLink term={m.id} name={m.name} /> : <span class="unit">none with q &lt; 0.05</span>; } },
     { key: "q", title: "its q", word: "term_q", width: 80, figure: true, value: (c) => t.term[c]?.q, cell: (c) => probability(t.term[c]?.q) },
-    { key: "by", title: "found by", width: 118, fixed: true, value: (c) => t.term[c] && `${t.term[c].ranking}, ${t.term[c].method}` },
+    { key: "by", title: "found by", width: 118, fixed: true, value: (c) => t.term[c] && `${t.term[c].ranking}, ${methodName(t.term[c].method)}` },
     attributed && { key: "genes", title: "attr. genes", word: "attributed", width: 74, figure: true, value: (c) => t.attributed[c] },
     attributed && { key: "terms", title: "terms attr.", word: "terms_attribution", width: 74, figure: true, value: (c) => t.terms_attribution[c] },
     { key: "dgeterms", title: "terms expr.", word: "terms_expression", width: 78, figure: true, value: (c) => t.terms_expression[c] },

@@ -41,7 +41,7 @@ function Where({ path, frequency, active, histogram, study, title }: {
         tools={<Choice label="Colour by" value={query.value.color ?? ""} onChange={(v) => go({ query: { color: v || null } }, true)}
           options={[["", "activation"], ...categoryColumns(study).slice(0, 3).map((n) => [`column:${n}`, n] as const)]} />} />
       <Histogram of={histogram} scaleEnd={end} range={null} />
-      <p class="brush-row"><b>{percent(frequency)}</b> of cells are active <span class="unit">({count(active)})</span>, up to {number(histogram.high)}</p>
+      <p class="brush-row"><span><b>{percent(frequency)}</b> of cells are active <span class="unit">({count(active)})</span>, up to {number(histogram.high)}</span></p>
     </div>
   );
 }

@@ -116,7 +116,7 @@ function GenesHigh({ data, study }: { data: SelectionGenes; study: Study }) {
   const columns: Column<GeneRow>[] = [
     { key: "symbol", title: "Gene", width: 100, grow: true, value: (r) => r.symbol, cell: (r) => <GeneLink gene={r.gene} symbol={r.symbol} /> },
     { key: "fold", title: "Fold change", word: "logfc", width: 118, value: (r) => r.logfc, cell: (r) => <SignedBar value={r.logfc} most={most} /> },
-    { key: "logfc", title: "log2", word: "logfc", width: 56, figure: true, value: (r) => r.logfc, n: () => `${data.a} + ${data.b}`, cell: (r) => signed(r.logfc, 2) },
+    { key: "logfc", title: "log2", word: "logfc", width: 64, figure: true, value: (r) => r.logfc, n: () => `${data.a} + ${data.b}`, cell: (r) => signed(r.logfc, 2) },
     { key: "score", title: "score", word: "score", width: 66, figure: true, value: (r) => r.score, cell: (r) => signed(r.score, 1) },
     { key: "share_a", title: "in A", word: "share_a", width: 60, figure: true, value: (r) => r.share_a, n: () => data.a, cell: (r) => percent(r.share_a) },
     { key: "share_b", title: "in B", word: "share_b", width: 60, figure: true, value: (r) => r.share_b, n: () => data.b, cell: (r) => percent(r.share_b) },
@@ -126,7 +126,7 @@ function GenesHigh({ data, study }: { data: SelectionGenes; study: Study }) {
   const shown = parseSource(query.value.color ?? "");
   return <LocalTable main name={`${study.id}_selection_genes`} caption="Genes that differ between A and B" columns={columns} rows={data.rows} id={(r) => r.gene}
     current={shown?.kind === "gene" ? shown.gene : null} onCurrent={(r) => go({ query: { color: `gene:${r.gene}` } }, true)} onPick={(r) => go({ page: "gene", id: String(r.gene) })}
-    tools={<span class="unit">{data.test}, {count(data.a)} against {count(data.b)} cells, {count(data.n)} genes tested; a row colours the map</span>} />;
+    tools={<span class="unit">{data.test === "welch" ? "Welch’s t-test" : data.test}, {count(data.a)} against {count(data.b)} cells, {count(data.n)} genes tested; a row colours the map</span>} />;
 }
 
 function Results({ a, b, study }: { a: Uint32Array; b: Uint32Array; study: Study }) {

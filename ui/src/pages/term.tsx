@@ -4,6 +4,7 @@ import { useJson } from "../data";
 import { count, fixed, probability } from "../format";
 import { go, place, query } from "../router";
 import { concepts, url } from "../study";
+import { methodName } from "../terms";
 import { CellMap } from "../parts/cellmap";
 import { Choice } from "../parts/choice";
 import { parseSource, useColouring } from "../parts/colouring";
@@ -19,7 +20,7 @@ const columns: Column<Row>[] = [
   { key: "concept", title: "Concept", width: 170, grow: true, value: (r) => r.concept, cell: (r) => <ConceptLink concept={r.concept} genes /> },
   { key: "label", title: "fits best", word: "best_fit", width: 96, value: (r) => concepts.value?.label[r.concept] },
   { key: "ranking", title: "Ranking", width: 84, value: (r) => r.ranking },
-  { key: "method", title: "Method", width: 64, value: (r) => r.method },
+  { key: "method", title: "Method", width: 64, value: (r) => r.method, cell: (r) => methodName(r.method) },
   { key: "nes", title: "NES", word: "nes", width: 54, figure: true, value: (r) => r.nes, cell: (r) => fixed(r.nes, 2) },
   { key: "p", title: "p", word: "term_p", width: 80, figure: true, value: (r) => r.p, cell: (r) => probability(r.p) },
   { key: "q", title: "q", word: "term_q", width: 80, figure: true, value: (r) => r.q, cell: (r) => probability(r.q) },
@@ -40,7 +41,7 @@ function Found({ term, study }: { term: Term; study: Study }) {
     current={rows.filter((r) => shown?.kind === "concept" && r.concept === shown.concept).map(key)[0] ?? null}
     onCurrent={(r) => go({ query: { color: `concept:${r.concept}` } }, true)}
     onPick={(r) => go({ page: "concept", id: String(r.concept), tab: "terms", query: { term: `${r.ranking}|${r.method}|${term.collection}|${term.term}` } })}
-    empty={weak ? "Found for no concept (p ≤ 0.05)." : "Found for no concept with q < 0.05."}
+    empty={!term.size ? "Not tested in this study; the terms it includes may be." : weak ? "Found for no concept (p ≤ 0.05)." : "Found for no concept with q < 0.05."}
     tools={<Choice label="Which" value={weak ? "1" : ""} options={[["", "q < 0.05"], ["1", "p ≤ 0.05"]]} onChange={(v) => go({ query: { weak: v || null } })} />} />;
 }
 

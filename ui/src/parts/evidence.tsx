@@ -89,7 +89,7 @@ function Cells({ base, band }: { base: string; band: string }) {
     <Await from={from} what="cells">
       {(data) => data.rows.length === 0 ? <p class="unit">No such cell.</p> : (
         <>
-          <h2>{band === "prototypes" ? "Prototypes and what differed from their counterfactuals" : "Highest activations"}</h2>
+          <h2>{band === "prototypes" ? "Prototypes, and genes that differed: count there : in the counterfactual" : "Highest activations"}</h2>
           <table class="small"><caption class="hidden">Cells</caption><tbody>
             {data.rows.map((r) => (
               <tr key={r.cell}><td class="figure">{fixed(r.activation, 2)}</td><td>{Object.values(r.columns).map((v) => v ?? "–").join(" · ")}</td>

@@ -3,7 +3,7 @@
 import { useMemo, useState } from "preact/hooks";
 import type { Running, TermRow, TermRows } from "../api";
 import { useJson } from "../data";
-import { count, fixed, probability } from "../format";
+import { count, fixed, plural, probability } from "../format";
 import { go, query } from "../router";
 import { url } from "../study";
 import { Choice, Select } from "../parts/choice";
@@ -13,14 +13,14 @@ import { RunningSum } from "../parts/runningsum";
 import { Await, Empty } from "../parts/states";
 import { LocalTable, type Column } from "../parts/table";
 import { explain } from "../parts/tooltip";
-import { fold, lineKey, sideBySide, type Both, type Line } from "../terms";
+import { fold, lineKey, methodName, sideBySide, type Both, type Line } from "../terms";
 import { showGene } from "../parts/showgene";
 import type { Tab, TabProps } from "./tab";
 
 const strength = (q: number) => (q < 0.05 ? "" : "weak");
 
-function TermList({ rows, concept, studyId, chosen, tools }: {
-  rows: TermRow[]; concept: number; studyId: string; chosen: string; tools: preact.ComponentChildren;
+function TermList({ rows, weaker, concept, studyId, chosen, tools }: {
+  rows: TermRow[]; weaker: number; concept: number; studyId: string; chosen: string; tools: preact.ComponentChildren;
 }) {
   const [open, setOpen] = useState<ReadonlySet<string>>(new Set());
   const lines = useMemo(() => fold(rows, open), [rows, open]);
@@ -46,14 +46,16 @@ function TermList({ rows, concept, studyId, chosen, tools }: {
       cell: (l) => <span class="genes" data-tip={l.row.genes.join(" ")}>{l.row.genes.slice(0, 12).join(" ")}</span> },
     { key: "term", title: "Id", width: 96, value: (l) => l.row.term },
     { key: "ranking", title: "Ranking", width: 84, value: (l) => l.row.ranking },
-    { key: "method", title: "Method", width: 60, value: (l) => l.row.method },
+    { key: "method", title: "Method", width: 60, value: (l) => l.row.method, cell: (l) => methodName(l.row.method) },
     { key: "collection", title: "Collection", width: 90, value: (l) => l.row.collection },
   ];
   return (
     <LocalTable main name={`${studyId}_c${concept}_terms`} caption={`Terms of concept c${concept}`} columns={columns} rows={lines}
       id={lineKey} current={lines.map(lineKey).find((k) => k === chosen) ?? null} rowClass={(l) => strength(l.row.q)}
       onCurrent={(l) => go({ query: { term: lineKey(l) } })} tools={tools}
-      empty={<Empty>No term with p ≤ 0.05 here. Try the other ranking or method.</Empty>} />
+      empty={weaker > 0
+        ? <Empty>No term with q &lt; 0.05 here. <button type="button" onClick={() => go({ query: { weak: "1" } })}>Show {plural(weaker, "term")} with p ≤ 0.05</button></Empty>
+        : <Empty>No term with p ≤ 0.05 here. Try the other ranking or method.</Empty>} />
   );
 }
 
@@ -84,7 +86,7 @@ function Detail({ row, concept }: { row: TermRow; concept: number }) {
   return (
     <section class="term-detail" aria-label={`Evidence for ${row.name}`}>
       <div class="term-head">
-        <strong>{row.name}</strong> <span class="unit">{row.term} · {row.ranking} · {row.method} · {row.collection}</span>
+        <strong>{row.name}</strong> <span class="unit">{row.term} · {row.ranking} · {methodName(row.method)} · {row.collection}</span>
         <button type="button" class="quiet close" aria-label="Close the evidence" onClick={() => go({ query: { term: null } })}>×</button>
       </div>
       {row.method === "gsea" && <Await from={from} what="running sum">{(r) => <RunningSum of={r} name={`c${concept}_${row.term}_running_sum`} />}</Await>}
@@ -94,21 +96,22 @@ function Detail({ row, concept }: { row: TermRow; concept: number }) {
   );
 }
 
-function Terms({ concept, study }: TabProps) {
+// Opens where the concept's top term was found; what was chosen once holds for the concepts walked to.
+function Terms({ concept, head, study }: TabProps) {
   const q = query.value;
-  const ranking = q.ranking ?? (study.rankings.includes("attribution") ? "attribution" : study.rankings[0] ?? "");
-  const method = q.method ?? study.methods[0] ?? "gsea";
+  const ranking = q.ranking ?? head.term?.ranking ?? (study.rankings.includes("attribution") ? "attribution" : study.rankings[0] ?? "");
+  const method = q.method ?? head.term?.method ?? study.methods[0] ?? "gsea";
   const collection = q.collection ?? "";
   const side = q.side === "1";
   const filter = (q.tq ?? "").toLowerCase();
   const weak = q.weak === "1";
   const from = useJson<TermRows>(url(`concept/${concept}/terms?all=1`));
   const all = from.data?.rows;
-  const rows = useMemo(() => (all ?? []).filter((r) =>
+  const fitting = useMemo(() => (all ?? []).filter((r) =>
     (side || r.ranking === ranking) && r.method === method && (!collection || r.collection === collection) &&
-    (side || weak || r.q < 0.05) &&
     (!filter || r.name.toLowerCase().includes(filter) || r.term.toLowerCase().includes(filter) || r.genes.some((g) => g.toLowerCase() === filter))),
-  [all, ranking, method, collection, side, weak, filter]);
+  [all, ranking, method, collection, side, filter]);
+  const rows = useMemo(() => (side || weak ? fitting : fitting.filter((r) => r.q < 0.05)), [fitting, side, weak]);
   const chosen = all?.find((r) => `${r.ranking}|${r.method}|${r.collection}|${r.term}` === q.term);
 
   const tools = (
@@ -116,7 +119,7 @@ function Terms({ concept, study }: TabProps) {
       <Choice label="View" value={side ? "1" : ""} options={[["", "list"], ["1", "side by side"]]} onChange={(v) => go({ query: { side: v || null } })} />
       {!side && study.rankings.length > 1 && <Choice label="Ranking" value={ranking} options={study.rankings.map((r) => [r, `by ${r}`] as const)}
         onChange={(v) => go({ query: { ranking: v, term: null } })} />}
-      {study.methods.length > 1 && <Choice label="Method" value={method} options={study.methods.map((m) => [m, m.toUpperCase()] as const)}
+      {study.methods.length > 1 && <Choice label="Method" value={method} options={study.methods.map((m) => [m, methodName(m)] as const)}
         onChange={(v) => go({ query: { method: v, term: null } })} />}
       {study.collections.length > 1 && <Select label="Collection" hideLabel value={collection}
         options={[["", "all collections"], ...study.collections.map((c) => [c, c] as const)]} onChange={(v) => go({ query: { collection: v || null } })} />}
@@ -129,7 +132,7 @@ function Terms({ concept, study }: TabProps) {
       {(data) => (
         <div class="split">
           {side ? <SideBySide rows={rows} method={method} concept={concept} studyId={study.id} tools={tools} />
-            : <TermList rows={rows} concept={concept} studyId={study.id} chosen={q.term ?? ""} tools={tools} />}
+            : <TermList rows={rows} weaker={fitting.length - rows.length} concept={concept} studyId={study.id} chosen={q.term ?? ""} tools={tools} />}
           <div class="tested unit">{Object.entries(data.tested).map(([c, n]) => `${c}: ${count(n)} sets tested`).join(" · ")}. Terms with p &gt; 0.05 are not kept.</div>
           {chosen && <Detail row={chosen} concept={concept} />}
         </div>
