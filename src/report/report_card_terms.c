@@ -144,9 +144,17 @@ static void add_term_header(cpt_text *t, bool gsea)
                                                                 "set");
 }
 
-/* Smaller p first; among those at the floor of permutations the larger |NES|. */
+/* What a concept has tells more of it than what it lacks: the enriched first, then the depleted, then what may be
+ * chance. */
+static int rank_of(const cpt_enrichment_row *row)
+{
+    return row->q < 0.05 ? row->nes < 0 : 2;
+}
+
+/* Then smaller p; among those at the floor of permutations the larger |NES|. */
 static bool better(const cpt_enrichment_row *a, const cpt_enrichment_row *b)
 {
+    if (rank_of(a) != rank_of(b)) return rank_of(a) < rank_of(b);
     const cpt_naming x = {0, a->log10p, fabs(a->nes), cpt_at_floor(a->log10p, a->nes, a->log2err)};
     const cpt_naming y = {0, b->log10p, fabs(b->nes), cpt_at_floor(b->log10p, b->nes, b->log2err)};
     return cpt_naming_beats(&x, &y);
@@ -158,12 +166,13 @@ static void add_terms(cpt_report *r, int32_t concept, const char *ranking, const
     const cpt_enrichment *all = r->enrichment;
     const cpt_enrichment_row *best[CPT_REPORT_TERMS];
     bool gsea = strcmp(method, "gsea") == 0;
-    int n = 0, n_significant = 0;
+    int n = 0, n_significant = 0, n_depleted = 0;
     cpt_text *t = &r->html;
     for (int64_t k = all->first[concept]; k < all->first[concept + 1]; k++) {
         const cpt_enrichment_row *row = &all->rows[k];
         if (row->marker || strcmp(row->ranking, ranking) != 0 || strcmp(row->method, method) != 0) continue;
         n_significant += row->q < 0.05;
+        n_depleted += rank_of(row) == 1;
         if (*row->represented_by) continue; /* shown under the one that stands for it */
         if (n == CPT_REPORT_TERMS && !better(row, best[n - 1])) continue;
         int at = n < CPT_REPORT_TERMS ? n++ : n - 1;
@@ -177,11 +186,10 @@ static void add_terms(cpt_report *r, int32_t concept, const char *ranking, const
     }
     add_term_header(t, gsea);
     for (int i = 0; i < n; i++) add_term_row(r, concept, best[i], gsea);
-    cpt_text_addf(t, "</tbody></table><p class=\"note\">%d term%s with q &lt; 0.05%s</p>",
-                  n_significant,
-                  n_significant == 1 ? "" : "s", n_significant == 0 ? "; the grey ones are only "
-                                                                      "the best of many tests." :
-                                                                          ".");
+    cpt_text_addf(t, "</tbody></table><p class=\"note\">%d term%s with q &lt; 0.05", n_significant,
+                  n_significant == 1 ? "" : "s");
+    if (n_depleted) cpt_text_addf(t, ", %d of them depleted (↓), listed last", n_depleted);
+    cpt_text_add(t, n_significant ? ".</p>" : "; the grey ones are only the best of many tests.</p>");
 }
 
 /* What the marker sets suggest by one ranking: a test's result, said as such. */

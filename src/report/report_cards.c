@@ -290,10 +290,12 @@ static void add_head(cpt_report *r, int32_t concept)
                      "href=\"#c%d\">c%d</a> ", concept, concept,
                   concept, concept);
     if (c->label >= 0) {
+        cpt_text_add(t, "<small>fits best</small> ");
         cpt_text_add_html(t, cpt_strings_get(&r->label->categories, c->label));
-        cpt_text_addf(t, " <small title=\"share of the active cells that carry the label; F1 of "
+        cpt_text_addf(t, " <small title=\"share of the active cells that carry the label, and of all; F1 of "
                          "'active' for the label\">"
-                      "%.0f %% of active cells, F1 %.2f</small> ", 100 * c->share, c->f1);
+                      "%.0f %% of active cells (of all %.0f %%), F1 %.2f</small> ", 100 * c->share,
+                      100 * (double)r->label_counts[c->label] / (double)r->cells->n_cells, c->f1);
     }
     cpt_report_expert(r, concept);
     cpt_report_flags(r, concept);

@@ -6,6 +6,10 @@ const METHODS: Record<string, string> = { gsea: "GSEA", ora: "ORA", parent_child
 /** A test as it is written. */
 export const methodName = (method: string): string => METHODS[method] ?? method;
 
+/** What a concept has tells more of it than what it lacks: enriched, depleted, what may be chance. */
+const rankOf = (r: TermRow): number => (r.q < 0.05 ? ((r.nes ?? 0) < 0 ? 1 : 0) : 2);
+export const telling = (rows: readonly TermRow[]): TermRow[] => [...rows].sort((a, b) => rankOf(a) - rankOf(b));
+
 export interface Line { row: TermRow; inner: boolean; folded: number }
 
 /** Representatives in their order, each followed by what it stands for when it is open. */

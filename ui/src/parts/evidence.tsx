@@ -6,6 +6,7 @@ import type { CellRows, Composition, GeneRows, Study, TermRows } from "../api";
 import { useJson } from "../data";
 import { count, fixed, percent, probability, signed } from "../format";
 import { categoryColumns, url } from "../study";
+import { telling } from "../terms";
 import { ShareBar, SignedBar } from "./bars";
 import { Await } from "./states";
 import { explain } from "./tooltip";
@@ -44,8 +45,8 @@ function Terms({ base, study }: { base: string; study: Study }) {
       {(data) => (
         <>
           {study.rankings.map((ranking) => {
-            const rows = data.rows.filter((r) => r.ranking === ranking && r.method === (study.methods[0] ?? "gsea") && r.q < 0.05)
-              .sort((a, b) => a.log10p - b.log10p || Math.abs(b.nes ?? 0) - Math.abs(a.nes ?? 0)).slice(0, TERMS);
+            const rows = telling(data.rows.filter((r) => r.ranking === ranking && r.method === (study.methods[0] ?? "gsea") && r.q < 0.05)
+              .sort((a, b) => a.log10p - b.log10p || Math.abs(b.nes ?? 0) - Math.abs(a.nes ?? 0))).slice(0, TERMS);
             return (
               <section key={ranking}>
                 <h2>Terms by {ranking}</h2>

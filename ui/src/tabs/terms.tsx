@@ -13,7 +13,7 @@ import { RunningSum } from "../parts/runningsum";
 import { Await, Empty } from "../parts/states";
 import { LocalTable, type Column } from "../parts/table";
 import { explain } from "../parts/tooltip";
-import { fold, lineKey, methodName, sideBySide, type Both, type Line } from "../terms";
+import { fold, lineKey, methodName, telling, sideBySide, type Both, type Line } from "../terms";
 import { showGene } from "../parts/showgene";
 import type { Tab, TabProps } from "./tab";
 
@@ -107,7 +107,7 @@ function Terms({ concept, head, study }: TabProps) {
   const weak = q.weak === "1";
   const from = useJson<TermRows>(url(`concept/${concept}/terms?all=1`));
   const all = from.data?.rows;
-  const fitting = useMemo(() => (all ?? []).filter((r) =>
+  const fitting = useMemo(() => telling(all ?? []).filter((r) =>
     (side || r.ranking === ranking) && r.method === method && (!collection || r.collection === collection) &&
     (!filter || r.name.toLowerCase().includes(filter) || r.term.toLowerCase().includes(filter) || r.genes.some((g) => g.toLowerCase() === filter))),
   [all, ranking, method, collection, side, filter]);
