@@ -111,6 +111,17 @@ test("the brush keeps a range and the link keeps the brush", async ({ page, serv
   await expect(page).not.toHaveURL(/range=/);
 });
 
+test("the histogram's range is moved by keys", async ({ page, server, troubles }) => {
+  void troubles;
+  await open(page, server, `${study}/concept/0/genes`);
+  await page.locator("svg.histogram").focus();
+  await expect(page.locator("svg.histogram")).toBeFocused();
+  await page.keyboard.press("ArrowRight");
+  await expect(page).toHaveURL(/range=/);
+  await page.keyboard.press("Escape");
+  await expect(page).not.toHaveURL(/range=/);
+});
+
 test("a gene colours the map; back and forward walk through it", async ({ page, server, troubles }) => {
   void troubles;
   await open(page, server, `${study}/concept/0/genes`);

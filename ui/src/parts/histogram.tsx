@@ -56,7 +56,7 @@ export function Histogram({ of: h, scaleEnd, range, onRange }: {
   }
 
   return (
-    <svg ref={svg} class={`histogram${onRange ? " brush" : ""}`} height={HEIGHT} tabIndex={onRange ? 0 : -1}
+    <svg ref={svg} class={`histogram${onRange ? " brush" : ""}`} height={HEIGHT} tabindex={onRange ? 0 : -1}
       {...(onRange ? { role: "slider", "aria-valuemin": h.low, "aria-valuemax": h.high, "aria-valuenow": +(range?.low ?? h.low).toPrecision(3),
         "aria-valuetext": range ? `cells with an activation between ${number(range.low)} and ${number(range.high)}` : "all active cells" } : { role: "img" })}
       aria-label={`Histogram of ${total} activations from ${number(h.low)} to ${number(h.high)}`}
