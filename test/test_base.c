@@ -28,6 +28,20 @@ static void test_philox_vectors(void **state)
     }
 }
 
+static void test_stream_fill(void **state)
+{
+    enum { N = 1000 };
+    uint32_t words[N];
+    for (int64_t size = 1; size <= 301; size += 50) { /* pieces of every length against single words */
+        cpt_stream one, many;
+        cpt_stream_init(&one, 7, CPT_RANDOM_TEST, 3);
+        cpt_stream_init(&many, 7, CPT_RANDOM_TEST, 3);
+        one.counter[0] = many.counter[0] = UINT32_MAX - 20; /* over the edge of the counter's first word */
+        for (int64_t at = 0; at + size <= N; at += size) cpt_stream_fill_u32(&many, size, words + at);
+        for (int64_t i = 0; i < N / size * size; i++) assert_int_equal(words[i], cpt_stream_u32(&one));
+    }
+}
+
 static void test_stream_moments(void **state)
 {
     enum { N = 200000 };
@@ -209,7 +223,7 @@ static void test_lines_and_npy(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_philox_vectors), cmocka_unit_test(test_stream_moments),
+        cmocka_unit_test(test_philox_vectors), cmocka_unit_test(test_stream_fill), cmocka_unit_test(test_stream_moments),
         cmocka_unit_test(test_index),          cmocka_unit_test(test_sha256),
         cmocka_unit_test(test_sha256_paths),   cmocka_unit_test(test_crew),
         cmocka_unit_test(test_html_escape_and_utf8), cmocka_unit_test(test_error_text_is_printable),

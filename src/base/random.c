@@ -38,6 +38,45 @@ uint32_t cpt_stream_u32(cpt_stream *s)
     return s->block[s->used++];
 }
 
+enum { LANES = 16 };
+
+/* LANES blocks from `first` on, side by side, in loops that compilers make vector code of. */
+static void many_blocks(const cpt_stream *s, uint32_t first, uint32_t out[4 * LANES])
+{
+    uint32_t c0[LANES], c1[LANES], c2[LANES], c3[LANES], k0 = s->key[0], k1 = s->key[1];
+    for (uint32_t l = 0; l < LANES; l++) {
+        c0[l] = first + l;
+        c1[l] = s->counter[1];
+        c2[l] = s->counter[2];
+        c3[l] = s->counter[3];
+    }
+    for (int round = 0; round < 10; round++, k0 += 0x9E3779B9u, k1 += 0xBB67AE85u)
+        for (int l = 0; l < LANES; l++) {
+            uint64_t p0 = (uint64_t)0xD2511F53u * c0[l], p1 = (uint64_t)0xCD9E8D57u * c2[l];
+            c0[l] = (uint32_t)(p1 >> 32) ^ c1[l] ^ k0;
+            c2[l] = (uint32_t)(p0 >> 32) ^ c3[l] ^ k1;
+            c1[l] = (uint32_t)p1;
+            c3[l] = (uint32_t)p0;
+        }
+    for (int l = 0; l < LANES; l++) {
+        out[4 * l] = c0[l];
+        out[4 * l + 1] = c1[l];
+        out[4 * l + 2] = c2[l];
+        out[4 * l + 3] = c3[l];
+    }
+}
+
+void cpt_stream_fill_u32(cpt_stream *s, int64_t n, uint32_t *out)
+{
+    int64_t i = 0;
+    while (i < n && s->used < 4) out[i++] = cpt_stream_u32(s);
+    for (; i + 4 * LANES <= n && s->counter[0] <= UINT32_MAX - LANES; i += 4 * LANES) {
+        many_blocks(s, s->counter[0], out + i);
+        s->counter[0] += LANES;
+    }
+    while (i < n) out[i++] = cpt_stream_u32(s);
+}
+
 uint64_t cpt_stream_u64(cpt_stream *s)
 {
     uint64_t low = cpt_stream_u32(s);

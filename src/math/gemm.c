@@ -214,13 +214,21 @@ static void add_small(const product *p, int64_t row, const cpt_tile_job *whole)
     }
 }
 
+/* Whether tiles of sums can be written where the results go: nothing becomes of them, and all are whole. */
+static bool straight_out(const product *p, int64_t rows, int64_t outs)
+{
+    const cpt_epilogue *e = &p->epilogue;
+    return p->k->parts_amx && p->parts == p->k->parts_amx && !p->sink && outs == PANEL && rows % CPT_TILE == 0 &&
+           !e->bias && !e->add && !e->relu && (e->scale == 0 || e->scale == 1);
+}
+
 /* Rows `row` .. `row + rows` of one panel of outputs, of parts; their tiles, or NULL where there is no memory. */
 static void block_of_parts(const product *p, int64_t row, int64_t rows, int64_t first, const uint32_t *tiles,
                            float *sums)
 {
     const cpt_packed *w = p->w;
     const int64_t blocks = blocks_of(w->n_in), left = w->n_out - first;
-    const cpt_tile_job job = {
+    cpt_tile_job job = {
         .parts = w->parts,
         .rows = rows,
         .outs = smaller(PANEL, left),
@@ -233,6 +241,12 @@ static void block_of_parts(const product *p, int64_t row, int64_t rows, int64_t 
         .next_bytes = (int64_t)panel_bytes(w->parts, w->n_in),
         .out = p->sink ? NULL : (const char *)(p->out + row * p->out_stride + first),
         .out_bytes = p->out_stride * (int64_t)sizeof(float)};
+    if (tiles && straight_out(p, rows, job.outs)) {
+        job.sums = p->out + row * p->out_stride + first;
+        job.sums_stride = p->out_stride;
+        p->parts(&job);
+        return;
+    }
     if (tiles) p->parts(&job);
     else add_small(p, row, &job);
     finish(p, row, rows, first, job.outs, sums);

@@ -83,7 +83,7 @@ bool cpt_pack_at(int level, cpt_precision precision, int64_t n_out, int64_t n_in
  * pair p of a block of 32 inputs holds inputs p (low half) and p + 16. */
 enum { CPT_TILE = 16, CPT_TILE_INPUTS = 32, CPT_TILE_BYTES = 1024, CPT_MAX_PARTS = 3 };
 
-/* sums [rows rounded up to 16][CPT_GEMM_PANEL] of rows times one panel. */
+/* sums [rows rounded up to 16][CPT_GEMM_PANEL] of rows times one panel; the tile kernel alone knows another stride. */
 typedef struct cpt_tile_job {
     int parts;
     bool add;                /* to the sums that are there; else they start at 0 */
@@ -93,6 +93,7 @@ typedef struct cpt_tile_job {
     int64_t row_tiles;       /* tiles from 16 rows to the next 16 */
     const uint32_t *panel;
     float *sums;
+    int64_t sums_stride;     /* 0 = CPT_GEMM_PANEL */
     const char *next;        /* what the next job reads, next_bytes of it; and where the result of this one goes: */
     int64_t next_bytes;
     const char *out;         /* rows of out_bytes bytes; hints only, for fetching ahead; NULL = unknown */

@@ -372,7 +372,7 @@ DOTS static void dots(const cpt_tile_job *job)
 }
 
 #define AMX __attribute__((target("amx-tile,amx-bf16")))
-enum { LINE = 64, SUMS_LINE = PANEL * 4 };
+enum { LINE = 64 };
 
 AMX static void begin_amx(void)
 {
@@ -417,8 +417,9 @@ AMX_INLINE void add_products(bool two_left, bool two_right)
     if (two_left && two_right) _tile_dpbf16ps(3, 5, 7);
 }
 
-AMX_INLINE void start_sums(bool add, bool rows2, bool outs2, const float *sums)
+AMX_INLINE void start_sums(bool add, bool rows2, bool outs2, const float *sums, int64_t stride)
 {
+    const int64_t line = stride * (int64_t)sizeof *sums;
     if (!add) {
         _tile_zero(0);
         _tile_zero(1);
@@ -426,18 +427,19 @@ AMX_INLINE void start_sums(bool add, bool rows2, bool outs2, const float *sums)
         _tile_zero(3);
         return;
     }
-    _tile_loadd(0, sums, SUMS_LINE);
-    if (outs2) _tile_loadd(1, sums + TILE, SUMS_LINE);
-    if (rows2) _tile_loadd(2, sums + TILE * PANEL, SUMS_LINE);
-    if (rows2 && outs2) _tile_loadd(3, sums + TILE * PANEL + TILE, SUMS_LINE);
+    _tile_loadd(0, sums, line);
+    if (outs2) _tile_loadd(1, sums + TILE, line);
+    if (rows2) _tile_loadd(2, sums + TILE * stride, line);
+    if (rows2 && outs2) _tile_loadd(3, sums + TILE * stride + TILE, line);
 }
 
-AMX_INLINE void store_sums(bool rows2, bool outs2, float *sums)
+AMX_INLINE void store_sums(bool rows2, bool outs2, float *sums, int64_t stride)
 {
-    _tile_stored(0, sums, SUMS_LINE);
-    if (outs2) _tile_stored(1, sums + TILE, SUMS_LINE);
-    if (rows2) _tile_stored(2, sums + TILE * PANEL, SUMS_LINE);
-    if (rows2 && outs2) _tile_stored(3, sums + TILE * PANEL + TILE, SUMS_LINE);
+    const int64_t line = stride * (int64_t)sizeof *sums;
+    _tile_stored(0, sums, line);
+    if (outs2) _tile_stored(1, sums + TILE, line);
+    if (rows2) _tile_stored(2, sums + TILE * stride, line);
+    if (rows2 && outs2) _tile_stored(3, sums + TILE * stride + TILE, line);
 }
 
 /* One block of inputs: rows' parts from a, weights' from b. */
@@ -488,7 +490,7 @@ static inline __attribute__((always_inline)) void fetch_ahead(ahead *f)
 AMX_INLINE void amx_rows(int parts, bool outs2, const cpt_tile_job *job)
 {
     const int64_t next = job->row_tiles * DWORDS, groups = (job->rows + 2 * TILE - 1) / (2 * TILE);
-    const int64_t steps = groups * job->blocks;
+    const int64_t steps = groups * job->blocks, stride = job->sums_stride ? job->sums_stride : PANEL;
     ahead f = {.panel = job->next,
                .panel_end = job->next + job->next_bytes,
                .panel_step = (job->next_bytes / LINE + steps - 1) / steps * LINE,
@@ -499,14 +501,14 @@ AMX_INLINE void amx_rows(int parts, bool outs2, const cpt_tile_job *job)
     for (int64_t g = 0; g < groups; g++) {
         const uint32_t *a = job->tiles + g * 2 * next, *b = job->panel;
         const bool rows2 = job->rows - g * 2 * TILE > TILE;
-        float *sums = job->sums + g * 2 * TILE * PANEL;
-        start_sums(job->add, rows2, outs2, sums);
+        float *sums = job->sums + g * 2 * TILE * stride;
+        start_sums(job->add, rows2, outs2, sums, stride);
         for (int64_t block = 0; block < job->blocks; block++, a += parts * DWORDS, b += 2 * parts * DWORDS) {
             fetch_ahead(&f);
             if (rows2) amx_block(parts, true, outs2, a, next, b);
             else amx_block(parts, false, outs2, a, next, b);
         }
-        store_sums(rows2, outs2, sums);
+        store_sums(rows2, outs2, sums, stride);
     }
 }
 
