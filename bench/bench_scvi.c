@@ -90,10 +90,7 @@ static void bench_step(int32_t n_genes, bool zero_inflated, int n_threads)
         for (int i = 0; i < BATCH; i++) rows[i] = ((step + WARM) * BATCH + i) % 1024;
         need(scvi_stepper_load(s, &counts, BATCH, rows, &ctx, &err), &err);
         double t1 = bench_now();
-        cpt_stream stream;
-        cpt_stream_init(&stream, 1, CPT_RANDOM_TEST, (uint64_t)(step + WARM));
-        for (int i = 0; i < BATCH * LATENT; i++) latent[i] = (float)cpt_stream_normal(&stream);
-        for (int i = 0; i < BATCH * HIDDEN; i++) keep[i] = cpt_stream_u32(&stream) < 429496729u ? 0 : 1.1111111f;
+        scvi_noise_draw(&o, BATCH, (uint64_t)(step + WARM), latent, keep, n_threads);
         double t2 = bench_now();
         scvi_stepper_step(s, &(scvi_noise){latent, keep}, 0.5, &losses, n_threads);
         double t3 = bench_now();

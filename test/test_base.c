@@ -40,6 +40,15 @@ static void test_stream_fill(void **state)
         for (int64_t at = 0; at + size <= N; at += size) cpt_stream_fill_u32(&many, size, words + at);
         for (int64_t i = 0; i < N / size * size; i++) assert_int_equal(words[i], cpt_stream_u32(&one));
     }
+    for (uint32_t skipped = 0; skipped < 40; skipped++) {
+        cpt_stream one, far;
+        cpt_stream_init(&one, 7, CPT_RANDOM_TEST, 3);
+        one.counter[0] = UINT32_MAX - 20;
+        far = one;
+        cpt_stream_skip(&far, skipped);
+        for (uint32_t i = 0; i < 4 * skipped; i++) cpt_stream_u32(&one);
+        assert_int_equal(cpt_stream_u32(&far), cpt_stream_u32(&one));
+    }
 }
 
 static void test_stream_moments(void **state)

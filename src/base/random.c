@@ -77,6 +77,12 @@ void cpt_stream_fill_u32(cpt_stream *s, int64_t n, uint32_t *out)
     while (i < n) out[i++] = cpt_stream_u32(s);
 }
 
+void cpt_stream_skip(cpt_stream *s, uint32_t n)
+{
+    s->counter[0] += n;
+    s->counter[1] += s->counter[0] < n;
+}
+
 uint64_t cpt_stream_u64(cpt_stream *s)
 {
     uint64_t low = cpt_stream_u32(s);

@@ -62,6 +62,7 @@ typedef struct cpt_stream {
 void cpt_stream_init(cpt_stream *s, uint64_t seed, cpt_random_purpose purpose, uint64_t item);
 uint32_t cpt_stream_u32(cpt_stream *s);
 void cpt_stream_fill_u32(cpt_stream *s, int64_t n, uint32_t *out); /* what n calls of cpt_stream_u32 give, faster */
+void cpt_stream_skip(cpt_stream *s, uint32_t n); /* n blocks of four words further; of a stream just opened */
 uint64_t cpt_stream_u64(cpt_stream *s);
 double cpt_stream_uniform(cpt_stream *s);               /* [0, 1), 53 bits */
 uint64_t cpt_stream_below(cpt_stream *s, uint64_t n);   /* unbiased integer in [0, n), n >= 1 */

@@ -4,7 +4,7 @@
  * the values, and the products there (values = W hidden') and back (d W = slopes hidden) read both as they lie. What
  * they share, the hidden layer, is packed once (math/gemm.h); only d hidden = slopes' W needs the slopes turned.
  *
- *     heads_forward   per block of SCVI_HEAD_BLOCK genes: logits; per unit of SCVI_UNIT of them, still in the cache,
+ *     heads_forward   per block of SCVI_HEAD_BLOCK genes: tables, logits; per unit of SCVI_UNIT of them, still in the cache,
  *                     exponentials and their sums per cell
  *                     then, as now the softmax is known, per unit the likelihood (math/likelihood.h)
  *     heads_backward  then, as now the sums over genes are known, per block the slopes, the share of the block in the
@@ -58,6 +58,8 @@ static void block_values(scvi_stepper *s, int32_t first, int32_t n)
     cpt_multiply(&s->by_cell, n, m->scale_weight + scvi_at(first, h), h, s->values + at, s->stride, NULL);
     if (s->dropout)
         cpt_multiply(&s->by_cell, n, m->dropout_weight + scvi_at(first, h), h, s->dropout + at, s->stride, NULL);
+    cpt_gene_tables tables = genes_of(s, first, n).tables;
+    cpt_likelihood_kernels_get()->genes(n, m->px_r + first, &tables);
     for (int32_t g = first; g < first + n; g += SCVI_UNIT) {
         const cpt_gene_block unit = genes_of(s, g, scvi_shorter(SCVI_UNIT, first + n - g));
         const size_t row = scvi_at(g / SCVI_UNIT, s->stride);
@@ -115,7 +117,6 @@ void scvi_heads_forward(scvi_stepper *s, int n_threads)
     enum { FEW = 16 }; /* cells */
     const int32_t n = s->batch.n, genes = s->model->shape.n_genes;
     pack_hidden(s);
-    cpt_likelihood_kernels_get()->genes(genes, s->model->px_r, &s->tables);
 #pragma omp parallel num_threads(n_threads)
     {
         scvi_worker *w = &s->workers[omp_get_thread_num()];

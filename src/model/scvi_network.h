@@ -125,6 +125,9 @@ typedef struct scvi_noise { /* what is random in a step */
     const float *dropout; /* [n_layers][n][n_hidden], 0 or 1 / keep; NULL = no dropout */
 } scvi_noise;
 
+/* Draws them for item (a step, or a validation block), by the options' seed; dropout NULL = not. */
+void scvi_noise_draw(const cpt_scvi_options *o, int32_t n, uint64_t item, float *latent, float *dropout, int n_threads);
+
 typedef struct scvi_losses {
     double reconstruction, kl; /* sums over the minibatch, kl unweighted */
 } scvi_losses;

@@ -159,25 +159,6 @@ done:
     return status;
 }
 
-static void draw_latent(trainer *t, int32_t n, uint64_t item)
-{
-    const int64_t size = (int64_t)n * t->options->n_latent;
-    cpt_stream s;
-    cpt_stream_init(&s, t->options->seed, CPT_RANDOM_SCVI_LATENT, item);
-    for (int64_t i = 0; i < size; i++) t->latent[i] = (float)cpt_stream_normal(&s);
-}
-
-static void draw_dropout(trainer *t, int32_t n, uint64_t item)
-{
-    const int64_t size = (int64_t)n * t->options->n_hidden * t->options->n_layers;
-    const double p = t->options->dropout;
-    const uint32_t below = (uint32_t)(p * 4294967296.0);
-    const float kept = (float)(1 / (1 - p));
-    cpt_stream s;
-    cpt_stream_init(&s, t->options->seed, CPT_RANDOM_SCVI_DROPOUT, item);
-    for (int64_t i = 0; i < size; i++) t->dropout[i] = cpt_stream_u32(&s) < below ? 0 : kept;
-}
-
 static double kl_weight(const trainer *t, int32_t epoch)
 {
     return t->warmup > 0 && epoch < t->warmup ? (double)epoch / t->warmup : 1;
@@ -200,8 +181,7 @@ static cpt_status train_epoch(trainer *t, cpt_scvi_epoch *epoch, cpt_err *e)
         if (!status)
             status = scvi_stepper_load(t->stepper, t->counts, n, t->order + first, t->ctx, e);
         if (status) return status;
-        draw_latent(t, n, (uint64_t)t->n_steps);
-        if (noise.dropout) draw_dropout(t, n, (uint64_t)t->n_steps);
+        scvi_noise_draw(t->options, n, (uint64_t)t->n_steps, t->latent, noise.dropout ? t->dropout : NULL, n_threads);
         scvi_stepper_step(t->stepper, &noise, epoch->kl_weight, &losses, n_threads);
         sum.reconstruction += losses.reconstruction;
         sum.kl += losses.kl;
@@ -232,7 +212,7 @@ static cpt_status validate_epoch(trainer *t, cpt_scvi_epoch *epoch, cpt_err *e)
         if (!status)
             status = scvi_stepper_load(t->stepper, t->counts, n, t->cells + first, t->ctx, e);
         if (status) return status;
-        draw_latent(t, n, ~(((uint64_t)epoch->epoch << 32) + (uint64_t)block));
+        scvi_noise_draw(t->options, n, ~(((uint64_t)epoch->epoch << 32) + (uint64_t)block), t->latent, NULL, 1);
         scvi_stepper_evaluate(t->stepper, &noise, &losses, NULL, NULL, cpt_threads(t->ctx));
         sum.reconstruction += losses.reconstruction;
         sum.kl += losses.kl;
