@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* Arguments by getopt_long over the command's extras and the library's option table, which
  * therefore has one spelling for the command line, --config files and study.json. */
@@ -208,7 +209,7 @@ void cli_help(const char *program_name)
 {
     size_t n;
     const cli_command *list = cli_commands(&n);
-    printf("Conceptome %s - reads the concepts that a single-cell foundation model has learned\n\n"
+    printf("Conceptome %s\nreads the concepts that a single-cell foundation model has learned\n\n"
            "usage: %s COMMAND [options]\n",
            CPT_VERSION, program_name);
     for (size_t i = 0; i < n; i++) {
@@ -216,32 +217,43 @@ void cli_help(const char *program_name)
             printf("\n%s\n", list[i].group);
         printf("  %-10s %s\n", list[i].name, list[i].line);
     }
-    printf("\n`%s help COMMAND` tells its options with their defaults; `%s --version` the build.\n"
+    printf("\n`%s help COMMAND` tells its options with their defaults,\n`%s --version` the build.\n"
            "Start:  %s run cells.h5ad -o study\n",
            program_name, program_name, program_name);
+}
+
+/* On a terminal as wide as it is, within reason; else as a page that can be searched and printed. */
+static int help_width(void)
+{
+    enum { LEAST = 60, MOST = 120, PAGE = 100 };
+    const int columns = cli_columns(STDOUT_FILENO);
+    return columns == 0 ? PAGE : columns < LEAST ? LEAST : columns > MOST ? MOST : columns;
 }
 
 static void print_option(const char *name, char letter, const char *argument, const char *help,
                          const char *fallback)
 {
-    enum { COLUMN = 34 };
-    char left[128];
+    enum { WIDE = 34, NARROW = 28 };
+    const int width = help_width(), COLUMN = width < 90 ? NARROW : WIDE;
+    char left[128], text[1024];
     int n = snprintf(left, sizeof left, "%s%c%s--%s%s%s", letter ? "-" : "", letter ? letter : ' ',
                      letter ? ", " : "   ", name, argument && *argument ? " " : "",
                      argument ? argument : "");
     printf("  %s", left);
-    if (n > COLUMN) printf("\n  %*s", COLUMN, "");
-    else printf("%*s", COLUMN - n, "");
-    printf(" %s%s%s%s\n", help, fallback && *fallback ? " [" : "", fallback ? fallback : "",
-           fallback && *fallback ? "]" : "");
+    if (n > COLUMN) printf("\n  %*s ", COLUMN, "");
+    else printf("%*s ", COLUMN - n, "");
+    snprintf(text, sizeof text, "%s%s%s%s", help, fallback && *fallback ? " [" : "",
+             fallback ? fallback : "", fallback && *fallback ? "]" : "");
+    cli_wrap(text, COLUMN + 3, COLUMN + 3, width);
 }
 
 void cli_help_command(const cli_command *command)
 {
     size_t n;
     const cpt_option_info *table = cpt_option_list(&n);
-    printf("usage: conceptome %s %s\n\n%s\n\noptions\n", command->name, command->usage,
-           command->about);
+    printf("usage: conceptome %s %s\n\n", command->name, command->usage);
+    cli_wrap(command->about, 0, 0, help_width());
+    printf("\noptions\n");
     for (int i = 0; command->extras && command->extras[i].name; i++)
         print_option(command->extras[i].name, command->extras[i].letter,
                      command->extras[i].argument, command->extras[i].help, NULL);

@@ -59,6 +59,12 @@ const char *cli_text(const json_t *object, const char *key);   /* "" when it is 
 
 int cli_piece(cli *c, const char *stage); /* one piece, by --shard */
 
+/* Columns of the terminal that `fd` is; 0 when it is none, or does not say. */
+int cli_columns(int fd);
+/* The text on stdout in lines of at most `width` columns (a longer word stands alone), after `used` columns of the
+ * first; further lines begin with `indent` spaces. Line feeds in it are spaces. */
+void cli_wrap(const char *text, int used, int indent, int width);
+
 void cli_begin(cli *c); /* log, progress, signals */
 void cli_end(cli *c, int code);
 

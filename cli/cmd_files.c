@@ -46,6 +46,58 @@ static void print_value(const json_t *v, int depth)
     }
 }
 
+/* ---- a study ---- */
+
+static bool is_default(const cpt_option_info *option, const json_t *value)
+{
+    const char *fallback = option->fallback ? option->fallback : "";
+    if (json_is_string(value)) return strcmp(json_string_value(value), fallback) == 0;
+    if (json_is_boolean(value)) return json_is_true(value) == (strcmp(fallback, "yes") == 0);
+    if (json_is_number(value)) return json_number_value(value) == strtod(fallback, NULL);
+    return json_is_array(value) && json_array_size(value) == 0;
+}
+
+/* What was chosen; the rest is in study.json and with --json. */
+static void print_options(const json_t *options)
+{
+    size_t n;
+    const cpt_option_info *table = cpt_option_list(&n);
+    bool any = false;
+    for (size_t i = 0; i < n; i++) {
+        const json_t *value = json_object_get(options, table[i].name);
+        if (!value || is_default(&table[i], value)) continue;
+        if (!any) puts("options other than the defaults:");
+        printf("%*s%s: ", INDENT, "", table[i].name);
+        print_value(value, 1);
+        any = true;
+    }
+}
+
+static void print_stages(const json_t *stages)
+{
+    const char *name;
+    json_t *stage;
+    puts("stages:");
+    json_object_foreach((json_t *)(uintptr_t)stages, name, stage)
+    {
+        const double seconds = cli_number(stage, "seconds");
+        printf("%*s%-13s %s", INDENT, "", name, cli_text(stage, "state"));
+        if (seconds == seconds) printf(" %8.1f s  %s", seconds, cli_text(stage, "started"));
+        putchar('\n');
+    }
+}
+
+static void print_study(const json_t *study)
+{
+    const json_t *input = json_object_get(study, "input");
+    printf("kind: study of conceptome %s\n", cli_text(study, "conceptome"));
+    printf("cells: %s\n", cli_text(input, "path"));
+    if (*cli_text(input, "sha256")) printf("%*ssha256 %s\n", INDENT, "", cli_text(input, "sha256"));
+    printf("command: %s\n", cli_text(study, "command"));
+    print_options(json_object_get(study, "options"));
+    print_stages(json_object_get(study, "stages"));
+}
+
 int cli_inspect(cli *c)
 {
     cpt_err err;
@@ -57,7 +109,9 @@ int cli_inspect(cli *c)
         puts(text);
     } else {
         json_t *root = json_loads(text, 0, NULL);
-        if (root) print_value(root, 0);
+        if (root && strcmp(cli_text(root, "kind"), "study") == 0)
+            print_study(json_object_get(root, "content"));
+        else if (root) print_value(root, 0);
         json_decref(root);
     }
     free(text);

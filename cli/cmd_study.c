@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* run, attribute, enrich, evaluate, report, export: commands on a whole study. */
 
@@ -28,20 +29,43 @@ static void print_column(const char *text, int width)
     printf("%.*s%*s", n, text, width - shown, "");
 }
 
+/* "b_cells (59 % of active cells)" without what the head of the column says. */
+static void print_label(const char *text, int width)
+{
+    static const char *const rest = " of active cells)";
+    char label[256];
+    const size_t n = strlen(text), cut = strlen(rest);
+    const bool known = n > cut && strcmp(text + n - cut, rest) == 0;
+    snprintf(label, sizeof label, "%.*s%s", (int)(known ? n - cut : n), text, known ? ")" : "");
+    print_column(label, width);
+}
+
 static void print_concepts(const json_t *list)
 {
+    enum { FIXED = 18, LEAST = 62, LABELS = 28, GENES = 38, TERMS = 44 };
+    const int columns = cli_columns(STDOUT_FILENO), room = columns - FIXED - 3;
+    const bool narrow = columns > 0 && room < LABELS + GENES + TERMS;
+    const int share = room < LEAST ? LEAST : room;
+    const int labels = narrow ? share * 3 / 10 : LABELS, genes = narrow ? share * 3 / 10 : GENES;
+    const int terms = share - labels - genes;
     size_t i;
     json_t *c;
-    printf("\n%-6s %9s  %-34s %-38s %s\n", "", "active", "fits", "top genes by attribution",
-           "top term");
+    printf("\n%-6s %9s  ", "", "active");
+    print_column("fits best", labels);
+    putchar(' ');
+    print_column("top genes by attribution", genes);
+    printf(" top term\n");
     json_array_foreach(list, i, c)
     {
         printf("%-6s %8.1f%%  ", cli_text(c, "concept"),
                100 * json_number_value(json_object_get(c, "frequency")));
-        print_column(cli_text(c, "label"), 34);
+        print_label(cli_text(c, "label"), labels);
         putchar(' ');
-        print_column(cli_text(c, "genes"), 38);
-        printf(" %s\n", cli_text(c, "term"));
+        print_column(cli_text(c, "genes"), genes);
+        putchar(' ');
+        if (narrow) print_column(cli_text(c, "term"), terms);
+        else printf("%s", cli_text(c, "term"));
+        putchar('\n');
     }
 }
 

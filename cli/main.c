@@ -204,9 +204,37 @@ static const cli_command *find(const char *name)
     return NULL;
 }
 
+/* How many letters must be put in, taken out or changed to make one word of the other (Levenshtein). */
+static int unlike(const char *a, const char *b)
+{
+    enum { LONGEST = 32 };
+    int row[LONGEST + 1];
+    const int n = (int)strnlen(b, LONGEST);
+    for (int j = 0; j <= n; j++) row[j] = j;
+    for (int i = 1; *a; a++, i++) {
+        int diagonal = row[0];
+        row[0] = i;
+        for (int j = 1; j <= n; j++) {
+            const int change = diagonal + (*a != b[j - 1]);
+            const int shift = (row[j] < row[j - 1] ? row[j] : row[j - 1]) + 1;
+            diagonal = row[j];
+            row[j] = change < shift ? change : shift;
+        }
+    }
+    return row[n];
+}
+
 static int unknown_command(const char *name)
 {
-    fprintf(stderr, "conceptome: there is no command '%s'; `conceptome help` lists them\n", name);
+    const cli_command *near = NULL;
+    int least = 3; /* more has nothing to do with each other */
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
+        if (unlike(name, commands[i].name) < least) {
+            near = &commands[i];
+            least = unlike(name, near->name);
+        }
+    fprintf(stderr, "conceptome: there is no command '%s'%s%s%s `conceptome help` lists them\n", name,
+            near ? "; did you mean '" : ";", near ? near->name : "", near ? "'?" : "");
     return CLI_USAGE;
 }
 

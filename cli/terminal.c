@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
@@ -31,6 +32,27 @@ static double seconds(void)
            1e-9 * (double)(t.tv_nsec - state.started.tv_nsec);
 }
 
+int cli_columns(int fd)
+{
+    struct winsize size;
+    return isatty(fd) && ioctl(fd, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
+}
+
+void cli_wrap(const char *text, int used, int indent, int width)
+{
+    for (const char *p = text; *p;) {
+        while (*p == ' ' || *p == '\n') p++;
+        const size_t n = strcspn(p, " \n");
+        if (used > indent && used + 1 + (int)n > width) {
+            printf("\n%*s", indent, "");
+            used = indent;
+        }
+        used += printf("%s%.*s", used > indent ? " " : "", (int)n, p);
+        p += n;
+    }
+    putchar('\n');
+}
+
 static void clear_bar(void)
 {
     if (state.bar_shown) fputs("\r\033[K", stderr);
@@ -52,6 +74,16 @@ static void format_time(double s, char text[32])
     if (s < 60) snprintf(text, 32, "%.0f s", s);
     else if (s < 3600) snprintf(text, 32, "%d:%02d min", (int)s / 60, (int)s % 60);
     else snprintf(text, 32, "%d:%02d h", (int)s / 3600, (int)s / 60 % 60);
+}
+
+/* To so many columns, never within a character; negative = as it is. */
+static void cut(char *line, int columns)
+{
+    int shown = 0;
+    for (char *p = line; *p && columns >= 0; p++) {
+        shown += ((unsigned char)*p & 0xC0) != 0x80;
+        if (shown > columns) *p-- = '\0';
+    }
 }
 
 static void show_progress(void *data, const char *what, double done, double total, const char *note)
@@ -83,11 +115,13 @@ static void show_progress(void *data, const char *what, double done, double tota
                 note ? ", " : "", note ? note : "");
         return;
     }
-    char bar[WIDTH + 1];
+    char bar[WIDTH + 1], line[256];
     for (int i = 0; i < WIDTH; i++) bar[i] = i < share * WIDTH ? '#' : '.';
     bar[WIDTH] = '\0';
-    fprintf(stderr, "\r\033[K%-18s [%s] %3.0f %%  %.4g/s  %s left  %s", what, bar, 100 * share,
-            rate, left, note ? note : "");
+    snprintf(line, sizeof line, "%-18s [%s] %3.0f %%  %.4g/s  %s left  %s", what, bar, 100 * share,
+             rate, left, note ? note : "");
+    cut(line, cli_columns(STDERR_FILENO) - 1); /* a line that wraps could not be cleared */
+    fprintf(stderr, "\r\033[K%s", line);
     fflush(stderr);
     state.bar_shown = true;
 }

@@ -313,7 +313,7 @@ static void say_plan(const trainer *t)
                  "training", (long long)t->history->n_empty);
     if (last < 0.95)
         cpt_info(t->ctx,
-                 "scVI: the weight of the KL term ends at %.2f, because it rises over %d epochs "
+                 "scVI: the weight of the KL term ends at %.2g, because it rises over %d epochs "
                  "(scvi-tools' rule) and there are %d; --kl-warmup 0 lets it rise within the run",
                  last, t->warmup, t->n_epochs);
 }

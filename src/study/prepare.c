@@ -173,13 +173,24 @@ done:
     return status;
 }
 
+static cpt_status no_obsm(const cpt_cells *cells, const char *name, cpt_err *e)
+{
+    cpt_text there = {0};
+    for (int32_t i = 0; i < cells->n_obsm; i++)
+        cpt_text_addf(&there, "%s%s", i ? ", " : "", cells->obsm[i].name);
+    cpt_fail(e, CPT_ERR_DATA, "--model %s: obsm of the cells has no '%s'; it holds %s", name, name + 5,
+             cells->n_obsm ? cpt_text_str(&there) : "nothing");
+    cpt_text_free(&there);
+    return CPT_ERR_DATA;
+}
+
 cpt_status cpt_prepare_fixed(const cpt_cells *cells, const char *name, float **values, int32_t *dim,
                              cpt_err *e)
 {
     int64_t n;
     if (strncmp(name, "obsm:", 5) == 0) {
         const cpt_obsm *m = cpt_cells_obsm(cells, name + 5);
-        if (!m) return cpt_fail(e, CPT_ERR_DATA, "--model %s: obsm has no '%s'", name, name + 5);
+        if (!m) return no_obsm(cells, name, e);
         *dim = (int32_t)m->width;
         cpt_status status =
             cpt_alloc(values, (size_t)cells->n_cells * (size_t)m->width, sizeof **values, e);

@@ -228,13 +228,23 @@ static cpt_status check_columns(cpt_study *s, cpt_err *e)
     return CPT_OK;
 }
 
+static cpt_status no_stage(const char *name, cpt_err *e)
+{
+    size_t n;
+    const cpt_stage *list = cpt_stage_list(&n);
+    cpt_text names = {0};
+    for (size_t i = 0; i < n; i++) cpt_text_addf(&names, "%s%s", i ? ", " : "", list[i].name);
+    cpt_fail(e, CPT_ERR_USAGE, "there is no stage '%s'; there are %s", name, cpt_text_str(&names));
+    cpt_text_free(&names);
+    return CPT_ERR_USAGE;
+}
+
 cpt_status cpt_study_advance(cpt_study *s, const char *last, bool force, cpt_err *e)
 {
     size_t n;
     const cpt_stage *list = cpt_stage_list(&n);
     bool needed[64] = {false};
-    if (last && !cpt_stage_find(last))
-        return cpt_fail(e, CPT_ERR_USAGE, "there is no stage '%s'", last);
+    if (last && !cpt_stage_find(last)) return no_stage(last, e);
     for (size_t i = 0; i < n; i++)
         if (!last) needed[i] = true;
     if (last) mark_needed(last, needed);
@@ -258,7 +268,7 @@ cpt_status cpt_study_advance_one(cpt_study *s, const char *name, cpt_err *e)
 {
     const cpt_stage *stage = cpt_stage_find(name);
     char key[65];
-    if (!stage) return cpt_fail(e, CPT_ERR_USAGE, "there is no stage '%s'", name);
+    if (!stage) return no_stage(name, e);
     cpt_status status = cpt_study_stage_key(s, stage, key, e);
     if (status || stage_is_done(s, stage, key)) return status;
     return run_stage(s, stage, key, NULL, NULL, 0, e);

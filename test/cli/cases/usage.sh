@@ -24,9 +24,12 @@ case_usage() {
     said "unknown option '-x'"
     expect 1 run absent.h5ad -o s
     said "no such file"
+    expect 2 evalute study
+    said "did you mean 'evaluate'"
     for command in run fit embed train encode attribute enrich evaluate report export compare steer inspect simulate fetch; do
         expect 0 help $command
         said "usage: conceptome $command"
+        if "$program" help $command | grep -q '.\{101\}'; then bad "help $command: a line of more than 100 columns"; else good; fi
     done
     echo '{"epochz": 3}' >bad.json
     expect 2 run cells.h5ad -o s --config bad.json
@@ -47,6 +50,12 @@ case_manual_page() {
     if command -v man >/dev/null; then
         if man --warnings -E UTF-8 -l "$page" 2>&1 >/dev/null | grep -q .; then bad "man warns"; else good; fi
     fi
+}
+
+case_terminal_width() {
+    command -v script >/dev/null && command -v stty >/dev/null || return 0
+    script -qec "stty cols 80; '$program' help run" /dev/null </dev/null | tr -d '\r' >wide
+    if grep -q 'number of concepts' wide && ! grep -q '.\{81\}' wide; then good; else bad "help run in 80 columns"; fi
 }
 
 case_closed_streams() {
