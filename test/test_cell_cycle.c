@@ -93,7 +93,7 @@ static void scores_follow_the_definition(void **state)
     g2m[LISTED] = 1; /* not expressed: passed over */
     const int32_t *const lists[2] = {s, g2m};
     const int32_t n[2] = {LISTED, LISTED + 1};
-    assert_ok(cpt_cell_cycle_score(&c->by_gene, c->totals, lists, n, &r, &err));
+    assert_ok(cpt_cell_cycle_score(&c->by_gene, c->totals, lists, n, &r, NULL, &err));
     for (int which = 0; which < 2; which++) {
         reference_scores(c, lists[which], want);
         for (int i = 0; i < CELLS; i++) assert_near(r.score[which][i], want[i], 1e-12);
@@ -127,7 +127,7 @@ static void switched_on_programs_are_found(void **state)
     pack(c);
     const int32_t *const lists[2] = {s, g2m};
     const int32_t n[2] = {LISTED, LISTED};
-    assert_ok(cpt_cell_cycle_score(&c->by_gene, c->totals, lists, n, &r, &err));
+    assert_ok(cpt_cell_cycle_score(&c->by_gene, c->totals, lists, n, &r, NULL, &err));
     for (int i = 0; i < CELLS; i++)
         assert_int_equal(r.phase[i], i == 59  ? -1
                                      : i < 20 ? CPT_PHASE_S
@@ -144,7 +144,7 @@ static void too_few_genes_are_refused(void **state)
     counts *c = random_counts();
     const int32_t few[6] = {0, 1, 2, 50, 60, 70}, *const lists[2] = {few, few}, n[2] = {6, 6};
     cpt_cell_cycle r;
-    assert_int_equal(cpt_cell_cycle_score(&c->by_gene, c->totals, lists, n, &r, &err),
+    assert_int_equal(cpt_cell_cycle_score(&c->by_gene, c->totals, lists, n, &r, NULL, &err),
                      CPT_ERR_DATA);
     assert_non_null(strstr(err.text, "3 of 6 S genes"));
     assert_null(r.phase);

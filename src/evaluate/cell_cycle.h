@@ -22,7 +22,7 @@ typedef struct cpt_cell_cycle {
  * over. Fewer than 5 expressed genes in a list is CPT_ERR_DATA. */
 cpt_status cpt_cell_cycle_score(const cpt_csr *by_gene, const double *totals,
                                 const int32_t *const lists[2], const int32_t n_listed[2],
-                                cpt_cell_cycle *out, cpt_err *e);
+                                cpt_cell_cycle *out, const cpt_context *ctx, cpt_err *e);
 void cpt_cell_cycle_free(cpt_cell_cycle *c); /* accepts a zeroed one */
 
 #endif

@@ -408,7 +408,7 @@ static cpt_status score_phases(cpt_study *s, const cpt_cells *cells, cpt_cell_cy
     cpt_cells_totals(cells, totals);
     CPT_TRY(find_phase_genes(s, lists, n_listed, e));
     const int32_t *const both[2] = {lists[0], lists[1]};
-    CPT_TRY(cpt_cell_cycle_score(&cells->by_gene, totals, both, n_listed, out, e));
+    CPT_TRY(cpt_cell_cycle_score(&cells->by_gene, totals, both, n_listed, out, s->ctx, e));
     cpt_cells_forget(cells);
 done:
     free(totals);

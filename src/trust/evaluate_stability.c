@@ -1,11 +1,13 @@
 #include "base/memory.h"
 #include "evaluate/activation_match.h"
 #include "evaluate/stability.h"
+#include "math/blas.h"
 #include "trust/evaluate.h"
 #include "study/prepare.h"
 #include "study/store.h"
 
 #include <math.h>
+#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -44,21 +46,66 @@ done:
     return status;
 }
 
-/* Dictionaries from `first` on: same options and cells, seed + i. */
-static cpt_status train_all(cpt_study *s, const cpt_dictionary_options *o, const float *a,
-                            int32_t dim, const cpt_split *split, int32_t first, trained *t,
-                            cpt_err *e)
+/* What dictionaries are trained from. */
+typedef struct source {
+    const cpt_dictionary_options *options;
+    const float *a;
+    int32_t dim;
+    const cpt_split *split;
+} source;
+
+/* Dictionary i: the same options and cells, seed + i. */
+static cpt_status train_one(const cpt_study *s, const source *from, int32_t i, bool at_once, trained *t, cpt_err *e)
 {
+    cpt_dictionary_report report = {0};
+    cpt_context ctx = *s->ctx;
+    ctx.seed = s->ctx->seed + (uint64_t)i;
+    ctx.log = NULL; /* the study's own has said it all */
+    if (at_once) { /* maybe not the caller's thread */
+        ctx.n_threads = 1;
+        ctx.progress = NULL;
+    }
+    const cpt_status status =
+        cpt_dictionary_train(from->options, from->a, from->dim, from->split->n_train, from->split->train,
+                             from->split->n_validation, from->split->validation, &t->dictionaries[i], &report, &ctx, e);
+    cpt_dictionary_report_free(&report);
+    return status;
+}
+
+/* Steps on few inputs are too short to be shared among threads (dictionary/sae_step.c); and of many dictionaries
+ * every thread can have its own. */
+static bool is_trained_at_once(const source *from, int32_t n, int n_threads)
+{
+    enum { FEW_INPUTS = 64 };
+    return n_threads > 1 && (from->dim <= FEW_INPUTS || n >= n_threads);
+}
+
+/* Dictionaries from `first` on: the same bytes at once or one after the other. */
+static cpt_status train_all(cpt_study *s, const source *from, int32_t first, trained *t, cpt_err *e)
+{
+    const int n_threads = cpt_threads(s->ctx);
+    const bool at_once = is_trained_at_once(from, t->n - first, n_threads);
     cpt_status status = CPT_OK;
-    for (int32_t i = first; i < t->n && status == CPT_OK; i++) {
-        cpt_dictionary_report report = {0};
-        cpt_context ctx = *s->ctx;
-        ctx.seed = s->ctx->seed + (uint64_t)i;
-        ctx.log = NULL; /* the study's own has said it all */
-        status = cpt_dictionary_train(o, a, dim, split->n_train, split->train, split->n_validation,
-                                      split->validation, &t->dictionaries[i], &report, &ctx, e);
-        cpt_dictionary_report_free(&report);
-        cpt_progress(s->ctx, "dictionaries with other seeds", i + 1, t->n, NULL);
+    int32_t n_done = first;
+    cpt_blas_single_thread();
+#pragma omp parallel for schedule(dynamic) num_threads(n_threads) if (at_once)
+    for (int32_t i = first; i < t->n; i++) {
+        cpt_status own;
+        cpt_err why;
+#pragma omp atomic read
+        own = status;
+        if (own != CPT_OK) continue;
+        own = train_one(s, from, i, at_once, t, &why);
+#pragma omp critical(cpt_stability_trained)
+        {
+            n_done++;
+            if (own != CPT_OK && status == CPT_OK) {
+                if (e) *e = why;
+#pragma omp atomic write
+                status = own;
+            }
+        }
+        if (omp_get_thread_num() == 0) cpt_progress(s->ctx, "dictionaries with other seeds", n_done, t->n, NULL);
     }
     return status;
 }
@@ -261,7 +308,7 @@ static cpt_status activation_null(cpt_study *s, const cpt_dictionary *like, cons
     o.n_concepts = like->n_concepts;
     o.k = like->max_active < like->n_concepts ? like->max_active : like->n_concepts;
     CPT_TRY(trained_make(n_dictionaries, &t, e));
-    CPT_TRY(train_all(s, &o, a, like->dim, split, 0, &t, e));
+    CPT_TRY(train_all(s, &(source){&o, a, like->dim, split}, 0, &t, e));
     CPT_TRY(encode_all(s, sample, n, &t, e));
     CPT_TRY(pairwise_make(t.n, like->n_concepts, &p, e));
     CPT_TRY(match_activations(s, &t, &p, e));
@@ -340,7 +387,7 @@ static cpt_status stability(cpt_study *s, json_t **out, cpt_err *e)
     cpt_prepare_dictionary_options(s->options, &o);
     CPT_TRY(trained_make(n_seeds, &t, e));
     t.dictionaries[0] = own;
-    CPT_TRY(train_all(s, &o, a, dim, &split, 1, &t, e));
+    CPT_TRY(train_all(s, &(source){&o, a, dim, &split}, 1, &t, e));
     CPT_TRY(decoders(s, a, dim, &split, &t, to, e));
     CPT_TRY(activations(s, a, n, &split, &t, to, e));
     json_object_set_new(to, "n_seeds", json_integer(n_seeds));
