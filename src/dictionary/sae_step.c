@@ -34,7 +34,7 @@
 #include <string.h>
 
 /* A step with fewer multiply-adds than this runs in one thread: waking another costs as much. */
-static const double SERIAL_WORK = 4e6;
+static const double SERIAL_WORK = 5e5;
 
 typedef cpt_sae_pass step;
 

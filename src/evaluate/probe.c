@@ -13,8 +13,10 @@
 #include "base/memory.h"
 #include "base/random.h"
 #include "evaluate/logistic.h"
+#include "math/blas.h"
 
 #include <math.h>
+#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -403,11 +405,11 @@ static void summarise(cpt_probe_result *r)
     r->macro_f1_sd = sqrt(f1_2 / (r->n_folds - 1));
 }
 
-static cpt_status outer_folds(const probe *p, const part *all, const int32_t *fold,
-                              cpt_probe_result *out, cpt_err *e)
+/* Outer fold f, with memory of its own. */
+static cpt_status probe_fold(const probe *p, const part *all, const int32_t *fold, int32_t f, cpt_probe_fold *result,
+                             cpt_err *e)
 {
     cpt_status status = CPT_OK;
-    const size_t size = (size_t)p->n_labels * (size_t)p->n_labels;
     columns c = {.n = p->o->n_best > 0 && p->o->n_best < p->dim ? p->o->n_best : p->dim};
     part train = {0}, test = {0};
     int64_t *confusion = NULL, *sizes = NULL;
@@ -416,19 +418,13 @@ static cpt_status outer_folds(const probe *p, const part *all, const int32_t *fo
     CPT_TRY(cpt_alloc(&c.spread, (size_t)c.n, sizeof *c.spread, e));
     CPT_TRY(cpt_alloc(&train.cells, (size_t)all->n, sizeof *train.cells, e));
     CPT_TRY(cpt_alloc(&test.cells, (size_t)all->n, sizeof *test.cells, e));
-    CPT_TRY(cpt_alloc(&confusion, size, sizeof *confusion, e));
+    CPT_TRY(cpt_alloc(&confusion, (size_t)p->n_labels * (size_t)p->n_labels, sizeof *confusion, e));
     CPT_TRY(cpt_alloc(&sizes, (size_t)p->n_labels, sizeof *sizes, e));
-    for (int32_t f = 0; f < out->n_folds; f++) {
-        cpt_probe_fold *result = &out->folds[f];
-        split_by_fold(all->n, all->cells, fold, f, &train, &test);
-        CPT_TRY(choose_columns(p, &train, &c, e));
-        CPT_TRY(choose_strength(p, &c, &train, (uint64_t)f + 1, &result->strength, e));
-        memset(confusion, 0, size * sizeof *confusion);
-        CPT_TRY(fit_and_predict(p, &c, &train, &test, 1, &result->strength, confusion, e));
-        score_fold(p, confusion, &train, &test, result, sizes);
-        cpt_progress(p->ctx, "probing", f + 1, out->n_folds, NULL);
-    }
-    summarise(out);
+    split_by_fold(all->n, all->cells, fold, f, &train, &test);
+    CPT_TRY(choose_columns(p, &train, &c, e));
+    CPT_TRY(choose_strength(p, &c, &train, (uint64_t)f + 1, &result->strength, e));
+    CPT_TRY(fit_and_predict(p, &c, &train, &test, 1, &result->strength, confusion, e));
+    score_fold(p, confusion, &train, &test, result, sizes);
 done:
     free(c.list);
     free(c.mean);
@@ -437,6 +433,41 @@ done:
     free(test.cells);
     free(confusion);
     free(sizes);
+    return status;
+}
+
+/* Small fits run in one thread each (evaluate/logistic.c), and several folds at once. */
+static bool is_small(const probe *p, const part *all)
+{
+    static const double SMALL = 1e7;
+    return (double)all->n * p->dim * p->n_labels < SMALL;
+}
+
+static cpt_status outer_folds(const probe *p, const part *all, const int32_t *fold, cpt_probe_result *out, cpt_err *e)
+{
+    cpt_status status = CPT_OK;
+    int32_t n_done = 0;
+    cpt_blas_single_thread();
+#pragma omp parallel for schedule(dynamic) num_threads(cpt_threads(p->ctx)) if (is_small(p, all))
+    for (int32_t f = 0; f < out->n_folds; f++) {
+        cpt_status own;
+        cpt_err why;
+#pragma omp atomic read
+        own = status;
+        if (own != CPT_OK) continue;
+        own = probe_fold(p, all, fold, f, &out->folds[f], &why);
+#pragma omp critical(cpt_probe_folds)
+        {
+            n_done++;
+            if (own != CPT_OK && status == CPT_OK) {
+                if (e) *e = why;
+#pragma omp atomic write
+                status = own;
+            }
+        }
+        if (omp_get_thread_num() == 0) cpt_progress(p->ctx, "probing", n_done, out->n_folds, NULL);
+    }
+    if (status == CPT_OK) summarise(out);
     return status;
 }
 
