@@ -5,6 +5,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/random.h"
+#include "enrich/strength.h"
 #include "enrich/term_rows.h"
 
 enum { N_GENES = 400 };
@@ -197,6 +198,39 @@ static void test_gsea_directions(void **state)
     cpt_gsea_engine_free(engine);
 }
 
+/* The order of findings is a weak order: for any three, what is before or as good as what is before is so itself. And
+ * what the rule is for. */
+static void test_strength(void **state)
+{
+    enum { N = 60 };
+    cpt_strength x[N];
+    cpt_stream stream;
+    cpt_stream_init(&stream, 3, CPT_RANDOM_TEST, 0);
+    for (int i = 0; i < N; i++) {
+        const double beyond = (double)cpt_stream_below(&stream, 3), same = 300 + (double)cpt_stream_below(&stream, 9000);
+        const double error = beyond == 0 ? 1.85 : beyond < 2 ? 1.16 : NAN, nes = (double)cpt_stream_below(&stream, 8) / 4 - 1;
+        x[i] = cpt_strength_of(i % 11 ? log10((beyond + 1) / (same + 1)) : NAN, i % 5 ? nes : NAN, error);
+    }
+    for (int a = 0; a < N; a++)
+        for (int b = 0; b < N; b++) {
+            const int ab = cpt_strength_compare(x[a], x[b]);
+            assert_int_equal(ab, -cpt_strength_compare(x[b], x[a]));
+            for (int c = 0; c < N; c++)
+                if (ab <= 0 && cpt_strength_compare(x[b], x[c]) <= 0)
+                    assert_true(cpt_strength_compare(x[a], x[c]) <= (ab < 0 ? -1 : 0));
+        }
+    /* Floors of 10,000 permutations: skew nulls, a narrow set behind a broad one by p. */
+    const cpt_strength broad = cpt_strength_of(-3.93, 1.3, 1.85), narrow = cpt_strength_of(-3.25, 2.9, 1.85),
+                       one_beyond = cpt_strength_of(log10(2 / 10001.0), 3.5, 1.16),
+                       weak = cpt_strength_of(-2.1, 3, 1.85), split = cpt_strength_of(-9, 2, 0.4),
+                       least = cpt_strength_of(-50, 2, NAN), none = cpt_strength_of(NAN, 3, NAN);
+    const cpt_strength order[] = {least, split, narrow, broad, one_beyond, weak, none};
+    for (size_t i = 1; i < sizeof order / sizeof *order; i++)
+        assert_true(cpt_strength_compare(order[i - 1], order[i]) < 0);
+    assert_true(cpt_strength_compare(cpt_strength_of(-50, 3, NAN), least) < 0);
+    assert_true(cpt_strength_then_set(broad, 1, broad, 2) < 0);
+}
+
 /* No permutation beyond: |NES| decides, not the floor of p, which is lower for larger sets. */
 static void test_floors(void **state)
 {
@@ -270,7 +304,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_ora),           cmocka_unit_test(test_reduce_ora),
         cmocka_unit_test(test_reduce_nothing), cmocka_unit_test(test_resnik_scale),
-        cmocka_unit_test(test_gsea_directions), cmocka_unit_test(test_floors), cmocka_unit_test(test_dag),
+        cmocka_unit_test(test_gsea_directions), cmocka_unit_test(test_strength), cmocka_unit_test(test_floors), cmocka_unit_test(test_dag),
         cmocka_unit_test(test_foreign_sets),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -2,7 +2,7 @@
  *
  * The three kinds of test answer in structures of their own. Whoever writes tables, counts findings or
  * folds redundant ones needs the same few numbers of each: this is the one place that knows all three.
- * Sorting is total (log10 p, then set; |NES| where p is at its floor), so rows do not depend on the sort's whims.
+ * Sorting is total (strength.h, then set), so rows do not depend on the sort's whims.
  *
  * Reduction: similarity of the significant rows, opposite directions set to 0, then redundancy.c. O(k^2)
  * for k significant rows.
@@ -16,52 +16,21 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "enrich/strength.h"
 #include "math/statistics.h"
 
 enum { MOST_REDUCED = 2000 };
-static const double NONE_BEYOND = 1.5;    /* log2err of no null score beyond is 1.85, of one 1.16 */
-static const double AS_GOOD_AS_ONE = 0.1; /* log10 */
 
-static int by_p(const void *a, const void *b)
+static int by_strength(const void *a, const void *b)
 {
     const cpt_term_row *x = a, *y = b;
-    bool nan_x = isnan(x->p), nan_y = isnan(y->p);
-    if (nan_x != nan_y) return nan_x - nan_y;
-    if (!nan_x && x->log10p != y->log10p) return x->log10p < y->log10p ? -1 : 1;
-    return (x->set > y->set) - (x->set < y->set);
-}
-
-static int by_nes(const void *a, const void *b)
-{
-    const cpt_term_row *x = a, *y = b;
-    double nes_x = fabs(x->nes), nes_y = fabs(y->nes);
-    if (nes_x != nes_y) return nes_x > nes_y ? -1 : 1;
-    return by_p(a, b);
-}
-
-/* No null score was as extreme, or p is below eps: all that is known is that p is at its floor. */
-static bool at_floor(const cpt_term_row *r)
-{
-    return !isnan(r->nes) && !isnan(r->p) && r->p < 0.01 && (isnan(r->log2err) || r->log2err > NONE_BEYOND);
-}
-
-/* Floors are 1 / (null scores of the sign + 1), so the largest sets would come first, which says nothing: among
- * floors that are as good as one, |NES| decides. */
-static void order_floors(cpt_term_rows *r)
-{
-    for (int32_t i = 0, end; i < r->n; i = end) {
-        for (end = i + 1; end < r->n && at_floor(&r->rows[i]) && at_floor(&r->rows[end]) &&
-                          r->rows[end].log10p - r->rows[i].log10p < AS_GOOD_AS_ONE;
-             end++)
-            continue;
-        qsort(r->rows + i, (size_t)(end - i), sizeof *r->rows, by_nes);
-    }
+    return cpt_strength_then_set(cpt_strength_of(x->log10p, x->nes, x->log2err), x->set,
+                                 cpt_strength_of(y->log10p, y->nes, y->log2err), y->set);
 }
 
 static void finish(cpt_term_rows *r)
 {
-    if (r->n) qsort(r->rows, (size_t)r->n, sizeof *r->rows, by_p);
-    order_floors(r);
+    if (r->n) qsort(r->rows, (size_t)r->n, sizeof *r->rows, by_strength);
     for (int32_t i = 0; i < r->n; i++) r->rows[i].representative = i;
 }
 

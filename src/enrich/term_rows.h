@@ -14,8 +14,7 @@ typedef struct cpt_term_row {
     int32_t representative;     /* row that stands for this one; its own number when it stays */
 } cpt_term_row;
 
-/* Sorted by p, then by set; rows without a p last. Where p is at its floor (no null score beyond, or below eps), by
- * falling |NES|. */
+/* Strongest first (strength.h), then by set; rows without a p last. */
 typedef struct cpt_term_rows {
     int32_t n, n_tested; /* n_tested: rows with a p that count as a test */
     cpt_term_row *rows;

@@ -1,5 +1,6 @@
 #include "base/file.h"
 #include "base/memory.h"
+#include "enrich/strength.h"
 #include "enrich/enrich.h"
 #include "ontology/genes.h"
 #include "pipeline/enrich_plots.h"
@@ -64,13 +65,11 @@ typedef struct result_row {
     const int32_t *genes;
 } result_row;
 
-static int by_p(const void *a, const void *b)
+static int by_strength(const void *a, const void *b)
 {
     const result_row *x = a, *y = b;
-    bool nan_x = isnan(x->p), nan_y = isnan(y->p);
-    if (nan_x != nan_y) return nan_x - nan_y;
-    if (!nan_x && x->log10p != y->log10p) return x->log10p < y->log10p ? -1 : 1;
-    return (x->set > y->set) - (x->set < y->set);
+    return cpt_strength_then_set(cpt_strength_of(x->log10p, x->nes, x->log2err), x->set,
+                                 cpt_strength_of(y->log10p, y->nes, y->log2err), y->set);
 }
 
 static void print_number(FILE *out, double x)
@@ -180,7 +179,7 @@ static cpt_status run_gsea(const cpt_families *f, const double *statistic, const
                              w->nes,     w->p,   w->log10p, w->q,         w->log2err,   NAN,
                              NAN,        NAN,    NAN,       w->leading};
         }
-        qsort(r->rows + r->n - result->n_rows, (size_t)result->n_rows, sizeof *r->rows, by_p);
+        qsort(r->rows + r->n - result->n_rows, (size_t)result->n_rows, sizeof *r->rows, by_strength);
         if (!what->plots) continue;
         CPT_TRY(cpt_enrich_plots(what->plots, what->n_plots, f->sets[i], result, statistic, g.weight,
                                  &n_plots, e));
@@ -208,7 +207,7 @@ static cpt_status run_ora(const cpt_families *f, int32_t n_study, const int32_t 
                                            w->log10p,   w->q,         NAN,     w->odds_ratio,
                                            w->odds_low, w->odds_high, w->fold, w->genes};
         }
-        qsort(r->rows + r->n - result->n_rows, (size_t)result->n_rows, sizeof *r->rows, by_p);
+        qsort(r->rows + r->n - result->n_rows, (size_t)result->n_rows, sizeof *r->rows, by_strength);
     }
 done:
     return status;

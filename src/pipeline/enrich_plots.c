@@ -1,6 +1,7 @@
 #include "pipeline/enrich_plots.h"
 #include "base/file.h"
 #include "base/memory.h"
+#include "enrich/strength.h"
 #include "plot/svg.h"
 
 #include <ctype.h>
@@ -191,11 +192,11 @@ static cpt_status write_plot(const char *folder, int32_t rank, const cpt_geneset
     return status;
 }
 
-static int by_p(const void *a, const void *b)
+static int by_strength(const void *a, const void *b)
 {
     const cpt_gsea_row *x = *(const cpt_gsea_row *const *)a, *y = *(const cpt_gsea_row *const *)b;
-    if (x->log10p != y->log10p) return x->log10p < y->log10p ? -1 : 1;
-    return (x->set > y->set) - (x->set < y->set);
+    return cpt_strength_then_set(cpt_strength_of(x->log10p, x->nes, x->log2err), x->set,
+                                 cpt_strength_of(y->log10p, y->nes, y->log2err), y->set);
 }
 
 static int descending(const void *a, const void *b)
@@ -220,7 +221,7 @@ cpt_status cpt_enrich_plots(const char *folder, int32_t most, const cpt_genesets
     qsort(sorted, (size_t)n, sizeof *sorted, descending);
     for (int32_t i = 0; i < result->n_rows; i++)
         if (result->rows[i].q < 0.05) found[n_found++] = &result->rows[i];
-    qsort(found, (size_t)n_found, sizeof *found, by_p);
+    qsort(found, (size_t)n_found, sizeof *found, by_strength);
     for (int32_t i = 0; i < n_found && i < most; i++) {
         cpt_text svg = {0};
         status = cpt_enrich_plot(&svg, sets, found[i], statistic, weight, n, sorted, e);

@@ -1,5 +1,5 @@
 #include "report/report.h"
-#include "study/naming.h"
+#include "enrich/strength.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -151,13 +151,11 @@ static int rank_of(const cpt_enrichment_row *row)
     return row->q < 0.05 ? row->nes < 0 : 2;
 }
 
-/* Then smaller p; among those at the floor of permutations the larger |NES|. */
 static bool better(const cpt_enrichment_row *a, const cpt_enrichment_row *b)
 {
     if (rank_of(a) != rank_of(b)) return rank_of(a) < rank_of(b);
-    const cpt_naming x = {0, a->log10p, fabs(a->nes), cpt_at_floor(a->log10p, a->nes, a->log2err)};
-    const cpt_naming y = {0, b->log10p, fabs(b->nes), cpt_at_floor(b->log10p, b->nes, b->log2err)};
-    return cpt_naming_beats(&x, &y);
+    return cpt_strength_compare(cpt_strength_of(a->log10p, a->nes, a->log2err),
+                                cpt_strength_of(b->log10p, b->nes, b->log2err)) < 0;
 }
 
 /* The best rows over all collections but those of markers, which have a line of their own. */

@@ -2,7 +2,6 @@
 #include "base/file.h"
 #include "study/store.h"
 
-#include <math.h>
 #include <string.h>
 
 /* A marker set says "these cells look like T cells" whatever the concept is about: as the concept's name it would turn
@@ -15,30 +14,20 @@ static const char *const places[][2] = {{"attribution", "gsea"},
                                         {"expression", "ora"}};
 enum { N_PLACES = sizeof places / sizeof *places };
 
-static const double NONE_BEYOND = 1.5;    /* log2err of no null score beyond is 1.85, of one 1.16 */
-static const double AS_GOOD_AS_ONE = 0.1; /* log10 */
-
-bool cpt_at_floor(double log10p, double nes, double log2err)
-{
-    return !isnan(nes) && log10p < -2 && (isnan(log2err) || log2err > NONE_BEYOND);
-}
-
 bool cpt_naming_of(const char *ranking, const char *method, bool marker, double q, double log10p, double nes,
                    double log2err, cpt_naming *out)
 {
     int place = 0;
     if (marker || !(q < 0.05) || nes < 0) return false;
     while (place < N_PLACES && (strcmp(ranking, places[place][0]) || strcmp(method, places[place][1]))) place++;
-    *out = (cpt_naming){place, log10p, fabs(nes), cpt_at_floor(log10p, nes, log2err)};
+    *out = (cpt_naming){place, cpt_strength_of(log10p, nes, log2err)};
     return place < N_PLACES;
 }
 
 bool cpt_naming_beats(const cpt_naming *a, const cpt_naming *b)
 {
     if (a->place != b->place) return a->place < b->place;
-    if (a->floor && b->floor && fabs(a->log10p - b->log10p) < AS_GOOD_AS_ONE && a->nes != b->nes)
-        return a->nes > b->nes;
-    return a->log10p < b->log10p || (a->log10p == b->log10p && a->nes > b->nes);
+    return cpt_strength_compare(a->strength, b->strength) < 0;
 }
 
 cpt_status cpt_marker_collections(const cpt_study *s, json_t **names, cpt_err *e)

@@ -2,18 +2,14 @@
 #ifndef CPT_STUDY_NAMING_H
 #define CPT_STUDY_NAMING_H
 
+#include "enrich/strength.h"
 #include "study/study.h"
 
-/* How good a name a finding makes: GSEA before ORA, attribution before expression; then the smaller p, the larger
- * |NES|. At the floor of p (no score by chance was as extreme) p says how many scores there were, which are more for
- * larger sets: floors that are as good as one are told apart by |NES|, as in the table (enrich/term_rows.c). */
+/* How good a name a finding makes: GSEA before ORA, attribution before expression; then the stronger, as in the tables. */
 typedef struct cpt_naming {
     int place;
-    double log10p, nes;
-    bool floor;
+    cpt_strength strength;
 } cpt_naming;
-
-bool cpt_at_floor(double log10p, double nes, double log2err);
 
 /* false = it names nothing: q is not below 0.05, its term is depleted, another method found it, or it is a marker set.
  * nes: NaN where there is none. */
