@@ -8,6 +8,16 @@
 
 typedef enum cpt_score_type { CPT_SCORE_STD, CPT_SCORE_POS, CPT_SCORE_NEG } cpt_score_type;
 
+/* The extreme that counts: top >= 0 >= bottom of the running sum; 0 when both are as far. */
+static inline double cpt_score_extreme(cpt_score_type type, double top, double bottom)
+{
+    return type == CPT_SCORE_POS   ? top
+           : type == CPT_SCORE_NEG ? bottom
+           : top > -bottom         ? top
+           : top < -bottom         ? bottom
+                                   : 0;
+}
+
 typedef struct cpt_gsea_options {
     double weight;           /* exponent p of |s|, 1 */
     int32_t n_permutations;  /* 1,000 */

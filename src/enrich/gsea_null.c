@@ -211,16 +211,6 @@ static void equal_weight_walk(const bench *w, int lane, int32_t n, int32_t n_gen
     *bottom = low;
 }
 
-static double score(cpt_score_type type, double top, double bottom, double total, double outside)
-{
-    double numerator = type == CPT_SCORE_POS   ? top
-                       : type == CPT_SCORE_NEG ? bottom
-                       : top > -bottom         ? top
-                       : top < -bottom         ? bottom
-                                               : 0;
-    return numerator / (total * outside);
-}
-
 /* Scores of eight permutations from b on; es [n_sizes][BATCH], written at columns at .. at + n_lanes. */
 static void score_group(const cpt_gsea_null *null, const double *weight, cpt_score_type type,
                         int32_t n_sizes, const int32_t *sizes, const double *sizes_real, int32_t b,
@@ -248,7 +238,7 @@ static void score_group(const cpt_gsea_null *null, const double *weight, cpt_sco
                     total = sizes[i];
                 }
                 es[(int64_t)i * BATCH + at + lane] =
-                    score(type, *top, *bottom, total, null->n_genes - sizes[i]);
+                    cpt_score_extreme(type, *top, *bottom) / (total * (null->n_genes - sizes[i]));
             }
     }
 }

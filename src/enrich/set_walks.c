@@ -203,13 +203,11 @@ typedef struct extremes {
 /* Score and leading edge of one set; the edge goes to the end of `out`'s. */
 static void finish(const bench *b, int32_t column, const extremes *x, int lane, cpt_walk *w, int64_t *n_leading)
 {
-    double high = x->top[lane], low = x->bottom[lane];
-    bool up = b->type == CPT_SCORE_POS || (b->type == CPT_SCORE_STD && high > -low);
-    bool down = b->type == CPT_SCORE_NEG || (b->type == CPT_SCORE_STD && high < -low);
-    w->numerator = up ? high : down ? low : 0;
+    w->numerator = cpt_score_extreme(b->type, x->top[lane], x->bottom[lane]);
     w->es = w->numerator / (w->total * (b->ranking->n - w->size));
     w->leading = *n_leading;
     if (w->numerator == 0) return;
+    bool up = w->numerator > 0;
     int32_t at = (int32_t)(up ? x->top_at[lane] : x->bottom_at[lane]);
     int32_t from = up ? 0 : at, to = up ? at + 1 : w->size, *leading = b->out->leading + *n_leading;
 #pragma GCC unroll 4
