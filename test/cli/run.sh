@@ -52,6 +52,7 @@ need_study() {
 for file in "$here"/test/cli/cases/*.sh; do . "$file"; done
 [ $# -gt 0 ] || set -- $(sed -n 's/^case_\([a-z0-9_]*\)() {.*/\1/p' "$here"/test/cli/cases/*.sh)
 for case_name; do
+    command -v "case_$case_name" >/dev/null || { echo "run.sh: there is no case '$case_name'" >&2; exit 2; }
     echo "== cli: $case_name"
     "case_$case_name"
 done
