@@ -6,6 +6,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/memory.h"
 
@@ -70,15 +71,33 @@ static void sort_row(int32_t *genes, float *values, int32_t n)
     }
 }
 
-int32_t cpt_counts_row(const cpt_counts *c, int64_t row, int32_t *genes, float *values)
+/* Entries first .. end of the matrix that are kept, to genes and values. Whether one is kept is a matter of chance to the
+ * processor, so that guessing it would cost more than all else: they are written in any case, to where the next one
+ * goes over them. */
+static int32_t keep_entries(const cpt_counts *c, int64_t first, int64_t end, int32_t *genes, float *values)
 {
     const cpt_csr *csr = c->csr;
     int32_t n = 0;
-    for (int64_t k = csr->indptr[row]; k < csr->indptr[row + 1]; k++) {
-        int32_t g = c->to_model ? c->to_model[csr->indices[k]] : csr->indices[k];
-        if (g < 0 || csr->values[k] == 0) continue;
+    for (int64_t k = first; k < end; k++) {
+        const int32_t g = c->to_model ? c->to_model[csr->indices[k]] : csr->indices[k];
         genes[n] = g;
-        values[n++] = csr->values[k];
+        values[n] = csr->values[k];
+        n += (g >= 0) & (csr->values[k] != 0);
+    }
+    return n;
+}
+
+int32_t cpt_counts_row(const cpt_counts *c, int64_t row, int32_t *genes, float *values)
+{
+    enum { FEW = 64 };
+    const int64_t end = c->csr->indptr[row + 1];
+    int32_t n = 0, some_genes[FEW];
+    float some_values[FEW];
+    for (int64_t first = c->csr->indptr[row]; first < end; first += FEW) {
+        const int32_t kept = keep_entries(c, first, end - first < FEW ? end : first + FEW, some_genes, some_values);
+        memcpy(genes + n, some_genes, sizeof *genes * (size_t)kept);
+        memcpy(values + n, some_values, sizeof *values * (size_t)kept);
+        n += kept;
     }
     if (!c->ascending) sort_row(genes, values, n);
     return n;
