@@ -52,7 +52,7 @@ typedef struct cell_case {
     double density, theta_from, theta_to, spread, count_scale;
 } cell_case;
 
-enum { CELLS = 19, STRIDE = 32, UNIT = 50, UNITS = (GENES + UNIT - 1) / UNIT, SIZE = GENES * STRIDE };
+enum { CELLS = 19, STRIDE = 32, UNIT = 30, UNITS = (GENES + UNIT - 1) / UNIT, SIZE = GENES * STRIDE };
 
 typedef struct buffers {
     float log_theta[GENES], bias[GENES], pi_bias[GENES], theta[GENES], inverse[GENES];
@@ -60,9 +60,9 @@ typedef struct buffers {
     float logits[SIZE], pi[SIZE], counts[SIZE]; /* [GENES][STRIDE] without the biases */
     float values[SIZE], q[SIZE], d_pi[SIZE], largest[UNITS * STRIDE], factor[UNITS * STRIDE];
     float d_theta[GENES], d_bias[GENES], d_pi_bias[GENES], scratch[2 * STRIDE], share[STRIDE];
-    double library[CELLS], loss[STRIDE], sum_q[STRIDE], terms[3 * UNIT * CELLS];
+    double library[CELLS], loss[STRIDE], sum_q[STRIDE], terms[5 * UNIT * CELLS];
     float single[8 * UNIT * CELLS], nonzero[UNIT * CELLS];
-    int32_t genes[UNIT * CELLS], cells[UNIT * CELLS];
+    int32_t genes[UNIT * CELLS], cells[UNIT * CELLS], at[UNIT * CELLS], many[UNIT * CELLS + 1];
 } buffers;
 
 static void fill_case(buffers *b, const cell_case *c, uint64_t item)
@@ -107,13 +107,14 @@ static cpt_gene_block unit_of(buffers *b, bool zero_inflated, double scale, int 
 
 static cpt_counted counts_of(buffers *b, int first, int n)
 {
-    cpt_counted c = {0, b->genes, b->cells, b->nonzero, b->terms, b->single};
+    cpt_counted c = {0, b->genes, b->cells, b->at, b->nonzero, b->terms, b->single, b->many};
     for (int i = 0; i < CELLS; i++)
         for (int g = 0; g < n; g++) {
             const float x = b->counts[(first + g) * STRIDE + i];
             if (x == 0) continue;
             b->genes[c.n] = g;
             b->cells[c.n] = i;
+            b->at[c.n] = g * STRIDE + i;
             b->nonzero[c.n++] = x;
         }
     return c;

@@ -12,6 +12,8 @@
 
 #define CPT_LIKELIHOOD_EPS 1e-8
 
+enum { CPT_LIKELIHOOD_GENES = 32 }; /* of a block, at most, for `block` below */
+
 /* What depends on a gene alone; made once per step by `genes` below, shared by all cells. */
 typedef struct cpt_gene_tables {
     int32_t n;
@@ -41,9 +43,11 @@ typedef struct cpt_counted {
     int32_t n;
     const int32_t *genes; /* [n] from 0 to the block's */
     const int32_t *cells; /* [n] */
-    const float *counts;  /* [n] */
-    double *terms;        /* [3 n] scratch */
+    const int32_t *at;    /* [n] gene * stride + cell */
+    const float *counts;  /* [n] > 0 */
+    double *terms;        /* [5 n] scratch */
     float *single;        /* [8 n] scratch */
+    int32_t *many;        /* [n + 1] scratch */
 } cpt_counted;
 
 typedef struct cpt_block_sums {

@@ -77,10 +77,11 @@ static cpt_counted unit_counts(const scvi_stepper *s, scvi_worker *w, int32_t un
         for (int64_t k = b->start[i] + range[0]; k < b->start[i] + range[1]; k++, n++) {
             w->genes[n] = b->genes[k] - unit * SCVI_UNIT;
             w->cells[n] = i;
+            w->at[n] = w->genes[n] * s->stride + i;
             w->counts[n] = b->counts[k];
         }
     }
-    return (cpt_counted){n, w->genes, w->cells, w->counts, w->terms, w->single};
+    return (cpt_counted){n, w->genes, w->cells, w->at, w->counts, w->terms, w->single, w->many};
 }
 
 static void block_likelihood(scvi_stepper *s, scvi_worker *w, int32_t first, int32_t n)

@@ -100,11 +100,12 @@ static cpt_status reserve_worker(scvi_stepper *s, scvi_worker *w, cpt_err *e)
     CPT_TRY(reserve_floats(s, &w->gradient, SCVI_HEAD_BLOCK * h, e));
     CPT_TRY(reserve_floats(s, &w->turned, SCVI_HEAD_BLOCK * n, e));
     CPT_TRY(reserve(s, &w->packed, (int64_t)cpt_packed_bytes(CPT_GEMM_F32, h, SCVI_HEAD_BLOCK), 1, e));
-    CPT_TRY(reserve(s, &w->genes, most, sizeof *w->genes, e));
-    CPT_TRY(reserve(s, &w->cells, most, sizeof *w->cells, e));
+    int32_t **const lists[] = {&w->genes, &w->cells, &w->at, &w->many};
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
+        CPT_TRY(reserve(s, lists[i], most + 1, sizeof **lists[i], e));
     CPT_TRY(reserve_floats(s, &w->counts, most, e));
     CPT_TRY(reserve_floats(s, &w->single, 8 * most, e));
-    CPT_TRY(reserve(s, &w->terms, 3 * most, sizeof *w->terms, e));
+    CPT_TRY(reserve(s, &w->terms, 5 * most, sizeof *w->terms, e));
     CPT_TRY(reserve_floats(s, &w->sums, 2 * (int64_t)s->stride, e));
 done:
     return status;

@@ -13,7 +13,7 @@
 
 /* Genes that are one unit, whatever the number of threads: of sums over genes, of the first layer's gradient, and of the
  * products with the heads; each a multiple of the one before. */
-enum { SCVI_UNIT = 32, SCVI_INPUT_BLOCK = 64, SCVI_HEAD_BLOCK = 256 };
+enum { SCVI_UNIT = CPT_LIKELIHOOD_GENES, SCVI_INPUT_BLOCK = 64, SCVI_HEAD_BLOCK = 256 };
 
 typedef struct scvi_minibatch { /* sparse rows */
     int32_t n, capacity;
@@ -32,7 +32,7 @@ typedef struct scvi_worker {
     float *gradient;          /* [SCVI_HEAD_BLOCK][n_hidden] of a block's weights */
     float *turned;            /* [capacity][SCVI_HEAD_BLOCK] slopes of its logits, a row per cell */
     void *packed;             /* its weights, n_hidden outputs */
-    int32_t *genes, *cells;   /* [SCVI_UNIT * capacity] a unit's counts, as cpt_counted */
+    int32_t *genes, *cells, *at, *many; /* [SCVI_UNIT * capacity + 1] a unit's counts, as cpt_counted */
     float *counts, *single;
     double *terms;
     float *sums;              /* [2][stride] */

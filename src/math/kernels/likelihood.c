@@ -8,12 +8,12 @@
  *     -log p(x) = -log p(0) - { x log((mu+eps)/D) + lnG(x+theta) - lnG(theta) - lnG(x+1) }
  * with D = theta + mu + eps, and likewise for the derivatives. log(D / (theta+eps)) is taken as
  * log1p(mu / (theta+eps)), which does not cancel. lnG(x+theta) - lnG(theta) is the logarithm of the
- * product of theta + k over k < x, and taken so where x is a whole number up to FEW, as most are;
- * for the others it cancels for large theta: that is why it is in double.
+ * product of theta + k over k < x; where x is a whole number up to FEW, as most are, it is looked up in a table that is
+ * made for the genes of the block. For the others it cancels for large theta: that is why it is in double.
  *
  * Softmax: every block has a largest logit of its own per cell, so that its exponentials can be taken before the others
  * are known. With q_g = mu_g d_mu_g the derivative by the logit is q_g - s_g sum_k q_k; the library size drops out.
- * Sums of a cell run over FLUSH genes in float and over these in double. */
+ * Sums of a cell run over the genes of a block in float and over blocks in double. */
 #include "math/likelihood.h"
 
 #include <stdbool.h>
@@ -23,7 +23,7 @@
 #include "base/cpu.h"
 #include "math/kernels/vector_math.h"
 
-enum { BLOCK = 256, FLUSH = 32, TILE = 16 };
+enum { BLOCK = 256, TILE = 16 };
 
 static int32_t block_end(int32_t from, int32_t n)
 {
@@ -193,20 +193,17 @@ static float zeros_zinb(const cpt_gene_block *b, int32_t gene, float *restrict l
 
 static void zeros(const cpt_gene_block *b, const cpt_block_sums *out)
 {
-    const int32_t cells = b->cells;
     float *restrict loss = out->cells, *restrict q = loss + b->stride;
-    for (int32_t from = 0; from < b->n; from += FLUSH) {
-        const int32_t end = b->n - from < FLUSH ? b->n : from + FLUSH;
-        memset(out->cells, 0, sizeof(float) * 2 * (size_t)b->stride);
-        for (int32_t g = from; g < end; g++) {
-            const float slope = b->dropout ? zeros_zinb(b, g, loss, q, &out->d_dropout[g]) : zeros_nb(b, g, loss, q);
-            out->d_theta[g] = (float)b->scale * slope;
-        }
+    double *restrict all_loss = out->loss, *restrict all_q = out->q;
+    memset(out->cells, 0, sizeof(float) * 2 * (size_t)b->stride);
+    for (int32_t g = 0; g < b->n; g++) {
+        const float slope = b->dropout ? zeros_zinb(b, g, loss, q, &out->d_dropout[g]) : zeros_nb(b, g, loss, q);
+        out->d_theta[g] = (float)b->scale * slope;
+    }
 #pragma omp simd
-        for (int32_t c = 0; c < cells; c++) {
-            out->loss[c] += loss[c];
-            out->q[c] += q[c];
-        }
+    for (int32_t c = 0; c < b->cells; c++) {
+        all_loss[c] += loss[c];
+        all_q[c] += q[c];
     }
 }
 
@@ -217,15 +214,11 @@ static void zeros(const cpt_gene_block *b, const cpt_block_sums *out)
 typedef struct counted {
     int32_t n;
     const float *counts;
-    float *mu, *theta, *inverse, *pi; /* pi: dropout logits; ZINB only */
+    float *mu, *theta, *inverse, *pi; /* the last two: ZINB only */
     float *q, *d_theta, *rest, *loss; /* of ZINB, see counted_zinb */
+    double *of_gamma, *of_digamma;    /* lnG(x + theta) - lnG(theta) and its derivative */
     double *term, *q_more, *theta_more;
 } counted;
-
-static int64_t place(const cpt_gene_block *b, const cpt_counted *c, int32_t i)
-{
-    return (int64_t)c->genes[i] * b->stride + c->cells[i];
-}
 
 static counted lay_out(const cpt_counted *c)
 {
@@ -233,69 +226,107 @@ static counted lay_out(const cpt_counted *c)
     const int64_t n = c->n;
     return (counted){.n = c->n, .counts = c->counts, .mu = s, .theta = s + n, .inverse = s + 2 * n, .pi = s + 3 * n,
                      .q = s + 4 * n, .d_theta = s + 5 * n, .rest = s + 6 * n, .loss = s + 7 * n,
-                     .term = c->terms, .q_more = c->terms + n, .theta_more = c->terms + 2 * n};
+                     .term = c->terms, .q_more = c->terms + n, .theta_more = c->terms + 2 * n,
+                     .of_gamma = c->terms + 3 * n, .of_digamma = c->terms + 4 * n};
 }
 
 /* Before the zeros make slopes of them. */
 static void gather_dropout(const cpt_gene_block *b, const cpt_counted *c, counted *d)
 {
-    for (int32_t i = 0; i < c->n; i++) d->pi[i] = b->dropout[place(b, c, i)] + b->dropout_bias[c->genes[i]];
+    const int32_t *restrict genes = c->genes, *restrict at = c->at;
+    const float *restrict dropout = b->dropout, *restrict bias = b->dropout_bias, *restrict all = b->tables.inverse;
+    float *restrict pi = d->pi, *restrict inverse = d->inverse;
+    for (int32_t i = 0; i < c->n; i++) {
+        pi[i] = dropout[at[i]] + bias[genes[i]];
+        inverse[i] = all[genes[i]];
+    }
 }
 
 static void gather(const cpt_gene_block *b, const cpt_counted *c, counted *d)
 {
+    const int32_t *restrict genes = c->genes, *restrict at = c->at;
+    const float *restrict values = b->values, *restrict thetas = b->tables.theta;
+    float *restrict mu = d->mu, *restrict theta = d->theta;
     for (int32_t i = 0; i < c->n; i++) {
-        d->mu[i] = b->values[place(b, c, i)];
-        d->theta[i] = b->tables.theta[c->genes[i]];
-        d->inverse[i] = b->tables.inverse[c->genes[i]];
+        mu[i] = values[at[i]];
+        theta[i] = thetas[genes[i]];
     }
 }
 
-/* What a count x > 0 changes, for NB: returns minus log likelihood. `of_gamma` and `of_digamma`:
- * lnG(x + theta) - lnG(theta) and its derivative. */
-static inline double counted_term(double x, double m, double theta, double of_gamma, double of_digamma, double *q,
-                                  double *d_theta)
+/* ---- lnG(x + theta) - lnG(theta) ---- */
+
+enum { FEW = 8, GENES = CPT_LIKELIHOOD_GENES }; /* counts up to this by the product theta (theta + 1) ... (theta + x - 1) */
+
+typedef struct few {
+    double gamma[FEW + 1][GENES], digamma[FEW + 1][GENES];
+} few;
+
+/* The logarithm of the product, and its derivative, for all x up to FEW. */
+static void tabulate(const cpt_gene_block *b, few *f)
 {
-    double near = m + CPT_LIKELIHOOD_EPS, total = 1 / (theta + near);
-    *q = x * m * total - x * m / near;
-    *d_theta = x * total - of_digamma;
-    return -x * vector_log_double(near * total) - of_gamma;
+    const float *restrict thetas = b->tables.theta;
+    memset(f->gamma[0], 0, sizeof f->gamma[0]);
+    memset(f->digamma[0], 0, sizeof f->digamma[0]);
+    for (int x = 0; x < FEW; x++) {
+        const double *restrict gamma = f->gamma[x], *restrict digamma = f->digamma[x];
+        double *restrict next_gamma = f->gamma[x + 1], *restrict next_digamma = f->digamma[x + 1];
+#pragma omp simd
+        for (int32_t g = 0; g < b->n; g++) {
+            const double factor = (double)thetas[g] + x;
+            next_gamma[g] = gamma[g] + vector_log_double(factor);
+            next_digamma[g] = digamma[g] + 1 / factor;
+        }
+    }
 }
 
-enum { FEW = 8 }; /* counts up to this by the product theta (theta + 1) ... (theta + x - 1) */
-
-static inline bool is_few(double x)
+/* Those that are not few, from the tables of lgamma; `many`: which. Uses the terms as scratch. */
+static void differences_of_many(const cpt_gene_block *b, const cpt_counted *c, counted *d, int32_t n)
 {
-    const double round = 6755399441055744.0;
-    return (x <= FEW) & (((x + round) - round) == x);
+    const int32_t *restrict many = c->many;
+    double *restrict sum = d->term, *restrict gamma = d->q_more, *restrict digamma = d->theta_more;
+    for (int32_t k = 0; k < n; k++) sum[k] = (double)d->counts[many[k]] + d->theta[many[k]];
+#pragma omp simd
+    for (int32_t k = 0; k < n; k++) gamma[k] = vector_lgamma(sum[k], &digamma[k]);
+    for (int32_t k = 0; k < n; k++) {
+        const int32_t i = many[k], g = c->genes[i];
+        d->of_gamma[i] = gamma[k] - b->tables.lgamma[g];
+        d->of_digamma[i] = digamma[k] - b->tables.digamma[g];
+    }
 }
 
+static void differences(const cpt_gene_block *b, const cpt_counted *c, counted *d)
+{
+    const float *restrict counts = c->counts;
+    const int32_t *restrict genes = c->genes;
+    double *restrict of_gamma = d->of_gamma, *restrict of_digamma = d->of_digamma;
+    int32_t *restrict many = c->many, n = 0;
+    few table;
+    tabulate(b, &table);
+    for (int32_t i = 0; i < c->n; i++) {
+        const int whole = counts[i] <= FEW ? (int)counts[i] : 0; /* 0 is no count: not few */
+        const bool is_few = (float)whole == counts[i];
+        of_gamma[i] = table.gamma[whole][genes[i]];
+        of_digamma[i] = table.digamma[whole][genes[i]];
+        many[n] = i;
+        n += !is_few;
+    }
+    differences_of_many(b, c, d, n);
+}
+
+/* ---- the terms ---- */
+
+/* What counts change for NB: terms = minus log likelihood. */
 static void counted_nb(const counted *c)
 {
     const float *restrict counts = c->counts, *restrict mu = c->mu, *restrict thetas = c->theta;
+    const double *restrict of_gamma = c->of_gamma, *restrict of_digamma = c->of_digamma;
     double *restrict terms = c->term, *restrict q = c->q_more, *restrict d_theta = c->theta_more;
 #pragma omp simd
     for (int32_t i = 0; i < c->n; i++) {
-        double x = counts[i], theta = thetas[i], product = 1, slope = 0;
-        for (int k = 0; k < FEW; k++) { /* product and its derivative */
-            double factor = theta + k;
-            slope = k < x ? slope * factor + product : slope;
-            product = k < x ? product * factor : product;
-        }
-        terms[i] = counted_term(x, mu[i], theta, vector_log_double(product), slope / product, &q[i], &d_theta[i]);
-    }
-}
-
-/* Those that are not few, one by one. */
-static void counted_many(const cpt_gene_block *b, const cpt_counted *from, const counted *c)
-{
-    for (int32_t i = 0; i < c->n; i++) {
-        const int32_t g = from->genes[i];
-        double x = c->counts[i], digamma, log_gamma;
-        if (is_few(x)) continue;
-        log_gamma = vector_lgamma(x + c->theta[i], &digamma);
-        c->term[i] = counted_term(x, c->mu[i], c->theta[i], log_gamma - b->tables.lgamma[g],
-                                  digamma - b->tables.digamma[g], &c->q_more[i], &c->theta_more[i]);
+        double x = counts[i], m = mu[i], near = m + CPT_LIKELIHOOD_EPS, total = 1 / (thetas[i] + near);
+        q[i] = x * m * total - x * m / near;
+        d_theta[i] = x * total - of_digamma[i];
+        terms[i] = -x * vector_log_double(near * total) - of_gamma[i];
     }
 }
 
@@ -318,24 +349,37 @@ static void counted_zinb(const counted *c)
 
 static void add_nb(const cpt_gene_block *b, const cpt_counted *c, const counted *d, const cpt_block_sums *out)
 {
+    const int32_t *restrict genes = c->genes, *restrict cells = c->cells, *restrict at = c->at;
+    const double *restrict term = d->term, *restrict more = d->q_more, *restrict theta_more = d->theta_more;
+    double *restrict loss = out->loss, *restrict sum_q = out->q, d_theta[GENES] = {0};
+    float *restrict q = b->q;
     for (int32_t i = 0; i < c->n; i++) {
-        out->loss[c->cells[i]] += d->term[i];
-        out->q[c->cells[i]] += d->q_more[i];
-        b->q[place(b, c, i)] += (float)d->q_more[i];
-        out->d_theta[c->genes[i]] += (float)(b->scale * d->theta_more[i]);
+        loss[cells[i]] += term[i];
+        sum_q[cells[i]] += more[i];
+        q[at[i]] += (float)more[i];
+        d_theta[genes[i]] += theta_more[i];
     }
+    for (int32_t g = 0; g < b->n; g++) out->d_theta[g] += (float)(b->scale * d_theta[g]);
 }
 
 static void add_zinb(const cpt_gene_block *b, const cpt_counted *c, const counted *d, const cpt_block_sums *out)
 {
-    const float scale = (float)b->scale;
+    const int32_t *restrict genes = c->genes, *restrict cells = c->cells, *restrict at = c->at;
+    const float *restrict more = d->q, *restrict theta_more = d->d_theta, *restrict rest = d->rest,
+                *restrict term = d->loss, scale = (float)b->scale;
+    double *restrict loss = out->loss, *restrict sum_q = out->q;
+    float *restrict q = b->q, *restrict d_pi = b->dropout, d_theta[GENES] = {0}, d_bias[GENES] = {0};
     for (int32_t i = 0; i < c->n; i++) {
-        out->loss[c->cells[i]] += d->loss[i];
-        out->q[c->cells[i]] += d->q[i];
-        b->q[place(b, c, i)] += d->q[i];
-        out->d_theta[c->genes[i]] += scale * d->d_theta[i];
-        b->dropout[place(b, c, i)] += scale * d->rest[i];
-        out->d_dropout[c->genes[i]] += scale * d->rest[i];
+        loss[cells[i]] += term[i];
+        sum_q[cells[i]] += more[i];
+        q[at[i]] += more[i];
+        d_pi[at[i]] += scale * rest[i];
+        d_theta[genes[i]] += theta_more[i];
+        d_bias[genes[i]] += rest[i];
+    }
+    for (int32_t g = 0; g < b->n; g++) {
+        out->d_theta[g] += scale * d_theta[g];
+        out->d_dropout[g] += scale * d_bias[g];
     }
 }
 
@@ -345,8 +389,8 @@ static void block(const cpt_gene_block *b, const cpt_counted *c, const cpt_block
     if (b->dropout) gather_dropout(b, c, &d);
     zeros(b, out);
     gather(b, c, &d);
+    differences(b, c, &d);
     counted_nb(&d);
-    counted_many(b, c, &d);
     add_nb(b, c, &d, out);
     if (!b->dropout) return;
     counted_zinb(&d);
