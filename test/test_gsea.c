@@ -1,8 +1,7 @@
 /* Preranked GSEA: the statistic against fgsea and brute force, the null, the rules, the engine. */
 #include "check.h"
 #include "exact_null.h"
-#include "genesets_by_hand.h"
-#include "golden.h"
+#include "golden_sets.h"
 
 #include "enrich/enrich.h"
 #include "math/columns.h"
@@ -51,23 +50,12 @@ static void test_run_golden(void **state)
 {
     NEED_SHARED(path, "golden/gsea/es.json");
     NEED_SHARED(ranking, "golden/gsea/ranking.tsv");
-    enum { N = 4131 };
     cpt_err err;
-    static double statistic[N];
-    golden_tsv t;
-    golden_tsv_open(&t, ranking);
-    for (int i = 0; golden_tsv_next(&t); i++) statistic[i] = golden_number(&t, "stat");
+    static double statistic[GOLDEN_GENES];
+    golden_ranking(ranking, statistic);
     json_t *root = golden_json(path), *list = json_object_get(root, "sets"), *entry;
-    cpt_genesets sets = by_hand_new(N);
+    cpt_genesets sets = golden_sets(list, "positions", GOLDEN_GENES);
     size_t i;
-    json_array_foreach(list, i, entry) {
-        int m;
-        double *positions = golden_array(json_object_get(entry, "positions"), &m);
-        int32_t genes[N];
-        for (int j = 0; j < m; j++) genes[j] = (int32_t)positions[j] - 1;
-        by_hand_add(&sets, m, genes);
-        free(positions);
-    }
     for (int type = 0; type < 3; type++) {
         cpt_gsea_options o;
         cpt_gsea_options_init(&o);
@@ -441,16 +429,8 @@ static void test_exact_small(void **state)
     json_array_foreach(root, i, group) {
         int n;
         double *statistic = golden_array(json_object_get(group, "stats"), &n);
-        cpt_genesets sets = by_hand_new(n);
         json_t *cases = json_object_get(group, "cases");
-        json_array_foreach(cases, j, item) {
-            int m;
-            double *list = golden_array(json_object_get(item, "S"), &m);
-            int32_t genes[32];
-            for (int k = 0; k < m; k++) genes[k] = (int32_t)list[k] - 1;
-            by_hand_add(&sets, m, genes);
-            free(list);
-        }
+        cpt_genesets sets = golden_sets(cases, "S", n);
         int64_t weights[32];
         for (int k = 0; k < n; k++) { /* three decimals: integers lose nothing */
             statistic[k] = round(statistic[k] * 1000);

@@ -1,8 +1,7 @@
 /* Multilevel p values against exhaustive enumeration, fine runs of fgsea, and fgsea's stored numbers. */
 #include "check.h"
 #include "exact_null.h"
-#include "genesets_by_hand.h"
-#include "golden.h"
+#include "golden_sets.h"
 
 #include "enrich/enrich.h"
 #include "enrich/multilevel.h"
@@ -98,23 +97,12 @@ static void test_fgsea_fine(void **state)
     NEED_SHARED(es_path, "golden/gsea/es.json");
     NEED_SHARED(ranking, "golden/gsea/ranking.tsv");
     NEED_SHARED(fine, "golden/gsea/fgsea_multilevel.tsv");
-    enum { N = 4131 };
     cpt_err err;
-    static double statistic[N];
+    static double statistic[GOLDEN_GENES];
     golden_tsv t;
-    golden_tsv_open(&t, ranking);
-    for (int i = 0; golden_tsv_next(&t); i++) statistic[i] = golden_number(&t, "stat");
-    json_t *root = golden_json(es_path), *list = json_object_get(root, "sets"), *entry;
-    cpt_genesets sets = by_hand_new(N);
-    size_t i;
-    json_array_foreach(list, i, entry) {
-        int m;
-        double *positions = golden_array(json_object_get(entry, "positions"), &m);
-        int32_t genes[N];
-        for (int j = 0; j < m; j++) genes[j] = (int32_t)positions[j] - 1;
-        by_hand_add(&sets, m, genes);
-        free(positions);
-    }
+    golden_ranking(ranking, statistic);
+    json_t *root = golden_json(es_path), *list = json_object_get(root, "sets");
+    cpt_genesets sets = golden_sets(list, "positions", GOLDEN_GENES);
     cpt_gsea *runs[2];
     for (int type = 0; type < 2; type++) {
         cpt_gsea_options o;

@@ -1,7 +1,6 @@
 /* Over-representation against fgsea's fora, R's tables, and the rules of the correction. */
 #include "check.h"
-#include "genesets_by_hand.h"
-#include "golden.h"
+#include "golden_sets.h"
 
 #include "enrich/enrich.h"
 
@@ -13,17 +12,8 @@ static void test_fora(void **state)
     NEED_SHARED(es_path, "golden/gsea/es.json");
     NEED_SHARED(tsv_path, "golden/gsea/fora.tsv");
     cpt_err err;
-    cpt_genesets sets = by_hand_new(4131);
-    json_t *root = golden_json(es_path), *list = json_object_get(root, "sets"), *entry;
-    size_t i;
-    json_array_foreach(list, i, entry) {
-        int n;
-        double *positions = golden_array(json_object_get(entry, "positions"), &n);
-        int32_t genes[4131];
-        for (int j = 0; j < n; j++) genes[j] = (int32_t)positions[j] - 1;
-        by_hand_add(&sets, n, genes);
-        free(positions);
-    }
+    json_t *root = golden_json(es_path), *list = json_object_get(root, "sets");
+    cpt_genesets sets = golden_sets(list, "positions", GOLDEN_GENES);
     int32_t study[250];
     for (int j = 0; j < 250; j++) study[j] = j;
     cpt_ora *r;

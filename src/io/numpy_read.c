@@ -168,13 +168,21 @@ static cpt_status fill_objects(cpt_pickle *p, cpt_value *array, const cpt_value 
     return CPT_OK;
 }
 
+static cpt_status check_bytes(cpt_pickle *p, const cpt_value *data, int64_t n, size_t size,
+                              cpt_err *e)
+{
+    size_t bytes;
+    if (data->kind == CPT_VALUE_BYTES && cpt_size_mul((size_t)n, size, &bytes) &&
+        bytes == data->as.text.length)
+        return CPT_OK;
+    return cpt_pickle_fail(p, e, "an array is not as large as its shape says");
+}
+
 static cpt_status fill_texts(cpt_pickle *p, cpt_value *array, const cpt_node *dtype, bool fortran,
                              const cpt_value *data, int64_t n, cpt_err *e)
 {
-    size_t bytes;
-    if (data->kind != CPT_VALUE_BYTES || !cpt_size_mul((size_t)n, dtype->size, &bytes) ||
-        bytes != data->as.text.length)
-        return cpt_pickle_fail(p, e, "an array is not as large as its shape says");
+    cpt_status status = check_bytes(p, data, n, dtype->size, e);
+    if (status) return status;
     /* With items of no width, n would not be bounded by the bytes that are there. */
     if (dtype->size == 0 && n > 0) return cpt_pickle_fail(p, e, "an array has items without width");
     cpt_value **items = cpt_arena_take(p->arena, ((size_t)n + 1) * sizeof *items);
@@ -190,10 +198,8 @@ static cpt_status fill_texts(cpt_pickle *p, cpt_value *array, const cpt_node *dt
 static cpt_status fill_numbers(cpt_pickle *p, cpt_value *array, const cpt_node *dtype, bool fortran,
                                const cpt_value *data, int64_t n, cpt_err *e)
 {
-    size_t bytes;
-    if (data->kind != CPT_VALUE_BYTES || !cpt_size_mul((size_t)n, dtype->size, &bytes) ||
-        bytes != data->as.text.length)
-        return cpt_pickle_fail(p, e, "an array is not as large as its shape says");
+    cpt_status status = check_bytes(p, data, n, dtype->size, e);
+    if (status) return status;
     array->as.array.dtype = (cpt_dtype)dtype->code;
     array->as.array.data = data->as.text.bytes;
     if (fortran && n && array->as.array.n_dims > 1)

@@ -20,10 +20,9 @@ static cpt_status store_path(const cpt_study *s, const char *name, char path[PAT
 cpt_status cpt_store_write(const cpt_study *s, const char *name, cpt_dtype dtype, int64_t rows,
                            int64_t cols, const void *values, cpt_err *e)
 {
-    char path[PATH_LIMIT];
-    int64_t shape[2] = {rows, cols};
-    cpt_status status = store_path(s, name, path, e);
-    return status ? status : cpt_npy_write(path, dtype, cols ? 2 : 1, shape, values, e);
+    char cache[PATH_LIMIT];
+    cpt_status status = cpt_study_path(s, "cache", cache, sizeof cache, e);
+    return status ? status : cpt_piece_write(cache, name, dtype, rows, cols, values, e);
 }
 
 cpt_status cpt_store_open(const cpt_study *s, const char *name, const char *stage, cpt_dtype dtype,
