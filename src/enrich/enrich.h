@@ -45,7 +45,7 @@ typedef struct cpt_gsea_row {
     bool shared;                  /* p and NES from the null that rankings share */
     uint8_t reason;               /* cpt_gsea_reason */
     int32_t n_leading;
-    const int32_t *leading;       /* universe genes, in order of the ranking; borrowed from the result */
+    const int32_t *leading;       /* universe genes, from their end of the ranking inwards; borrowed from the result */
 } cpt_gsea_row;
 
 typedef struct cpt_gsea {

@@ -200,7 +200,7 @@ typedef struct extremes {
     double top[LANES], bottom[LANES], top_at[LANES], bottom_at[LANES];
 } extremes;
 
-/* Score and leading edge of one set; the edge goes to the end of `out`'s. */
+/* Score and leading edge of one set, from the end of the list inwards; the edge goes to the end of `out`'s. */
 static void finish(const bench *b, int32_t column, const extremes *x, int lane, cpt_walk *w, int64_t *n_leading)
 {
     w->numerator = cpt_score_extreme(b->type, x->top[lane], x->bottom[lane]);
@@ -209,11 +209,12 @@ static void finish(const bench *b, int32_t column, const extremes *x, int lane, 
     if (w->numerator == 0) return;
     bool up = w->numerator > 0;
     int32_t at = (int32_t)(up ? x->top_at[lane] : x->bottom_at[lane]);
-    int32_t from = up ? 0 : at, to = up ? at + 1 : w->size, *leading = b->out->leading + *n_leading;
+    int32_t n_members = up ? at + 1 : w->size - at, i = up ? 0 : w->size - 1, step = up ? 1 : -1;
+    int32_t *leading = b->out->leading + *n_leading;
 #pragma GCC unroll 4
-    for (int32_t i = from; i < to; i++) *leading++ = b->ranking->gene[position_at(b, column, i)];
-    w->n_leading = to - from;
-    *n_leading += to - from;
+    for (int32_t k = 0; k < n_members; k++, i += step) leading[k] = b->ranking->gene[position_at(b, column, i)];
+    w->n_leading = n_members;
+    *n_leading += n_members;
 }
 
 /* A set whose weights are all 0: every member counts 1. */

@@ -33,7 +33,7 @@ typedef struct cpt_walk {
  * been taken away (and set to NULL) before. */
 typedef struct cpt_set_walks {
     cpt_walk *walks;  /* [n_sets] */
-    int32_t *leading; /* genes of all leading edges, each in order of the ranking */
+    int32_t *leading; /* genes of all leading edges, each from its end of the ranking inwards */
     /* The position of every gene and, at n_universe, of none. Genes that are not ranked count as none: behind all. */
     uint16_t *of_gene16; /* [n_universe + 2], of_gene32 alike */
     int32_t *of_gene32;

@@ -10,7 +10,7 @@ typedef struct cpt_term_row {
     int32_t set, size, overlap; /* overlap: leading edge (GSEA), study genes in the set (the others) */
     double es, nes, p, log10p, q, log2err; /* NaN where not defined */
     int32_t n_genes;
-    const int32_t *genes;       /* leading edge in order of the ranking, or the overlap ascending */
+    const int32_t *genes;       /* leading edge from its end of the ranking, or the overlap ascending */
     int32_t representative;     /* row that stands for this one; its own number when it stays */
 } cpt_term_row;
 
