@@ -40,8 +40,9 @@ static const cpt_option_info table[] = {
     {"hidden", "model", CPT_OPTION_INTEGER, "128", "N", 1, 8192, "scVI: units of a hidden layer"},
     {"likelihood", "model", CPT_OPTION_CHOICE, "nb", "nb|zinb", NONE,
      "scVI: count distribution (scvi-tools' own default is zinb; nb suits UMI counts)"},
-    {"epochs", "model", CPT_OPTION_INTEGER, "60", "N", 0, 1e6,
-     "passes over the cells; 0 = scvi-tools' rule, 400 below 20,000 cells (scGPT: 8; 0 = untrained)"},
+    {"epochs", "model", CPT_OPTION_INTEGER, "-1", "N", -1, 1e6,
+     "passes over the cells; 0 = scvi-tools' rule, 400 below 20,000 cells; -1 = at most 60 of them (scGPT: 8; 0 = "
+     "untrained)"},
     {"kl-warmup", "model", CPT_OPTION_INTEGER, "400", "N", 0, 1e6,
      "scVI: epochs until the KL term has full weight (as scvi-tools, also when epochs are fewer)"},
     {"early-stopping", "model", CPT_OPTION_FLAG, "no", "", NONE,

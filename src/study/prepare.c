@@ -242,6 +242,14 @@ done:
     return status;
 }
 
+/* The rule of scvi-tools gives large data fewer passes; small data we give fewer than it does (doc/methods.md). */
+static int32_t scvi_epochs(int32_t asked, int64_t n_cells)
+{
+    enum { MOST = 60 };
+    const int32_t rule = cpt_scvi_default_epochs(n_cells);
+    return asked >= 0 ? asked : rule < MOST ? rule : MOST;
+}
+
 static cpt_status scvi_options(const cpt_options *o, const cpt_column *batches, int64_t n_cells,
                                cpt_scvi_options *t, cpt_err *e)
 {
@@ -249,7 +257,7 @@ static cpt_status scvi_options(const cpt_options *o, const cpt_column *batches, 
     t->n_hidden = (int32_t)cpt_options_integer(o, "hidden");
     t->n_latent = (int32_t)cpt_options_integer(o, "latent");
     t->n_layers = (int32_t)cpt_options_integer(o, "layers");
-    t->n_epochs = (int32_t)cpt_options_integer(o, "epochs");
+    t->n_epochs = scvi_epochs((int32_t)cpt_options_integer(o, "epochs"), n_cells);
     t->kl_warmup = (int32_t)cpt_options_integer(o, "kl-warmup");
     t->early_stopping = cpt_options_flag(o, "early-stopping");
     t->likelihood =
