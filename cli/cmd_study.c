@@ -40,7 +40,8 @@ static void print_label(const char *text, int width)
     print_column(label, width);
 }
 
-static void print_concepts(const json_t *list)
+/* by: what ranks the genes. */
+static void print_concepts(const json_t *list, const char *by)
 {
     enum { FIXED = 18, LEAST = 62, LABELS = 28, GENES = 38, TERMS = 44 };
     const int columns = cli_columns(STDOUT_FILENO), room = columns - FIXED - 3;
@@ -48,12 +49,14 @@ static void print_concepts(const json_t *list)
     const int share = room < LEAST ? LEAST : room;
     const int labels = narrow ? share * 3 / 10 : LABELS, genes = narrow ? share * 3 / 10 : GENES;
     const int terms = share - labels - genes;
+    char head[64];
     size_t i;
     json_t *c;
     printf("\n%-6s %9s  ", "", "active");
     print_column("fits best", labels);
     putchar(' ');
-    print_column("top genes by attribution", genes);
+    snprintf(head, sizeof head, "top genes by %s", by);
+    print_column(head, genes);
     printf(" top term\n");
     json_array_foreach(list, i, c)
     {
@@ -97,7 +100,8 @@ static int print_summary(cli *c, const char *study)
                (long long)number(root, "dictionary", "n_dead"),
                number(root, "dictionary", "r2_feature_validation"),
                number(root, "dictionary", "mean_baseline"), number(root, "dictionary", "l0"));
-        print_concepts(json_object_get(root, "concepts"));
+        const bool fixed = strcmp(cli_text(json_object_get(root, "model"), "kind"), "fixed") == 0;
+        print_concepts(json_object_get(root, "concepts"), fixed ? "expression" : "attribution");
         printf("\nreport   %s\n", json_string_value(json_object_get(root, "report")));
     }
     json_decref(root);

@@ -116,8 +116,8 @@ const char *const cpt_report_css[] = {
     "margin-left:4px;"
     "vertical-align:1px}.genes{font-size:12px}.genes td,.genes th,.comp td,.comp th{"
     "padding-left:3px;padding-right:4px}.genes .b{width:80px;"
-    "height:10px;margin-top:3px}.comp{font-size:12px}.comp .b{width:58px}.comp .l{"
-    "overflow-wrap:anywhere}.ns td{color:var(--mute)}.tn{width:44%;overflow-wrap:anywhere}.terms .gs{width:38%}.terms{"
+    "height:10px;margin-top:3px}.comp{font-size:12px}.comp .b{width:40px}.comp .l{"
+    "overflow-wrap:anywhere;min-width:106px}.ns td{color:var(--mute)}.tn{width:44%;overflow-wrap:anywhere}.terms .gs{width:38%}.terms{"
     "margin-top:4px}.id{font-family:ui-monospace,"
     "Consolas,monospace;font-size:11.5px;overflow-wrap:anywhere}summary{cursor:pointer;color:var("
     "--link);font-size:13px}",

@@ -149,7 +149,7 @@ function Facts({ pair }: { pair: Pair }) {
         <span {...explain("both", pair.both)}><b>{count(pair.both)}</b> cells both <span class="unit">({count(pair.a_active)} A, {count(pair.b_active)} B)</span></span>
         <span {...explain("correlation", pair.correlation, pair.same_cells)}>r <b>{fixed(pair.correlation, 3)}</b></span>
       </>}
-      <span {...explain("cosine_genes", pair.cosine_genes, pair.shared_genes)}>genes' cosine <b>{fixed(pair.cosine_genes, 3)}</b> <span class="unit">{count(pair.shared_genes)} genes</span></span>
+      {pair.cosine_genes !== null && <span {...explain("cosine_genes", pair.cosine_genes, pair.shared_genes)}>genes' cosine <b>{fixed(pair.cosine_genes, 3)}</b> <span class="unit">{count(pair.shared_genes)} genes</span></span>}
       {pair.same_cells === 0 && <span class="warn">The studies share no cell ids: activations cannot be compared, genes can.</span>}
     </div>
   );

@@ -57,7 +57,7 @@ function Summary({ study, table }: { study: Study; table: Concepts }) {
   return (
     <div class="summary">
       <h1>{study.name}</h1>
-      <p>      <b>{count(study.cells)}</b> cells · <b>{count(study.genes)}</b> genes · <b>{count(study.concepts)}</b> concepts of {study.model} ({study.dictionary})
+      <p>      <b>{count(study.cells)}</b> cells · <b>{count(study.genes)}</b> genes · <b>{count(study.concepts)}</b> concepts of {study.model === "fixed" ? "a fixed embedding" : study.model} ({study.dictionary})
       {r2 !== null && r2 !== undefined && <> · <span data-word="r2" data-n="validation cells">R² {fixed(r2, 3)}</span></>}
       {dead > 0 && <> · {count(dead)} dead</>}
       {study.attribution === null && <> · <strong>fixed embedding: no counterfactuals, differential expression only</strong></>}</p>
@@ -98,7 +98,7 @@ function Landscape({ study }: PageProps) {
             tools={<>
               <Filter wide label="Filter concepts" hint="Filter concepts  ( f )" tip="Words, gene:CD3D, label:mono, frequency>0.1, -flag:dead; see Help" value={q.q ?? ""}
                 onChange={(v) => go({ query: { q: v } }, true)} delay={0} />
-              {QUICK.map(([condition, title]) => {
+              {QUICK.filter(([condition]) => study.attribution || condition !== "genes>0").map(([condition, title]) => {
                 const on = (q.q ?? "").split(" ").includes(condition);
                 return <button type="button" key={condition} class="chip" aria-pressed={on} data-tip={`${condition} — ${count(filterConcepts(table, condition, names.value).length)} concepts`}
                   onClick={() => go({ query: { q: on ? (q.q ?? "").split(" ").filter((w) => w !== condition).join(" ") : `${q.q ?? ""} ${condition}`.trim() } })}>{title}</button>;

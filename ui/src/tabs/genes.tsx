@@ -67,7 +67,7 @@ function Genes({ concept, head, study }: TabProps) {
             <Filter label="Filter genes" value={filter} onChange={(v) => go({ query: { gq: v } }, true)} />
             {attributed && <Choice label="Strongest by" value={order} options={[["attribution", "by attribution"], ["expression", "by expression"]]}
               onChange={(v) => go({ query: { order: v === "attribution" ? null : v } })} />}
-            <span class="unit" {...explain("pairs", data.pairs)}>{head.pairs} pairs{attributed && order === "attribution" && <>, q &lt; 0.05 first</>}</span>
+            {attributed && <span class="unit" {...explain("pairs", data.pairs)}>{head.pairs} pairs{order === "attribution" && <>, q &lt; 0.05 first</>}</span>}
             {data.n > data.rows.length && <span class="unit">strongest {count(data.rows.length)} of {count(data.n)},{" "}
               <a href={url(`concept/${concept}/genes?order=${order}&format=tsv`)} download>all as TSV</a></span>}
           </>} />

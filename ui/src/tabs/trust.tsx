@@ -20,6 +20,8 @@ function Facts({ of: value }: { of: unknown }) {
   return <dl class="facts">{lines(value).map(([k, v]) => <div key={k}><dt>{k}</dt><dd>{v}</dd></div>)}</dl>;
 }
 
+const FIXED = "A fixed embedding has no model to ask, and so no counterfactuals.";
+
 function TrustTab({ concept, head, study }: TabProps) {
   const from = useJson<Trust>(url(`concept/${concept}/trust`));
   return (
@@ -31,12 +33,12 @@ function TrustTab({ concept, head, study }: TabProps) {
               : <ul class="warnings">{t.flags.map((f) => <li key={f.name}><strong>{f.name}</strong>: {f.text}</li>)}</ul>}
           </section>
           <section><h2>Pairs</h2>
-            <p>{count(head.pairs)} prototypes with a counterfactual, at a median distance of{" "}
-              <b {...explain("distance", head.distance, head.pairs)}>{fixed(head.distance, 2)}</b> nearest-neighbour distances.</p>
+            {study.attribution === null ? <p class="unit">{FIXED}</p> : <p>{count(head.pairs)} prototypes with a counterfactual, at a median distance of{" "}
+              <b {...explain("distance", head.distance, head.pairs)}>{fixed(head.distance, 2)}</b> nearest-neighbour distances.</p>}
           </section>
           <section class="wide"><h2>Faithfulness</h2>
             {t.faithfulness ? <FaithfulnessCurve of={t.faithfulness} name={`${study.id}_c${concept}_faithfulness`} />
-              : <p class="unit">Not measured in this study (<code>conceptome evaluate</code>).</p>}
+              : <p class="unit">{study.attribution === null ? FIXED : <>Not measured in this study (<code>conceptome evaluate</code>).</>}</p>}
           </section>
           <section><h2>Stability over seeds</h2>
             {t.stability ? <p>Mean matched cosine <b {...explain("stability", t.stability.cosine, t.stability.n)}>{fixed(t.stability.cosine, 3)}</b>
@@ -48,7 +50,7 @@ function TrustTab({ concept, head, study }: TabProps) {
           </section>
           <section><h2>Noise floor</h2>
             {t.noise ? <><p>{count(t.noise.above)} genes lie beyond 95 % of the noise. Absolute attributions that random directions reach, by quantile (the study's cut-off is {number(t.noise.cutoff)}):</p>
-              <Facts of={Object.fromEntries(Object.entries(t.noise.quantiles).map(([k, v]) => [`${k.replace(/^q/, "")} %`, v]))} /></> : <p class="unit">Not measured in this study.</p>}
+              <Facts of={Object.fromEntries(Object.entries(t.noise.quantiles).map(([k, v]) => [`${k.replace(/^q/, "")} %`, v]))} /></> : <p class="unit">{study.attribution === null ? FIXED : "Not measured in this study."}</p>}
           </section>
           {t.fragile && <section><h2>Incomplete annotation</h2><Facts of={t.fragile} /></section>}
           {t.controls && <section><h2>Controls</h2><Facts of={t.controls} /></section>}
