@@ -10,13 +10,13 @@
  * columns with their test part favours no outer fold. */
 #include "evaluate/probe.h"
 
+#include "base/each.h"
 #include "base/memory.h"
 #include "base/random.h"
 #include "evaluate/logistic.h"
 #include "math/blas.h"
 
 #include <math.h>
-#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -405,10 +405,21 @@ static void summarise(cpt_probe_result *r)
     r->macro_f1_sd = sqrt(f1_2 / (r->n_folds - 1));
 }
 
+/* What outer folds are made of. */
+typedef struct folds {
+    const probe *p;
+    const part *all;
+    const int32_t *fold; /* [all->n] */
+    cpt_probe_result *out;
+} folds;
+
 /* Outer fold f, with memory of its own. */
-static cpt_status probe_fold(const probe *p, const part *all, const int32_t *fold, int32_t f, cpt_probe_fold *result,
-                             cpt_err *e)
+static cpt_status probe_fold(void *data, int32_t f, cpt_err *e)
 {
+    const folds *of = data;
+    const probe *p = of->p;
+    const part *all = of->all;
+    cpt_probe_fold *result = &of->out->folds[f];
     cpt_status status = CPT_OK;
     columns c = {.n = p->o->n_best > 0 && p->o->n_best < p->dim ? p->o->n_best : p->dim};
     part train = {0}, test = {0};
@@ -420,7 +431,7 @@ static cpt_status probe_fold(const probe *p, const part *all, const int32_t *fol
     CPT_TRY(cpt_alloc(&test.cells, (size_t)all->n, sizeof *test.cells, e));
     CPT_TRY(cpt_alloc(&confusion, (size_t)p->n_labels * (size_t)p->n_labels, sizeof *confusion, e));
     CPT_TRY(cpt_alloc(&sizes, (size_t)p->n_labels, sizeof *sizes, e));
-    split_by_fold(all->n, all->cells, fold, f, &train, &test);
+    split_by_fold(all->n, all->cells, of->fold, f, &train, &test);
     CPT_TRY(choose_columns(p, &train, &c, e));
     CPT_TRY(choose_strength(p, &c, &train, (uint64_t)f + 1, &result->strength, e));
     CPT_TRY(fit_and_predict(p, &c, &train, &test, 1, &result->strength, confusion, e));
@@ -445,28 +456,10 @@ static bool is_small(const probe *p, const part *all)
 
 static cpt_status outer_folds(const probe *p, const part *all, const int32_t *fold, cpt_probe_result *out, cpt_err *e)
 {
-    cpt_status status = CPT_OK;
-    int32_t n_done = 0;
+    folds of = {p, all, fold, out};
+    const int n_threads = is_small(p, all) ? cpt_threads(p->ctx) : 1;
     cpt_blas_single_thread();
-#pragma omp parallel for schedule(dynamic) num_threads(cpt_threads(p->ctx)) if (is_small(p, all))
-    for (int32_t f = 0; f < out->n_folds; f++) {
-        cpt_status own;
-        cpt_err why;
-#pragma omp atomic read
-        own = status;
-        if (own != CPT_OK) continue;
-        own = probe_fold(p, all, fold, f, &out->folds[f], &why);
-#pragma omp critical(cpt_probe_folds)
-        {
-            n_done++;
-            if (own != CPT_OK && status == CPT_OK) {
-                if (e) *e = why;
-#pragma omp atomic write
-                status = own;
-            }
-        }
-        if (omp_get_thread_num() == 0) cpt_progress(p->ctx, "probing", n_done, out->n_folds, NULL);
-    }
+    const cpt_status status = cpt_each(out->n_folds, "probing", probe_fold, &of, n_threads, p->ctx, e);
     if (status == CPT_OK) summarise(out);
     return status;
 }

@@ -1,7 +1,7 @@
 #include "pipeline/shared_null.h"
 #include "pipeline/rank_null_cache.h"
 #include "base/memory.h"
-#include "study/each_concept.h"
+#include "base/each.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -91,7 +91,7 @@ cpt_status cpt_shared_null_open(cpt_study *s, const cpt_families *families,
     CPT_TRY(cpt_alloc(&v.reason, (size_t)rankings->n_concepts * CPT_N_RANKINGS, sizeof *v.reason, e));
     CPT_TRY(cpt_rank_null_make(rankings->n_genes, largest_set(families), &own, &v.null, e));
     cpt_rank_null_load(s, v.null);
-    CPT_TRY(cpt_each_concept(rankings->n_concepts, "scores by rank", ask_concept, &v, s->ctx, e));
+    CPT_TRY(cpt_each(rankings->n_concepts, "scores by rank", ask_concept, &v, cpt_threads(s->ctx), s->ctx, e));
     CPT_TRY(cpt_rank_null_grow(v.null, &changed, s->ctx, e));
     if (changed) cpt_rank_null_save(s, v.null);
     for (int32_t f = 0; f < families->n; f++) cpt_gsea_engine_use(engines[f], v.null);

@@ -1,3 +1,4 @@
+#include "base/each.h"
 #include "base/memory.h"
 #include "enrich/term_rows.h"
 #include "pipeline/concept_rankings.h"
@@ -157,31 +158,24 @@ static cpt_status concept_member(const job *j, int32_t concept, cpt_gzip_member 
     return status;
 }
 
+typedef struct some {
+    const job *j;
+    int32_t from;
+    cpt_gzip_member *members; /* of all concepts */
+} some;
+
+static cpt_status make_member(void *data, int32_t item, cpt_err *e)
+{
+    const some *of = data;
+    return concept_member(of->j, of->from + item, &of->members[of->from + item], e);
+}
+
 /* Of concepts [from, to). */
 static cpt_status some_members(const job *j, int32_t from, int32_t to, cpt_gzip_member *members,
                                const cpt_context *ctx, cpt_err *e)
 {
-    cpt_status first = CPT_OK;
-    int32_t done = 0;
-#pragma omp parallel for schedule(dynamic) num_threads(cpt_threads(ctx))
-    for (int32_t c = from; c < to; c++) {
-        cpt_err inner;
-        cpt_status status;
-#pragma omp atomic read
-        status = first;
-        if (status == CPT_OK) status = cpt_check_stop(ctx, &inner);
-        if (status == CPT_OK) status = concept_member(j, c, &members[c], &inner);
-        else continue;
-#pragma omp critical(cpt_enrichment_progress)
-        {
-            if (status && first == CPT_OK) {
-                first = status;
-                if (e) *e = inner;
-            }
-            cpt_progress(ctx, "terms", ++done, to - from, NULL);
-        }
-    }
-    return first ? first : cpt_check_stop(ctx, e);
+    some of = {j, from, members};
+    return cpt_each(to - from, "terms", make_member, &of, cpt_threads(ctx), ctx, e);
 }
 
 static cpt_status write_members(const cpt_study *s, int32_t n, const cpt_gzip_member *members,

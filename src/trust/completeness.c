@@ -1,7 +1,7 @@
 #include "trust/completeness.h"
 #include "base/memory.h"
 #include "enrich/pooled.h"
-#include "study/each_concept.h"
+#include "base/each.h"
 #include "study/share.h"
 #include "study/store.h"
 
@@ -262,7 +262,7 @@ static cpt_status run_family(const cpt_study *s, const cpt_families *f, int32_t 
     json_object_set_new(to, "mean_sets_tested", sizes);
     CPT_TRY(make_pool(s, f, family, &x, sizes, e));
     CPT_TRY(open_experiment(s, &x, e));
-    CPT_TRY(cpt_each_concept(r->n_concepts, "annotation completeness", run_concept, &x, s->ctx, e));
+    CPT_TRY(cpt_each(r->n_concepts, "annotation completeness", run_concept, &x, cpt_threads(s->ctx), s->ctx, e));
     CPT_TRY(report(&x, to, e));
 done:
     close_experiment(&x);

@@ -2,7 +2,7 @@
 #include "base/memory.h"
 #include "enrich/pooled.h"
 #include "math/statistics.h"
-#include "study/each_concept.h"
+#include "base/each.h"
 #include "study/store.h"
 
 #include <math.h>
@@ -227,7 +227,7 @@ cpt_status cpt_controls_json(cpt_study *s, const cpt_families *f, const cpt_conc
         json_object_set_new(all, f->sets[i]->collection, shuffled);
         status = open_controls(s, f->sets[i], &x, e);
         if (status == CPT_OK)
-            status = cpt_each_concept(r->n_concepts, "controls", run_concept, &x, s->ctx, e);
+            status = cpt_each(r->n_concepts, "controls", run_concept, &x, cpt_threads(s->ctx), s->ctx, e);
         if (status == CPT_OK) status = family_json(&x, i == 0, bias, shuffled, e);
         close_controls(&x);
         if (status) goto done;

@@ -1,3 +1,4 @@
+#include "base/each.h"
 #include "base/memory.h"
 #include "evaluate/activation_match.h"
 #include "evaluate/stability.h"
@@ -7,7 +8,6 @@
 #include "study/store.h"
 
 #include <math.h>
-#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -46,68 +46,50 @@ done:
     return status;
 }
 
-/* What dictionaries are trained from. */
+/* What dictionaries are trained from, and those: first, first + 1 ... */
 typedef struct source {
+    const cpt_study *s;
     const cpt_dictionary_options *options;
     const float *a;
     int32_t dim;
     const cpt_split *split;
+    int32_t first;
+    trained *to;
+    bool at_once;
 } source;
 
-/* Dictionary i: the same options and cells, seed + i. */
-static cpt_status train_one(const cpt_study *s, const source *from, int32_t i, bool at_once, trained *t, cpt_err *e)
+/* The same options and cells, seed + i. */
+static cpt_status train_one(void *data, int32_t item, cpt_err *e)
 {
+    const source *from = data;
+    const int32_t i = from->first + item;
     cpt_dictionary_report report = {0};
-    cpt_context ctx = *s->ctx;
-    ctx.seed = s->ctx->seed + (uint64_t)i;
+    cpt_context ctx = *from->s->ctx;
+    ctx.seed += (uint64_t)i;
     ctx.log = NULL; /* the study's own has said it all */
-    if (at_once) { /* maybe not the caller's thread */
+    if (from->at_once) {
         ctx.n_threads = 1;
         ctx.progress = NULL;
     }
+    const cpt_split *split = from->split;
     const cpt_status status =
-        cpt_dictionary_train(from->options, from->a, from->dim, from->split->n_train, from->split->train,
-                             from->split->n_validation, from->split->validation, &t->dictionaries[i], &report, &ctx, e);
+        cpt_dictionary_train(from->options, from->a, from->dim, split->n_train, split->train, split->n_validation,
+                             split->validation, &from->to->dictionaries[i], &report, &ctx, e);
     cpt_dictionary_report_free(&report);
     return status;
 }
 
-/* Steps on few inputs are too short to be shared among threads (dictionary/sae_step.c); and of many dictionaries
- * every thread can have its own. */
-static bool is_trained_at_once(const source *from, int32_t n, int n_threads)
+/* The same bytes at once or one after the other. Steps on few inputs are too short to be shared among threads
+ * (dictionary/sae_step.c); and of many dictionaries every thread can have its own. */
+static cpt_status train_all(source *from, cpt_err *e)
 {
     enum { FEW_INPUTS = 64 };
-    return n_threads > 1 && (from->dim <= FEW_INPUTS || n >= n_threads);
-}
-
-/* Dictionaries from `first` on: the same bytes at once or one after the other. */
-static cpt_status train_all(cpt_study *s, const source *from, int32_t first, trained *t, cpt_err *e)
-{
-    const int n_threads = cpt_threads(s->ctx);
-    const bool at_once = is_trained_at_once(from, t->n - first, n_threads);
-    cpt_status status = CPT_OK;
-    int32_t n_done = first;
+    const cpt_context *ctx = from->s->ctx;
+    const int32_t n = from->to->n - from->first;
+    const int n_threads = cpt_threads(ctx);
+    from->at_once = n_threads > 1 && (from->dim <= FEW_INPUTS || n >= n_threads);
     cpt_blas_single_thread();
-#pragma omp parallel for schedule(dynamic) num_threads(n_threads) if (at_once)
-    for (int32_t i = first; i < t->n; i++) {
-        cpt_status own;
-        cpt_err why;
-#pragma omp atomic read
-        own = status;
-        if (own != CPT_OK) continue;
-        own = train_one(s, from, i, at_once, t, &why);
-#pragma omp critical(cpt_stability_trained)
-        {
-            n_done++;
-            if (own != CPT_OK && status == CPT_OK) {
-                if (e) *e = why;
-#pragma omp atomic write
-                status = own;
-            }
-        }
-        if (omp_get_thread_num() == 0) cpt_progress(s->ctx, "dictionaries with other seeds", n_done, t->n, NULL);
-    }
-    return status;
+    return cpt_each(n, "dictionaries with other seeds", train_one, from, from->at_once ? n_threads : 1, ctx, e);
 }
 
 static cpt_status encode_all(cpt_study *s, const float *a, int64_t n, trained *t, cpt_err *e)
@@ -308,7 +290,7 @@ static cpt_status activation_null(cpt_study *s, const cpt_dictionary *like, cons
     o.n_concepts = like->n_concepts;
     o.k = like->max_active < like->n_concepts ? like->max_active : like->n_concepts;
     CPT_TRY(trained_make(n_dictionaries, &t, e));
-    CPT_TRY(train_all(s, &(source){&o, a, like->dim, split}, 0, &t, e));
+    CPT_TRY(train_all(&(source){s, &o, a, like->dim, split, 0, &t, false}, e));
     CPT_TRY(encode_all(s, sample, n, &t, e));
     CPT_TRY(pairwise_make(t.n, like->n_concepts, &p, e));
     CPT_TRY(match_activations(s, &t, &p, e));
@@ -387,7 +369,7 @@ static cpt_status stability(cpt_study *s, json_t **out, cpt_err *e)
     cpt_prepare_dictionary_options(s->options, &o);
     CPT_TRY(trained_make(n_seeds, &t, e));
     t.dictionaries[0] = own;
-    CPT_TRY(train_all(s, &(source){&o, a, dim, &split}, 1, &t, e));
+    CPT_TRY(train_all(&(source){s, &o, a, dim, &split, 1, &t, false}, e));
     CPT_TRY(decoders(s, a, dim, &split, &t, to, e));
     CPT_TRY(activations(s, a, n, &split, &t, to, e));
     json_object_set_new(to, "n_seeds", json_integer(n_seeds));

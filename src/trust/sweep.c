@@ -1,6 +1,7 @@
 #include "trust/sweep.h"
 
 #include "base/file.h"
+#include "base/each.h"
 #include "base/memory.h"
 #include "dictionary/largest.h"
 #include "math/blas.h"
@@ -317,36 +318,23 @@ static cpt_status take_results(sweep *w, const task *t, const result *results, c
     return omp_get_wtime() - w->saved > SAVE_EVERY ? keep(w, e) : CPT_OK;
 }
 
+static cpt_status do_task(void *data, int32_t number, cpt_err *e)
+{
+    sweep *w = data;
+    const task *t = &w->tasks[number];
+    result results[MOST_K];
+    if (is_done(w, t)) return CPT_OK;
+    cpt_status status = run_task(w, t, results, e);
+#pragma omp critical(cpt_sweep_result)
+    if (status == CPT_OK) status = take_results(w, t, results, e);
+    return status;
+}
+
 static cpt_status run_tasks(sweep *w, cpt_err *e)
 {
-    cpt_status first = CPT_OK;
-    int n_done = 0;
     cpt_blas_single_thread();
     w->saved = omp_get_wtime();
-#pragma omp parallel for schedule(dynamic) num_threads(cpt_threads(w->s->ctx))
-    for (int i = 0; i < w->n_tasks; i++) {
-        const task *t = &w->tasks[i];
-        result results[MOST_K];
-        cpt_err inner;
-        cpt_status status;
-#pragma omp atomic read
-        status = first;
-        if (status) continue;
-        const bool fresh = !is_done(w, t);
-        status = cpt_check_stop(w->s->ctx, &inner);
-        if (status == CPT_OK && fresh) status = run_task(w, t, results, &inner);
-#pragma omp critical(cpt_sweep_result)
-        {
-            if (status == CPT_OK && fresh) status = take_results(w, t, results, &inner);
-            if (status && first == CPT_OK) {
-                first = status;
-                if (e) *e = inner;
-            }
-            cpt_progress(w->s->ctx, "sweep of dictionaries", ++n_done, w->n_tasks,
-                         w->rows[t->first].kind);
-        }
-    }
-    return first;
+    return cpt_each(w->n_tasks, "sweep of dictionaries", do_task, w, cpt_threads(w->s->ctx), w->s->ctx, e);
 }
 
 /* ---- summaries ---- */

@@ -2,7 +2,7 @@
 #include "math/layout.h"
 #include "math/linalg.h"
 #include "math/neighbours.h"
-#include "study/each_concept.h"
+#include "base/each.h"
 #include "view/index_parts.h"
 
 #include <math.h>
@@ -138,7 +138,7 @@ static cpt_status put_coactive(cpt_index_job *job, coactive_job *j, cpt_err *e)
         j->deviation[c] = sqrt(fmax(squares - sum * j->mean[c], 0));
     }
     CPT_TRY(
-        cpt_each_concept(u->n_concepts, "co-active concepts", coactive_work, j, job->s->ctx, e));
+        cpt_each(u->n_concepts, "co-active concepts", coactive_work, j, cpt_threads(job->s->ctx), job->s->ctx, e));
     CPT_TRY(cpt_index_put(job, "coactive.concepts", CPT_I32, u->n_concepts, CPT_SIMILAR,
                           j->concepts, e));
     CPT_TRY(cpt_index_put(job, "coactive.numbers", CPT_F64, u->n_concepts, 3 * CPT_SIMILAR,
@@ -298,7 +298,7 @@ static cpt_status nearest_by_sketch(cpt_index_job *job, const cpt_array *rows, i
             candidates[(int64_t)alive[i / CANDIDATES] * CANDIDATES + i % CANDIDATES] =
                 alive[found[i]];
     exact_job j = {rows, candidates, concepts, cosine};
-    status = cpt_each_concept(n, "likeness of profiles", exact_work, &j, job->s->ctx, e);
+    status = cpt_each(n, "likeness of profiles", exact_work, &j, cpt_threads(job->s->ctx), job->s->ctx, e);
 done:
     free(sketch);
     free(alive);
