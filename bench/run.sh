@@ -73,6 +73,11 @@ ours() {
             "$build/bench/bench_read" "$data/$kind.h5ad" "$threads" 3 $kind
         done
         ;;
+    knn)
+        "$build/bench/bench_knn" "$threads"
+        "$build/bench/bench_knn" "$threads" 300000 50 1
+        "$build/bench/bench_knn" "$threads" 300000 512
+        ;;
     umap) "$build/bench/bench_umap" "$data" 50000 50 "$threads" ;;
     server) python3 "$here/serve_clicks.py" "$build/conceptome" "${BENCH_STUDY:?a study to serve}" ;;
     *) "$build/bench/bench_$1" "$threads" ;;
