@@ -23,7 +23,9 @@ typedef struct cpt_gsea_options {
     int32_t n_permutations;  /* 1,000 */
     int32_t sample_size;     /* multilevel, 101, odd */
     double eps;              /* 1e-50: smallest p looked for */
-    bool multilevel;         /* false: simple permutations only */
+    bool multilevel;         /* false: simple permutations, but for */
+    bool split_floor;        /* false. Sets that no null score reaches, too few for BH over this ranking's sets to give
+                                them q < 0.05 there, get the p of multilevel splitting: a strong set may stand alone */
     cpt_score_type score_type;
     uint64_t seed;
 } cpt_gsea_options;

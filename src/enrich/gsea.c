@@ -217,6 +217,11 @@ static void read_shared(const cpt_gsea_work *r, int32_t s, cpt_gsea_row *row)
     if (w->es == 0) row->reason = CPT_GSEA_ES_ZERO;
 }
 
+static cpt_status correct(cpt_gsea *g, cpt_err *e)
+{
+    return cpt_bh_rows(g->n_rows, g->rows, sizeof *g->rows, offsetof(cpt_gsea_row, p), offsetof(cpt_gsea_row, q), e);
+}
+
 static cpt_status run_ranking(const cpt_gsea_engine *engine, const double *statistic, int n_threads,
                               const cpt_context *ctx, cpt_gsea **out, cpt_err *e)
 {
@@ -224,7 +229,7 @@ static cpt_status run_ranking(const cpt_gsea_engine *engine, const double *stati
     cpt_gsea_work *r = NULL;
     cpt_gsea *g = NULL;
     *out = NULL;
-    bool by_rank;
+    bool by_rank, split;
     CPT_TRY(take_work(engine, &r, e));
     CPT_TRY(rank_genes(engine, statistic, &r->ranking, &by_rank, e));
     CPT_TRY(cpt_set_walks_make(&engine->index, &r->ranking, engine->options.score_type, &r->sets, e));
@@ -239,7 +244,11 @@ static cpt_status run_ranking(const cpt_gsea_engine *engine, const double *stati
         for (int32_t s = 0; s < g->n_rows; s++) read_shared(r, s, &g->rows[s]);
     else CPT_TRY(cpt_gsea_by_permutation(r, g->rows, n_threads, ctx, e));
     fill_leading(r, g);
-    CPT_TRY(cpt_bh_rows(g->n_rows, g->rows, sizeof *g->rows, offsetof(cpt_gsea_row, p), offsetof(cpt_gsea_row, q), e));
+    CPT_TRY(correct(g, e));
+    if (engine->options.split_floor && !engine->options.multilevel && !g->shared_null) {
+        CPT_TRY(cpt_gsea_split_floor(r, g->rows, n_threads, ctx, &split, e));
+        if (split) CPT_TRY(correct(g, e));
+    }
     *out = g;
     g = NULL;
 done:

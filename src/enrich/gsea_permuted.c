@@ -2,7 +2,9 @@
  *
  * Method     Counts among the scores of a thousand subsets of each size (gsea_null.c), given the sign; where the count
  *            beyond is so small that splitting (multilevel.c) is more exact, that. The rule is fgsea's, enrichment.md
- *            C.3.2.
+ *            C.3.2. Ours, without the rule: p has a floor of 1 / (null scores of the sign + 1), which Benjamini-Hochberg
+ *            over n sets lets pass 0.05 only when some 20 n floors lie there. A set alone at the floor could never be
+ *            found, however strong; those few that are left behind are split.
  * Traps      Scores of 0 have no sign; they get the p of 1 they deserve, and say so.
  */
 #include "base/memory.h"
@@ -15,6 +17,7 @@
 #include <stdlib.h>
 
 enum { FEWEST_SAME_SIGN = 10 };
+static const double SIGNIFICANT = 0.05; /* q, as everywhere in tables and reports */
 
 /* ---- which counts are too small ---- */
 
@@ -160,11 +163,12 @@ static void fill_row(const cpt_gsea_work *r, int32_t s, cpt_gsea_row *row)
 static void take_multilevel(const cpt_gsea_work *r, const cpt_multilevel_query *q, cpt_gsea_row *row)
 {
     const cpt_gsea_options *o = &r->engine->options;
-    row->multilevel = true;
-    if (q->stuck) row->reason = CPT_GSEA_NO_CONVERGENCE;
     /* Splitting gives P(score and sign); the p of the test is conditional on the sign. */
     double log_sign = log((n_same_sign(r, row->set) + 1.0) / (o->n_permutations + 1.0));
     double log_p = fmin(0, q->log_p - log_sign), log_eps = o->eps > 0 ? log(o->eps) : -INFINITY;
+    if (q->stuck && log_p >= log(row->p)) return; /* a bound, and no better than the count's */
+    row->multilevel = true;
+    if (q->stuck) row->reason = CPT_GSEA_NO_CONVERGENCE;
     row->log2err = q->log2err;
     row->below_eps = q->below_eps || log_p < log_eps;
     if (row->below_eps) {
@@ -175,30 +179,50 @@ static void take_multilevel(const cpt_gsea_work *r, const cpt_multilevel_query *
     row->log10p = log_p / M_LN10;
 }
 
-/* Replaces the p of the rows whose count beyond is too small to say more. */
-static cpt_status split_rows(const cpt_gsea_work *r, cpt_gsea_row *rows, int n_threads, const cpt_context *ctx,
-                             cpt_err *e)
+/* Is the count beyond too small to say more? */
+static bool few_beyond(const cpt_gsea_work *r, const cpt_gsea_row *row)
+{
+    return r->engine->split[n_beyond(r, row->set)];
+}
+
+/* At the floor of p, and not significant there. */
+static bool left_at_floor(const cpt_gsea_work *r, const cpt_gsea_row *row)
+{
+    return n_beyond(r, row->set) == 0 && row->q >= SIGNIFICANT;
+}
+
+/* Replaces the p of the rows that are `wanted`. Each depends on its ruler alone: none on which others are. */
+static cpt_status split_rows(const cpt_gsea_work *r, bool (*wanted)(const cpt_gsea_work *, const cpt_gsea_row *),
+                             cpt_gsea_row *rows, int n_threads, const cpt_context *ctx, cpt_err *e)
 {
     cpt_status status = CPT_OK;
     cpt_multilevel_query *queries = NULL;
     int32_t *of_row = NULL, n = 0, n_rows = r->engine->sets->n_sets;
-    const cpt_gsea_engine *engine = r->engine;
     CPT_TRY(cpt_alloc(&queries, (size_t)n_rows, sizeof *queries, e));
     CPT_TRY(cpt_alloc(&of_row, (size_t)n_rows, sizeof *of_row, e));
     for (int32_t s = 0; s < n_rows; s++) {
         const cpt_walk *w = &r->sets.walks[s];
-        if (isnan(rows[s].p) || w->numerator == 0 || !engine->split[n_beyond(r, s)]) continue;
+        if (isnan(rows[s].p) || w->numerator == 0 || !wanted(r, &rows[s])) continue;
         queries[n] = (cpt_multilevel_query){.size = w->size, .negative = !rises(r, s),
                                             .numerator = fabs(w->numerator), .total = w->total};
         of_row[n++] = s;
     }
-    CPT_TRY(cpt_multilevel_run(r->ranking.n, r->ranking.weight, &engine->options, n, queries,
+    CPT_TRY(cpt_multilevel_run(r->ranking.n, r->ranking.weight, &r->engine->options, n, queries,
                                n_threads, ctx, e));
     for (int32_t i = 0; i < n; i++) take_multilevel(r, &queries[i], &rows[of_row[i]]);
 done:
     free(queries);
     free(of_row);
     return status;
+}
+
+cpt_status cpt_gsea_split_floor(const cpt_gsea_work *r, cpt_gsea_row *rows, int n_threads, const cpt_context *ctx,
+                                bool *any, cpt_err *e)
+{
+    *any = false;
+    for (int32_t s = 0; s < r->engine->sets->n_sets && !*any; s++)
+        *any = !isnan(rows[s].p) && left_at_floor(r, &rows[s]);
+    return *any ? split_rows(r, left_at_floor, rows, n_threads, ctx, e) : CPT_OK;
 }
 
 cpt_status cpt_gsea_by_permutation(cpt_gsea_work *r, cpt_gsea_row *rows, int n_threads, const cpt_context *ctx,
@@ -208,7 +232,7 @@ cpt_status cpt_gsea_by_permutation(cpt_gsea_work *r, cpt_gsea_row *rows, int n_t
     CPT_TRY(list_sizes(r, e));
     CPT_TRY(place_scores(r, true, n_threads, ctx, e));
     for (int32_t s = 0; s < r->engine->sets->n_sets; s++) fill_row(r, s, &rows[s]);
-    if (r->engine->options.multilevel) CPT_TRY(split_rows(r, rows, n_threads, ctx, e));
+    if (r->engine->options.multilevel) CPT_TRY(split_rows(r, few_beyond, rows, n_threads, ctx, e));
 done:
     return status;
 }

@@ -35,6 +35,10 @@ cpt_status cpt_gsea_compare_errors(cpt_gsea_engine *engine, cpt_err *e);
  * and q are the caller's. */
 cpt_status cpt_gsea_by_permutation(cpt_gsea_work *r, cpt_gsea_row *rows, int n_threads, const cpt_context *ctx,
                                    cpt_err *e);
+/* Once the rows have their q: splits the sets at the floor of p that BH does not let below 0.05 there. *any: p
+ * changed, so q must be made anew. */
+cpt_status cpt_gsea_split_floor(const cpt_gsea_work *r, cpt_gsea_row *rows, int n_threads, const cpt_context *ctx,
+                                bool *any, cpt_err *e);
 /* NES alone; NaN where not defined. */
 cpt_status cpt_gsea_nes_by_permutation(cpt_gsea_work *r, double *nes, cpt_err *e);
 

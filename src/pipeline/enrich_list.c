@@ -164,6 +164,7 @@ static cpt_status run_gsea(const cpt_families *f, const double *statistic, const
     /* Alone there is time for small p: multilevel unless told otherwise. */
     g.multilevel =
         !cpt_options_given(o, "gsea-p") || strcmp(cpt_options_text(o, "gsea-p"), "multilevel") == 0;
+    g.split_floor = true;
     g.seed = ctx->seed;
     for (int32_t i = 0; i < f->n; i++) {
         CPT_TRY(cpt_gsea_run(f->sets[i], statistic, &g, &r->gsea[i], ctx, e));

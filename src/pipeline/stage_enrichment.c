@@ -196,6 +196,7 @@ static cpt_status open_engines(job *j, const cpt_options *o, uint64_t seed, cpt_
     g->weight = cpt_options_number(o, "weight");
     g->n_permutations = (int32_t)cpt_options_integer(o, "permutations");
     g->multilevel = strcmp(cpt_options_text(o, "gsea-p"), "multilevel") == 0;
+    g->split_floor = true;
     g->seed = seed;
     cpt_status status = cpt_alloc(&j->engines, (size_t)j->families->n, sizeof *j->engines, e);
     for (int32_t i = 0; i < j->families->n && status == CPT_OK; i++) {

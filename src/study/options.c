@@ -146,7 +146,8 @@ static const cpt_option_info table[] = {
     {"permutations", "enrichment", CPT_OPTION_INTEGER, "10000", "N", 1, 1e6,
      "GSEA: simple permutations"},
     {"gsea-p", "enrichment", CPT_OPTION_CHOICE, "simple", "simple|multilevel", NONE,
-     "GSEA: how small p are found (simple: floor about 1 / permutations)"},
+     "GSEA: how small p are found (simple: floor about 1 / permutations; the few sets that this floor alone keeps from q < "
+     "0.05 are split)"},
     {"weight", "enrichment", CPT_OPTION_NUMBER, "1", "P", 0, 10, "GSEA: exponent of the statistic"},
     {"weights", "enrichment", CPT_OPTION_CHOICE, "values", "values|rank", NONE,
      "GSEA: a gene weighs its statistic, or its rank: then one null serves all concepts"},
