@@ -4,8 +4,8 @@ import { defineConfig } from "@playwright/test";
 export default defineConfig({
   testDir: "test",
   outputDir: "test-results",
-  timeout: 60_000,
-  expect: { timeout: 15_000 },
+  timeout: 120_000, // a minute is not enough beside a build on all cores
+  expect: { timeout: 20_000 },
   retries: process.env.CI ? 2 : 0, // a loaded machine; what passed only the second time is reported as flaky
   workers: 2,
   fullyParallel: true,

@@ -187,6 +187,17 @@ function useAnswer<T>(key: string | null, make: (key: string) => Promise<T>): Re
   return { data: state.data, stale: state.key !== key, error: state.key === key ? state.error : null };
 }
 
+/** Asks for what must be fresh. Of several questions under way only the last one's answer is told: one that
+ *  comes late must not bring back what was before. */
+export function useLatest<T>(): (url: string, answered: (data: T) => void, failed: (why: Failure) => void) => void {
+  const asked = useRef(0);
+  return (url, answered, failed) => {
+    const mine = ++asked.current, last = () => mine === asked.current;
+    getFresh<T>(url).then((data) => last() && answered(data),
+      (e: unknown) => last() && failed(e instanceof Failure ? e : new Failure(String(e), 0)));
+  };
+}
+
 export function useJson<T>(url: string | null): Resource<T> {
   return useAnswer<T>(url, getJson);
 }

@@ -103,12 +103,14 @@ function takeOver(id: string): void {
 
 // ---- what holds ----
 
+let loads = 0; // an earlier list may come later: it is not what holds
+
 async function load(): Promise<void> {
-  const s = study.peek();
+  const s = study.peek(), mine = ++loads;
   if (!s) return;
   try {
     const list = await getFresh<Notes>(studyUrl(s.id, "notes"));
-    if (study.peek()?.id === s.id) notes.value = list;
+    if (study.peek()?.id === s.id && mine === loads) notes.value = list;
   } catch (error) {
     if (error instanceof Failure && error.status !== 0) closed.value = error.message;
   }

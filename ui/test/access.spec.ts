@@ -1,7 +1,7 @@
 // What axe finds: roles, names, contrast; in both themes.
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { expect, open, study, test } from "./server";
+import { expect, loaded, open, study, test } from "./server";
 
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
@@ -12,13 +12,12 @@ const PAGES = ["landscape", "concept/0/genes", "concept/0/terms", "concept/0/cel
 
 for (const theme of ["light", "dark"] as const) {
   test(`accessible in the ${theme} theme`, async ({ page, server }) => {
-    test.setTimeout(120_000);
+    test.setTimeout(240_000);
     await page.emulateMedia({ colorScheme: theme, reducedMotion: "reduce" });
     await page.addInitScript(() => localStorage.setItem("conceptome:author", "Ada"));
     for (const path of PAGES) {
       await open(page, server, `${study}/${path}`);
-      await expect(page.locator(".stale, .spinner")).toHaveCount(0);
-      await page.waitForTimeout(250);
+      await loaded(page);
       await page.evaluate(axe);
       const found = await page.evaluate(async () => {
         const run = (window as unknown as { axe: { run: (o: object) => Promise<{ violations: Violation[] }> } }).axe;

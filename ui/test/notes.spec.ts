@@ -1,7 +1,7 @@
 // What experts write: kept through a crash of the server, shown as text, and blind from beginning to end.
 import type { Page } from "@playwright/test";
 import type { Agreement, Notes } from "../src/api";
-import { copyOfStudy, expect, open, prepareReview, Server, study, test } from "./server";
+import { copyOfStudy, expect, frames, open, prepareReview, Server, study, test } from "./server";
 
 async function introduce(page: Page, name: string): Promise<void> {
   await page.getByLabel("Your name").fill(name);
@@ -83,33 +83,52 @@ test("a key is not lost that comes before anything is known of the concept, and 
   await server.stop("SIGTERM");
 });
 
-test("two experts, blind, to the agreement page", async ({ browser }) => {
-  test.setTimeout(180_000);
-  const folder = copyOfStudy("simulated"), study = "simulated";
+async function beginBlind(page: Page, items: number): Promise<void> {
+  await page.getByLabel("Items").fill(String(items));
+  await page.getByRole("button", { name: "Begin a session" }).click();
+}
+
+/** The item on the screen, which is not `before`. A key pressed sooner would be about that one. */
+async function blindItem(page: Page, before = ""): Promise<string> {
+  const form = page.locator(`form.note-fields:not([data-item="${before}"])`);
+  await expect(form).toBeVisible();
+  return (await form.getAttribute("data-item"))!;
+}
+
+async function blindServer(): Promise<Server> {
+  const folder = copyOfStudy("simulated");
   prepareReview(folder);
   const server = new Server(folder);
   await server.start();
+  return server;
+}
+
+const pressed = "form.note-fields [aria-pressed=true]";
+
+test("two experts, blind, to the agreement page", async ({ browser }) => {
+  test.setTimeout(180_000);
+  const study = "simulated", server = await blindServer();
   const ITEMS = 10;
   for (const [author, ratings] of [["Ada", "5342515324"], ["Ben", "4342514323"]] as const) {
     const context = await browser.newContext();
     const page = await context.newPage();
     await open(page, server, `${study}/review`);
     await introduce(page, author);
-    await page.getByLabel("Items").fill(String(ITEMS));
-    await page.getByRole("button", { name: "Begin a session" }).click();
-    for (let i = 0; ; i++) {
+    await beginBlind(page, ITEMS);
+    for (let i = 0, item = ""; ; i++) {
       await expect(page.locator(`[data-answered="${i}"]`)).toBeVisible();
       const done = page.getByText("items are answered");
-      await expect(done.or(page.locator("form.note-fields"))).toBeVisible();
+      await expect(done.or(page.locator(`form.note-fields:not([data-item="${item}"])`))).toBeVisible();
       if (await done.isVisible()) {
         expect(i).toBeGreaterThanOrEqual(ITEMS);
         break;
       }
+      item = await blindItem(page, item);
       expect(await page.locator("main").innerText()).not.toMatch(/\bc\d+\b|neuron \d|random \d/); // nothing tells which unit it is
-      await expect(page.locator("form.note-fields [aria-pressed=true]")).toHaveCount(0); // the next item, not the one before
+      await expect(page.locator(pressed)).toHaveCount(0); // what was said of the one before does not stick
       await page.keyboard.press(ratings[i % ratings.length]!);
       await page.keyboard.press("+");
-      await expect(page.locator("form.note-fields [aria-pressed=true]")).toHaveCount(2);
+      await expect(page.locator(pressed)).toHaveCount(2);
       await page.keyboard.press("Enter");
     }
     await context.close();
@@ -123,5 +142,134 @@ test("two experts, blind, to the agreement page", async ({ browser }) => {
   expect(all.experts.map((e) => e.answered)).toEqual([all.experts[0]!.answered, all.experts[0]!.answered]);
   expect(all.inter.pairs[0]!.n).toBeGreaterThan(5);
   await page.close();
+  await server.stop("SIGTERM");
+});
+
+/** Holds the answer to the first request that matches. `asked`: the server has spoken; `release` lets the answer go,
+ *  and waits for the page. */
+async function hold(page: Page, matches: (url: URL, method: string) => boolean): Promise<{ asked: Promise<void>; release: () => Promise<void> }> {
+  let release = () => undefined as void, spoken = () => undefined as void, held = false;
+  const asked = new Promise<void>((done) => (spoken = done)), gate = new Promise<void>((done) => (release = done));
+  let arrived = () => undefined as void;
+  const answered = new Promise<void>((done) => (arrived = done));
+  await page.route("**/review/**", async (route) => {
+    if (held || !matches(new URL(route.request().url()), route.request().method())) return route.fallback();
+    held = true;
+    const answer = await route.fetch(); // the server speaks at once: its word is old when it comes
+    spoken();
+    await gate;
+    await route.fulfill({ response: answer });
+    arrived();
+  });
+  return { asked, release: async () => {
+    release();
+    await answered;
+    await frames(page);
+  } };
+}
+
+test("blind review: answers that come late are about their own item", async ({ page }) => {
+  const server = await blindServer();
+  await open(page, server, "simulated/review");
+  await introduce(page, "Ada");
+
+  // The list of sessions, read before this one was begun (somebody has written a note), comes after it: the item stays.
+  const list = await hold(page, (url) => url.pathname.endsWith("/sessions"));
+  await page.evaluate(async () => {
+    const at = "/api/v1/s/simulated/notes", { keys } = (await (await fetch(`${at}/keys`)).json()) as { keys: string[] };
+    const token = document.querySelector<HTMLMetaElement>('meta[name="conceptome-token"]')!.content;
+    const note = { author: "Ben", key: keys[0], field: "name", value: "Naive B", base: 0 };
+    await fetch(at, { method: "POST", headers: { "Content-Type": "application/json", "X-Conceptome-Token": token }, body: JSON.stringify(note) });
+  });
+  await list.asked;
+  await beginBlind(page, 10);
+  const a = await blindItem(page);
+  await list.release();
+  expect(await page.locator(`form[data-item="${a}"]`).count()).toBe(1); // without a gap in which keys would be lost
+
+  const posts: { item: string; rating: number }[] = [];
+  page.on("request", (r) => {
+    const item = /\/review\/[^/]+\/([^/]+)$/.exec(r.url());
+    if (r.method() === "POST" && item) posts.push({ item: item[1]!, rating: (r.postDataJSON() as { rating: number }).rating });
+  });
+  const isNext = (url: URL, method: string) => method === "GET" && url.pathname.endsWith("/next"), isAnswer = (_: URL, method: string) => method === "POST";
+
+  // The next item, asked for twice, the first answer last: it does not bring back an item that was passed over.
+  const late = await hold(page, isNext);
+  await page.keyboard.press("s");
+  await page.keyboard.press("s");
+  const b = await blindItem(page, a);
+  await page.keyboard.press("s");
+  const c = await blindItem(page, b);
+  await page.keyboard.press("5");
+  await late.release();
+  expect(await blindItem(page)).toBe(c);
+  await expect(page.locator(pressed)).toHaveCount(1);
+
+  // Changed while it is being saved: the server gets what the page shows.
+  const saving = await hold(page, isAnswer);
+  await page.keyboard.press("+");
+  await page.keyboard.press("Enter");
+  await expect(page.locator("[data-save=saving]")).toBeVisible();
+  await page.keyboard.press("2");
+  await saving.release();
+  const d = await blindItem(page, c);
+  expect(posts).toEqual([{ item: c, rating: 5 }, { item: c, rating: 2 }]);
+  await expect(page.locator("[data-answered='1']")).toBeVisible();
+
+  // Left before it was saved: the answer, when it comes, does not move the page under the expert's hands.
+  const left = await hold(page, isAnswer);
+  await page.keyboard.press("4");
+  await page.keyboard.press("+");
+  await page.keyboard.press("Enter");
+  await page.keyboard.press("s");
+  const e = await blindItem(page, d);
+  await page.keyboard.press("s");
+  const f = await blindItem(page, e);
+  await page.keyboard.press("3");
+  await left.release();
+  await expect(page.locator("[data-answered='2']")).toBeVisible();
+  expect(await blindItem(page)).toBe(f);
+  await expect(page.locator(pressed)).toHaveText(/^3/);
+  expect(posts.at(-1)).toEqual({ item: d, rating: 4 });
+  await server.stop("SIGTERM");
+});
+
+test("blind review: nothing is lost while the server is away", async ({ page }) => {
+  const server = await blindServer();
+  await open(page, server, "simulated/review");
+  await introduce(page, "Ada");
+  await beginBlind(page, 10);
+  let away = "";
+  await page.route("**/review/**", (route) => {
+    const method = route.request().method();
+    return method === away || away === "all" ? route.abort() : route.fallback();
+  });
+
+  // The answer arrives, the next item does not: it comes without a reload when the server is back.
+  const a = await blindItem(page);
+  away = "GET";
+  await page.keyboard.press("4");
+  await page.keyboard.press("+");
+  await page.keyboard.press("Enter");
+  await expect(page.locator("[data-answered='1']")).toBeVisible();
+  await expect(page.locator("form.note-fields")).toHaveCount(0);
+  away = "";
+  const b = await blindItem(page, a);
+  await expect(page.locator(pressed)).toHaveCount(0);
+
+  // An answer that could not be sent, and whose item was left, follows; what is said meanwhile stays.
+  away = "POST";
+  await page.keyboard.press("2");
+  await page.keyboard.press("+");
+  await page.keyboard.press("Enter");
+  await expect(page.locator("[data-save=failed]")).toBeVisible();
+  await page.keyboard.press("s");
+  const c = await blindItem(page, b);
+  await page.keyboard.press("5");
+  away = "";
+  await expect(page.locator("[data-answered='2']")).toBeVisible();
+  expect(await blindItem(page)).toBe(c);
+  await expect(page.locator(pressed)).toHaveText(/^5/);
   await server.stop("SIGTERM");
 });

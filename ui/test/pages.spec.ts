@@ -80,7 +80,6 @@ test("two studies of other cells can be compared by their genes", async ({ page,
 });
 
 test("a saved comparison of two models: matches, chance, and a pair on one map", async ({ page }) => {
-  test.setTimeout(120_000);
   const folder = copyOfStudy("simulated"), other = copyOfStudy("simulated", "other");
   execFileSync(program, ["compare", folder, other, "--save", "--null", "20", "-q"], { stdio: "ignore" });
   const server = new Server([folder, other]);

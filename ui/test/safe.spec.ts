@@ -1,7 +1,7 @@
 // Hostile text from files, and the content security policy.
 import type { Page } from "@playwright/test";
 import type { Cell, Composition, Concept, Concepts, Found, GeneRows, Study, TermRows } from "../src/api";
-import { expect, open, study, test } from "./server";
+import { expect, loaded, open, study, test } from "./server";
 
 const EVIL = `"><img src=x onerror="window.hacked=1"><script>window.hacked=1</script>{{7*7}}javascript:alert(1)'`;
 
@@ -42,14 +42,14 @@ test("text from files stays text, everywhere", async ({ page, server, troubles }
   for (const path of ["landscape", "concept/0/genes", "concept/0/terms", "concept/0/cells", "concept/0/composition", "concept/0/similar",
     "concept/0/trust", "selection?a=c.0", "cell/0", "gene/0", "compare"]) {
     await open(page, server, `${study}/${path}`);
-    await page.waitForTimeout(150);
+    await loaded(page);
   }
   await expect(page.locator("body")).toContainText("<img src=x");
   await open(page, server, `${study}/landscape`);
   await page.keyboard.press("/");
   await page.keyboard.type("evil");
   await expect(page.locator("#found li").first()).toContainText("<script>");
-  await page.locator("main img, #found img").count().then((n) => expect(n).toBe(0));
+  expect(await page.locator("main img, #found img").count()).toBe(0);
   expect(await page.evaluate(() => (window as unknown as { hacked?: number }).hacked)).toBeUndefined();
 });
 
@@ -59,8 +59,8 @@ test("an address cannot carry an attack", async ({ page, server, troubles }) => 
   for (const path of [`concept/${evil}`, `gene/${evil}`, `term/${evil}`, `cell/${evil}`, `${evil}`, `landscape?q=${evil}&sort=${evil}&color=${evil}&at=${evil}&view=${evil}`,
     `concept/0/${evil}?color=column:${evil}&range=${evil}`, `selection?a=${evil}&b=v.${evil}.${evil}`, `compare?a=${evil}&b=${evil}:1`]) {
     await page.goto(`${server.url}/#/${study}/${path}`);
-    await page.waitForTimeout(120);
     await expect(page.locator("header.app-bar")).toBeVisible();
+    await loaded(page);
   }
   expect(await page.evaluate(() => (window as unknown as { hacked?: number }).hacked)).toBeUndefined();
   expect(await page.locator("main img").count()).toBe(0);
@@ -76,7 +76,7 @@ test("no style attribute and no inline script is needed", async ({ page, server,
   await page.addInitScript(() => document.addEventListener("securitypolicyviolation", (e) => console.error(`CSP ${e.violatedDirective} ${e.blockedURI}`)));
   for (const path of ["landscape", "concept/0/genes", "concept/0/terms?side=1", "concept/0/composition", "selection?a=c.0", "help"]) {
     await open(page, server, `${study}/${path}`);
-    await page.waitForTimeout(200);
+    await loaded(page);
   }
   expect(troubles).toEqual([]);
 });

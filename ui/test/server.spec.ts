@@ -11,7 +11,7 @@ test("a lost server is said, and found again without a reload", async ({ page })
   await page.keyboard.press("j");
   await expect(page.getByRole("alert").first()).toContainText("does not answer");
   await server.start(port);
-  await expect(page.locator(".banner.bad")).toHaveCount(0, { timeout: 15_000 });
+  await expect(page.locator(".banner.bad")).toHaveCount(0, { timeout: 30_000 });
   await expect(page.locator("h1")).not.toHaveText("c0");
   await expect(page.locator(".table-scroll tbody tr").first()).toBeVisible();
   await expect(page.locator(".failed")).toHaveCount(0);
@@ -27,7 +27,7 @@ test("a study that changes on disk offers to be read anew", async ({ page, serve
   await open(page, server, `${study}/landscape`);
   generation = "another";
   const button = page.getByRole("button", { name: "Reload the results" });
-  await expect(button).toBeVisible({ timeout: 12_000 });
+  await expect(button).toBeVisible({ timeout: 30_000 });
   generation = "";
   await button.click();
   await expect(button).toHaveCount(0);

@@ -1,5 +1,5 @@
 // A server for each test file, on a free port, over the studies that test/ui/run.sh has made.
-import { test as base, expect, type Page } from "@playwright/test";
+import { test as base, expect, type Locator, type Page } from "@playwright/test";
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { cpSync, existsSync, mkdtempSync } from "node:fs";
 import { join } from "node:path";
@@ -85,6 +85,29 @@ export const test = base.extend<{ troubles: string[] }, { server: Server }>({
 export async function open(page: Page, server: Server, path: string): Promise<void> {
   await page.goto(`${server.url}/#/${path}`);
   await expect(page.locator("main.page")).toBeVisible();
+}
+
+/** Everything that the page has asked for is there. */
+export async function loaded(page: Page): Promise<void> {
+  await expect(page.locator(".stale, .spinner, .state[role=status]")).toHaveCount(0);
+  await frames(page);
+}
+
+/** Two frames: whatever has come is drawn. */
+export async function frames(page: Page): Promise<void> {
+  await page.evaluate(() => new Promise<void>((r) => requestAnimationFrame(() => requestAnimationFrame(() => r()))));
+}
+
+/** Where something lies, when it has come to rest: what a hand would wait for before it points there. */
+export async function resting(page: Page, what: Locator): Promise<{ x: number; y: number; width: number; height: number }> {
+  await loaded(page);
+  let before = "";
+  await expect(async () => {
+    const now = JSON.stringify(await what.boundingBox()), same = now === before && now !== "null";
+    before = now;
+    expect(same).toBe(true);
+  }).toPass({ intervals: [100] });
+  return (await what.boundingBox())!;
 }
 
 /** The map is drawn: many pixels differ from the ground. */

@@ -1,9 +1,10 @@
 // Review: the queue of concepts that you have not judged yet, best evidence first; and blind sessions, in
 // which concepts are mixed with neurons and random directions and nothing tells which is which.
-import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
+import { forgetAnswer, keepAnswer, readAnswer, refuses, send, sendLeft, type Answer } from "../answers";
 import type { Concept, ReviewItem, Session, Study } from "../api";
 import { positiveQuantile, type Colouring } from "../colour";
-import { attempt, dense, Failure, getFresh, post, useJson, useVector } from "../data";
+import { attempt, dense, Failure, post, useJson, useLatest, useVector } from "../data";
 import { count, number, percent, plural } from "../format";
 import { useKeys } from "../keys";
 import { about, author, closed, earlier, notes, valueOf, write } from "../notes";
@@ -75,9 +76,14 @@ function Queue({ study }: PageProps) {
     const rest = open.filter((x) => x !== c && !skipped.has(x));
     hold(rest[0] ?? open.find((x) => x !== c) ?? null);
   };
-  const can = author.value !== "" && !closed.value && c !== undefined;
+  const rate = (value: string) => {
+    if (c === undefined) return;
+    if (!author.value || closed.value) return say(closed.value || "Say who you are first.");
+    hold(c); // what follows is about this one, too
+    write(c, "rating", value, true);
+  };
   useKeys([
-    ...["1", "2", "3", "4", "5"].map((v) => ({ key: v, does: `rate ${v} of 5`, run: () => can && write(c!, "rating", v, true) })),
+    ...["1", "2", "3", "4", "5"].map((v) => ({ key: v, does: `rate ${v} of 5`, run: () => rate(v) })),
     { key: "n", does: "write a note", run: focusNote },
     { key: "s", does: "skip: the next concept", run: next },
     { key: "Enter", does: "next concept", run: next },
@@ -106,64 +112,70 @@ function Queue({ study }: PageProps) {
 
 // ---- blind sessions ----
 
-interface Answer { rating: string; confidence: string; label: string; note: string }
-const NOTHING: Answer = { rating: "", confidence: "", label: "", note: "" };
-const kept = (session: string, item: string) => `conceptome:answer:${session}:${item}`;
-
-function readAnswer(session: string, item: string): Answer {
-  try {
-    return { ...NOTHING, ...(JSON.parse(localStorage.getItem(kept(session, item)) ?? "{}") as Partial<Answer>) };
-  } catch {
-    return NOTHING;
-  }
-}
-
+const RETRY_MS = 4000;
 type Status = "" | "saving" | "saved" | "failed" | "refused";
 type Next = ReviewItem | { done: true };
 
 function Item({ session, item, study, onNext, onSaved }: {
   session: Session; item: ReviewItem; study: Study; onNext: (after: number) => void; onSaved: (answered: number) => void;
 }) {
-  const [a, set] = useState<Answer>(() => readAnswer(session.session, item.item));
+  const [a, set] = useState<Answer>(() => ({ ...readAnswer(session.session, item.item), asked: false }));
   const [status, show] = useState<Status>("");
   const [why, because] = useState("");
   const begun = useMemo(() => Date.now(), [item.item]);
   // Two keys can come between two drawings: what was said and what is under way are asked here, not of `a`.
-  const now = useRef({ a, status });
+  const now = useRef({ a, status, here: true });
+  useLayoutEffect(() => () => { now.current.here = false; }, []);
   function tell(status: Status): void {
     now.current.status = status;
     show(status);
   }
   function change(part: Partial<Answer>): void {
-    if (now.current.status === "saved") return; // the next item is on its way: a key pressed now is not about this one
+    // The next item is on its way: what is said now would be about one that nobody has seen.
+    if (now.current.status === "saved") return say("This item is saved. Wait for the next one.");
     const next = { ...now.current.a, ...part };
     now.current.a = next;
     set(next);
-    localStorage.setItem(kept(session.session, item.item), JSON.stringify(next));
+    keepAnswer(session.session, item.item, next);
   }
   const sureness = (otherwise: string) => Number(now.current.a.confidence || otherwise);
+  /** Sends what is said until the server has what the page shows: it may change while it is under way. */
   async function save(): Promise<void> {
-    const { a, status } = now.current;
+    const { status } = now.current;
     if (status === "saving" || status === "saved") return;
-    if (!a.rating || !a.confidence) return say(a.rating ? "Say how sure you are: 1 to 3." : "Rate it first: 1 to 5.");
-    tell("saving");
-    try {
-      const saved = await post<{ answered: number }>(url(`review/${session.session}/${item.item}`),
-        { rating: Number(a.rating), confidence: Number(a.confidence), label: a.label.trim(), note: a.note, seconds: (Date.now() - begun) / 1000 });
-      localStorage.removeItem(kept(session.session, item.item));
-      tell("saved");
-      onSaved(saved.answered);
-      onNext(item.position);
-    } catch (error) {
-      because(error instanceof Failure ? error.message : String(error));
-      tell(error instanceof Failure && error.status >= 400 && error.status < 500 && error.status !== 403 ? "refused" : "failed");
+    let sent: Answer | null = null;
+    while (sent !== now.current.a) {
+      const { a } = now.current;
+      if (!a.rating || !a.confidence) {
+        change({ asked: false });
+        tell("");
+        return say(a.rating ? "Say how sure you are: 1 to 3." : "Rate it first: 1 to 5.");
+      }
+      change({ asked: true, seconds: (Date.now() - begun) / 1000 });
+      sent = now.current.a;
+      tell("saving");
+      try {
+        onSaved(await send(session.session, item.item, sent));
+      } catch (error) {
+        because(error instanceof Failure ? error.message : String(error));
+        if (refuses(error)) change({ asked: false });
+        return tell(refuses(error) ? "refused" : "failed");
+      }
     }
+    forgetAnswer(session.session, item.item, sent);
+    tell("saved");
+    if (now.current.here) onNext(item.position); // else the expert has gone on already
   }
-  // When the server is back, what could not be saved is sent again.
+  // What could not be saved is sent again, at once when the server is back.
   const tick = attempt.value;
   useEffect(() => {
     if (status === "failed") void save();
   }, [tick]);
+  useEffect(() => {
+    if (status !== "failed") return;
+    const timer = setTimeout(() => void save(), RETRY_MS);
+    return () => clearTimeout(timer);
+  }, [status]);
   useKeys([
     ...["1", "2", "3", "4", "5"].map((v) => ({ key: v, does: `rate ${v} of 5`, run: () => change({ rating: v }) })),
     ...[["!", "1"], ["@", "2"], ["#", "3"]].map(([key, v]) => ({ key: key!, does: `confidence ${v} of 3 (Shift+${v})`, run: () => change({ confidence: v! }) })),
@@ -178,7 +190,7 @@ function Item({ session, item, study, onNext, onSaved }: {
       <Where path={`review/${session.session}/${item.item}`} frequency={item.frequency} active={item.active} histogram={item.histogram} study={study} title="activation" />
       <div class="column">
         <Evidence key={item.item} base={`review/${session.session}/${item.item}`} study={study} />
-        <form class="note-fields" data-item={item.item} onSubmit={(e) => { e.preventDefault(); void save(); }}>
+        <form class="note-fields" data-item={item.item} inert={status === "saved"} onSubmit={(e) => { e.preventDefault(); void save(); }}>
           <div class="note-field"><span class="label">Interpretability</span><Scale what="rating" word="rating" value={a.rating} onChange={(v) => change({ rating: v })} /></div>
           <div class="note-field"><span class="label">Confidence</span><Scale what="confidence" word="confidence" value={a.confidence} onChange={(v) => change({ confidence: v })} /></div>
           <div class="note-field"><label for="blind-label">Label</label><input id="blind-label" type="text" maxLength={100} value={a.label} placeholder="what it is, if it is anything" onInput={(e) => change({ label: e.currentTarget.value })} /></div>
@@ -188,6 +200,7 @@ function Item({ session, item, study, onNext, onSaved }: {
             <button type="submit" class="primary" disabled={status === "saving"}>Save and go on (Enter)</button>
             <button type="button" onClick={() => onNext(item.position)}>Skip (s)</button>
             {status === "saving" && <span class="save" data-save="saving">saving …</span>}
+            {status === "saved" && <span class="save ok" data-save="saved">saved</span>}
             {status === "failed" && <span class="save bad" role="alert" data-save="failed">not saved yet; kept in this browser, trying again: {why}</span>}
             {status === "refused" && <span class="save bad" role="alert" data-save="refused">not saved: {why}</span>}
           </div>
@@ -201,12 +214,23 @@ function Blind({ study, session }: { study: Study; session: Session }) {
   const [next, set] = useState<Next | null>(null);
   const [failure, fail] = useState<Failure | null>(null);
   const [answered, count_] = useState(session.answered);
-  const load = (after: number) => {
-    fail(null);
-    getFresh<Next>(url(`review/${session.session}/next?after=${after}`)).then(set, (e: unknown) => fail(e instanceof Failure ? e : new Failure(String(e), 0)));
+  const more = (n: number) => count_((before) => Math.max(before, n)); // counts come in any order
+  const after = useRef(-1), ask = useLatest<Next>();
+  const load = (position: number) => {
+    after.current = position;
+    ask(url(`review/${session.session}/next?after=${position}`), (n) => { set(n); fail(null); }, (f) => { set(null); fail(f); });
   };
+  const shown = useRef(next);
+  shown.current = next;
+  const sendOthers = () => sendLeft(session.session, shown.current && "item" in shown.current ? shown.current.item : "", more);
   const tick = attempt.value;
-  useEffect(() => { if (!next) load(-1); }, [session.session, tick]);
+  useEffect(() => {
+    void sendOthers().then(() => { if (!shown.current) load(after.current); });
+  }, [session.session, tick]);
+  useEffect(() => {
+    const timer = setInterval(() => void sendOthers(), RETRY_MS);
+    return () => clearInterval(timer);
+  }, [session.session]);
   return (
     <>
       <div class="review-head">
@@ -218,7 +242,7 @@ function Blind({ study, session }: { study: Study; session: Session }) {
       </div>
       {failure ? <Failed error={failure} what="item" /> : !next ? <Loading what="the next item" />
         : "done" in next ? <Empty>All {session.items} items are answered. Thank you. <a href={href({ page: "agreement" })}>Agreement</a></Empty>
-        : <Item key={next.item} session={session} item={next} study={study} onNext={load} onSaved={count_} />}
+        : <Item key={next.item} session={session} item={next} study={study} onNext={load} onSaved={more} />}
     </>
   );
 }
@@ -249,6 +273,10 @@ function Start({ onStarted }: { onStarted: () => void }) {
 
 function Home({ study, sessions, reload }: { study: Study; sessions: Session[]; reload: () => void }) {
   const { open, total, rated } = useQueue();
+  const tick = attempt.value;
+  useEffect(() => {
+    for (const s of sessions) if (s.author === author.value && !s.earlier) void sendLeft(s.session, "", reload);
+  }, [sessions.length, author.value, tick]);
   return (
     <div class="review-home scroll">
       <section>
@@ -285,7 +313,8 @@ function Review({ study }: PageProps) {
   const [sessions, set] = useState<Session[] | null>(null);
   const [failure, fail] = useState<Failure | null>(null);
   const revision = notes.value?.revision, tick = attempt.value;
-  const load = () => void getFresh<{ rows: Session[] }>(url("review/sessions")).then((s) => { set(s.rows); fail(null); }, (e: unknown) => fail(e instanceof Failure ? e : null));
+  const ask = useLatest<{ rows: Session[] }>();
+  const load = () => ask(url("review/sessions"), (s) => { set(s.rows); fail(null); }, fail);
   useEffect(load, [shown.value?.id, revision, tick]);
   if (id === "queue") return <Queue study={study} />;
   if (failure && !sessions) return <Failed error={failure} what="review" />;
