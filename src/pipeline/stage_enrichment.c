@@ -278,6 +278,32 @@ done:
     return status;
 }
 
+/* Length of the short list that ORA was made on, by ranking and concept: 0 = no gene qualified, and every set has a p
+ * of 1; null = nothing was ranked, and the table has no rows. */
+static cpt_status study_lists(const job *j, json_t *root, cpt_err *e)
+{
+    double *statistic = NULL;
+    int32_t *study = NULL, n_study;
+    cpt_status status;
+    json_t *lists = json_object();
+    json_object_set_new(root, "n_study_genes", lists);
+    CPT_TRY(cpt_alloc(&statistic, (size_t)j->universe->n, sizeof *statistic, e));
+    CPT_TRY(cpt_alloc(&study, (size_t)j->universe->n, sizeof *study, e));
+    for (int ranking = 0; ranking < CPT_N_RANKINGS; ranking++) {
+        json_t *list = json_array();
+        json_object_set_new(lists, cpt_ranking_names[ranking], list);
+        for (int32_t c = 0; c < j->rankings.n_concepts; c++) {
+            bool ranked = cpt_concept_statistic(&j->rankings, c, ranking, statistic);
+            if (ranked) CPT_TRY(cpt_concept_study_list(&j->rankings, c, ranking, study, &n_study, e));
+            json_array_append_new(list, ranked ? json_integer(n_study) : json_null());
+        }
+    }
+done:
+    free(statistic);
+    free(study);
+    return status;
+}
+
 /* Tables, corrections and provenance to disk. */
 static cpt_status work_finish(cpt_study *s, work *w, cpt_err *e)
 {
@@ -286,6 +312,7 @@ static cpt_status work_finish(cpt_study *s, work *w, cpt_err *e)
     CPT_TRY(write_members(s, w->n_concepts, w->members, e));
     CPT_TRY(cpt_corrections_write(s, &w->kept, &w->families, &corrections, e));
     json_object_set_new(w->families.provenance, "corrections", corrections);
+    CPT_TRY(study_lists(&w->job, w->families.provenance, e));
     if (w->by_rank) json_object_set(w->families.provenance, "weights_by_rank", w->by_rank);
     status = cpt_store_write_json(s, "cache/enrichment.json", w->families.provenance, e);
 done:
