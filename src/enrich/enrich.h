@@ -25,7 +25,8 @@ typedef struct cpt_gsea_options {
     double eps;              /* 1e-50: smallest p looked for */
     bool multilevel;         /* false: simple permutations, but for */
     bool split_floor;        /* false. Sets that no null score reaches, too few for BH over this ranking's sets to give
-                                them q < 0.05 there, get the p of multilevel splitting: a strong set may stand alone */
+                                them q < 0.05 there, get the p of multilevel splitting, down to 1e-10: a strong set may
+                                stand alone */
     cpt_score_type score_type;
     uint64_t seed;
 } cpt_gsea_options;

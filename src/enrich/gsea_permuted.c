@@ -17,6 +17,8 @@
 #include <stdlib.h>
 
 enum { FEWEST_SAME_SIGN = 10 };
+/* Of the p of sets that were left at the floor: what is smaller is significant among any number of sets, and costs. */
+static const double SMALL_ENOUGH = 1e-10;
 static const double SIGNIFICANT = 0.05; /* q, as everywhere in tables and reports */
 
 /* ---- which counts are too small ---- */
@@ -160,19 +162,19 @@ static void fill_row(const cpt_gsea_work *r, int32_t s, cpt_gsea_row *row)
 
 /* ---- small p ---- */
 
-static void take_multilevel(const cpt_gsea_work *r, const cpt_multilevel_query *q, cpt_gsea_row *row)
+static void take_multilevel(const cpt_gsea_work *r, double eps, const cpt_multilevel_query *q, cpt_gsea_row *row)
 {
     const cpt_gsea_options *o = &r->engine->options;
     /* Splitting gives P(score and sign); the p of the test is conditional on the sign. */
     double log_sign = log((n_same_sign(r, row->set) + 1.0) / (o->n_permutations + 1.0));
-    double log_p = fmin(0, q->log_p - log_sign), log_eps = o->eps > 0 ? log(o->eps) : -INFINITY;
+    double log_p = fmin(0, q->log_p - log_sign), log_eps = eps > 0 ? log(eps) : -INFINITY;
     if (q->stuck && log_p >= log(row->p)) return; /* a bound, and no better than the count's */
     row->multilevel = true;
     if (q->stuck) row->reason = CPT_GSEA_NO_CONVERGENCE;
     row->log2err = q->log2err;
     row->below_eps = q->below_eps || log_p < log_eps;
-    if (row->below_eps) {
-        log_p = log_eps;
+    if (row->below_eps) { /* with the eps of options as fgsea has it; a larger one is a bound of P(score and sign) */
+        log_p = eps > o->eps && q->below_eps ? fmin(0, log_eps - log_sign) : log_eps;
         row->log2err = NAN;
     }
     row->p = fmax(exp(log_p), DBL_MIN);
@@ -191,10 +193,12 @@ static bool left_at_floor(const cpt_gsea_work *r, const cpt_gsea_row *row)
     return n_beyond(r, row->set) == 0 && row->q >= SIGNIFICANT;
 }
 
-/* Replaces the p of the rows that are `wanted`. Each depends on its ruler alone: none on which others are. */
+/* Replaces the p of the rows that are `wanted`, down to eps. Each depends on its ruler alone: none on which others
+ * are. */
 static cpt_status split_rows(const cpt_gsea_work *r, bool (*wanted)(const cpt_gsea_work *, const cpt_gsea_row *),
-                             cpt_gsea_row *rows, int n_threads, const cpt_context *ctx, cpt_err *e)
+                             double eps, cpt_gsea_row *rows, int n_threads, const cpt_context *ctx, cpt_err *e)
 {
+    cpt_gsea_options options = r->engine->options;
     cpt_status status = CPT_OK;
     cpt_multilevel_query *queries = NULL;
     int32_t *of_row = NULL, n = 0, n_rows = r->engine->sets->n_sets;
@@ -207,9 +211,9 @@ static cpt_status split_rows(const cpt_gsea_work *r, bool (*wanted)(const cpt_gs
                                             .numerator = fabs(w->numerator), .total = w->total};
         of_row[n++] = s;
     }
-    CPT_TRY(cpt_multilevel_run(r->ranking.n, r->ranking.weight, &r->engine->options, n, queries,
-                               n_threads, ctx, e));
-    for (int32_t i = 0; i < n; i++) take_multilevel(r, &queries[i], &rows[of_row[i]]);
+    options.eps = eps;
+    CPT_TRY(cpt_multilevel_run(r->ranking.n, r->ranking.weight, &options, n, queries, n_threads, ctx, e));
+    for (int32_t i = 0; i < n; i++) take_multilevel(r, eps, &queries[i], &rows[of_row[i]]);
 done:
     free(queries);
     free(of_row);
@@ -222,7 +226,8 @@ cpt_status cpt_gsea_split_floor(const cpt_gsea_work *r, cpt_gsea_row *rows, int 
     *any = false;
     for (int32_t s = 0; s < r->engine->sets->n_sets && !*any; s++)
         *any = !isnan(rows[s].p) && left_at_floor(r, &rows[s]);
-    return *any ? split_rows(r, left_at_floor, rows, n_threads, ctx, e) : CPT_OK;
+    const double eps = fmax(r->engine->options.eps, SMALL_ENOUGH);
+    return *any ? split_rows(r, left_at_floor, eps, rows, n_threads, ctx, e) : CPT_OK;
 }
 
 cpt_status cpt_gsea_by_permutation(cpt_gsea_work *r, cpt_gsea_row *rows, int n_threads, const cpt_context *ctx,
@@ -232,7 +237,8 @@ cpt_status cpt_gsea_by_permutation(cpt_gsea_work *r, cpt_gsea_row *rows, int n_t
     CPT_TRY(list_sizes(r, e));
     CPT_TRY(place_scores(r, true, n_threads, ctx, e));
     for (int32_t s = 0; s < r->engine->sets->n_sets; s++) fill_row(r, s, &rows[s]);
-    if (r->engine->options.multilevel) CPT_TRY(split_rows(r, few_beyond, rows, n_threads, ctx, e));
+    if (r->engine->options.multilevel)
+        CPT_TRY(split_rows(r, few_beyond, r->engine->options.eps, rows, n_threads, ctx, e));
 done:
     return status;
 }

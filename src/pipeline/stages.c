@@ -64,7 +64,7 @@ static const cpt_stage stages[] = {
      {"cache/expression/summary.json"}},
     {"enrichment",
      cpt_stage_enrichment,
-     4,
+     5,
      CPT_STAGE_SEED,
      {"attribution", "expression"},
      {"go", "annotation", "gmt", "aspects", "exclude-evidence", "min-size", "max-size",
